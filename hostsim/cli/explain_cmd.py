@@ -26,7 +26,12 @@ TagOption = Annotated[str | None, typer.Option(help="Only the migration of this 
 LimitOption = Annotated[str | None, typer.Option(help="downtime-limit that was set, as 300ms.")]
 BandwidthOption = Annotated[str | None, typer.Option(help="max-bandwidth that was set, as 32MiB/s, or unlimited.")]
 LinkOption = Annotated[str | None, typer.Option(help="Bandwidth of the link, as 10Gbit/s.")]
-ProfileOption = Annotated[str, typer.Option(help="Name the commands of: qemu, libvirt, nova, kubevirt, proxmox.")]
+ProfileOption = Annotated[
+    str | None,
+    typer.Option(
+        help="Name the commands of: qemu, libvirt, nova, kubevirt, proxmox.", show_default="that which wrote the log"
+    ),
+]
 FormatOption = Annotated[Literal["text", "markdown"], typer.Option("--format", help="text or markdown.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Only JSON: a list, one verdict for each migration.")]
 
@@ -42,7 +47,7 @@ def explain(
     downtime_limit: LimitOption = None,
     bandwidth: BandwidthOption = None,
     link: LinkOption = None,
-    profile: ProfileOption = "qemu",
+    profile: ProfileOption = None,
     style: FormatOption = "text",
     as_json: JsonOption = False,
     html: HtmlOption = None,
@@ -69,13 +74,13 @@ def explain(
     say(line for path in paths for line in ("", f"wrote {path}"))
 
 
-def _known(limit: str | None, bandwidth: str | None, link: str | None, profile: str) -> dict[str, Any]:
+def _known(limit: str | None, bandwidth: str | None, link: str | None, profile: str | None = None) -> dict[str, Any]:
     """Fields of Evidence that the options give. Raises one InputError with the problems of all options."""
     from hostsim.core.errors import InputError
     from hostsim.core.units import parse_bandwidth, parse_duration
 
     problems = _profile_problems(profile)
-    known: dict[str, Any] = {"profile": profile}
+    known: dict[str, Any] = {} if profile is None else {"profile": profile}
     for option, name, text, parse in (
         ("--downtime-limit", "downtime_limit_ms", limit, lambda text: parse_duration(text) / 1e6),
         ("--bandwidth", "max_bandwidth_bytes_per_s", bandwidth, parse_bandwidth),
@@ -90,12 +95,12 @@ def _known(limit: str | None, bandwidth: str | None, link: str | None, profile: 
     return known
 
 
-def _profile_problems(profile: str) -> list[Any]:
+def _profile_problems(profile: str | None) -> list[Any]:
     from hostsim.core.errors import Problem
     from hostsim.scenario.profiles import PROFILES
 
     wanted = f"one of: {', '.join(PROFILES)}"
-    return [] if profile in PROFILES else [Problem("--profile", "", profile, wanted, "--profile libvirt")]
+    return [] if profile is None or profile in PROFILES else [Problem("--profile", "", profile, wanted, "--profile libvirt")]
 
 
 def _show(logs: tuple[MigrationLog, ...], verdicts: list[Verdict], style: Literal["text", "markdown"]) -> None:

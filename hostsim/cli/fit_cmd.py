@@ -96,9 +96,7 @@ def known_figures(limit: str | None, bandwidth: str | None, link: str | None) ->
     """Fields of Evidence that the options give. InputError."""
     from hostsim.cli.explain_cmd import _known
 
-    found = _known(limit, bandwidth, link, "qemu")
-    found.pop("profile")
-    return found
+    return _known(limit, bandwidth, link)
 
 
 def _write(fitted: GuestFit, write: Path | None) -> list[Path]:

@@ -8,6 +8,9 @@ from typing import Any
 
 NUMBER = r"[-+]?(?:nan|inf|\d[\d.,]*(?:[eE][+-]?\d+)?)"
 QUANTITY = re.compile(rf"\s*(?P<number>{NUMBER})\s*(?P<unit>%|\(?[A-Za-z][A-Za-z/]*\)?)?\s*", re.IGNORECASE)
+THOUSANDS = re.compile(r"\d{1,3}(?:(?P<sign>[.,'])\d{3})(?:(?P=sign)\d{3})*")
+WHOLE = ("kbytes", "bytes", "pages", "ms", "milliseconds")
+"""Units in which QEMU prints whole numbers."""
 EXPONENT = {"": 0, "k": 1, "m": 2, "g": 3, "t": 4, "p": 5, "e": 6}
 FIGURE_MAX = 2.0**63
 """No counter of QEMU or libvirt exceeds 63 bits; larger is -1 read as unsigned, or a broken log."""
@@ -27,13 +30,19 @@ def quantity(text: str, kind: str) -> float:
     if match is None:
         return math.nan
     unit = (match["unit"] or "").strip("()")
-    return sane(number(match["number"]) * FACTORS[kind](unit))
+    return sane(number(match["number"], whole=kind == "plain" or unit.lower() in WHOLE) * FACTORS[kind](unit))
 
 
-def number(digits: str) -> float:
-    """``digits`` with a decimal point or comma, or with commas between thousands; NaN if that is no number."""
-    if digits.count(",") == 1 and "." not in digits:
-        digits = digits.replace(",", ".")
+def number(digits: str, *, whole: bool = False) -> float:
+    """``digits`` with a decimal point or comma, or with either between thousands; NaN if that is no number.
+
+    whole: the program prints no decimals there, so that three digits behind a comma are thousands.
+    """
+    grouped = THOUSANDS.fullmatch(digits)
+    if grouped and (whole or digits.count(grouped["sign"]) > 1) and (whole or not digits.startswith("0")):
+        digits = digits.replace(grouped["sign"], "")
+    elif "," in digits and digits.rfind(",") > digits.rfind("."):
+        digits = digits.replace(".", "").replace(",", ".", 1) if digits.count(",") == 1 else digits
     try:
         return float(digits.replace(",", ""))
     except ValueError:

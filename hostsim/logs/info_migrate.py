@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from hostsim.logs.items import Item
 from hostsim.logs.model import Sample
 from hostsim.logs.query_migrate import STATUSES
-from hostsim.logs.reader import Labels, Reader, keep, labelled
+from hostsim.logs.reader import Labels, Reader, all_labelled, keep
 
 STATUS_LINE = re.compile(
     rf"(?:^|.*[\s>|\])])(?:Migration status|Status)\s*:\s*({'|'.join(sorted(STATUSES, key=len, reverse=True))})"
@@ -90,11 +90,11 @@ class InfoMigrate(Reader):
             self.blocked = item.line
             return
         opened = STATUS_LINE.fullmatch(item.text) if "tatus" in item.text else None
-        found = labelled(item.text, LABELS)
         if opened:
             self._open(item, opened.group(1).lower()).error_desc = opened.group(2) or ""
-        elif found:
-            self._figure(item, *found)
+            return
+        for label, told in all_labelled(item.text, LABELS):
+            self._figure(item, label, told)
 
     def finish(self) -> None:
         """Lines of figures that no answer of a migration has (a label of another program) are none."""

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hostsim.core.errors import InputError, Problem, printable
+from hostsim.logs.by_remaining import with_sent
 from hostsim.logs.sizes import in_bytes
 from hostsim.logs.wall_clock import steadied
 
@@ -133,6 +134,8 @@ class MigrationLog:
     timeout_s: Column
     """The time-out that ended it, or acted on it."""
     stuck_s: Column
+    stopped_s: Column
+    """Since a manager stopped the guest to end the migration, where its log tells."""
     watermark_bytes: Column
     """The least that was ever left, as Nova keeps it."""
     average_bytes_per_s: Column
@@ -162,6 +165,7 @@ def build_log(samples: Sequence[Sample], source: str, log_format: str, part: tup
     columns["t_s"] = _elapsed_s(columns["t_s"], columns["total_time_ms"], columns["stamp_s"])
     units = in_bytes(columns, columns["t_s"])
     _without_broken(columns, samples, notes)
+    derived = with_sent(columns)
     for column in columns.values():
         column.flags.writeable = False
     return MigrationLog(
@@ -173,7 +177,7 @@ def build_log(samples: Sequence[Sample], source: str, log_format: str, part: tup
         operation=next((s.operation for s in reversed(samples) if s.operation), ""),
         part=part,
         lines=(min(s.line for s in samples), max(s.line for s in samples)),
-        notes=(*_named(notes), *steps, *units),
+        notes=(*_named(notes), *steps, *units, *derived),
         setup=next((s.setup for s in reversed(samples) if s.setup is not UNTOLD), UNTOLD),
         **columns,  # type: ignore[arg-type]
     )

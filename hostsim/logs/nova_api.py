@@ -50,9 +50,8 @@ class NovaApi(Reader):
         """A row of a table, a line of a field, or an object with the fields."""
         if isinstance(item.value, dict):
             self._object(item, item.value, 0)
-        elif item.value is None:
-            if not self._row(item):
-                self._field(item)
+        elif item.value is None and not self._row(item):
+            self._field(item)
 
     def finish(self) -> None:
         """Close the last record."""

@@ -61,6 +61,8 @@ DIGITS = re.compile(r"\s*\d{1,19}(\.\d+)?\s*")
 REFUSED = re.compile(r"migrat", re.IGNORECASE)
 """QEMU's error has this word when it refuses to start a migration."""
 EXECUTE = ("execute", "exec-oob")
+FLAT_MIN = 3
+"""An object with so many figures of RAM, what remains among them, is the "ram" of an answer."""
 WRAPPERS = ("info", "return", "reply", "result", "response")
 NAMES = ("tag", "vm", "domain", "guest")
 """Keys of a record around an answer that name the guest."""
@@ -129,7 +131,7 @@ class QueryMigrate(Reader):
             self._parameters(record.get("arguments"))
             self._parameters(answer)
             if _is_about_a_migration(answer):
-                self._answer(item, record, answer, shell or {})
+                self._answer(item, record, _whole(answer), shell or {})
             elif isinstance(answer, dict):
                 self._other(item, record, answer, depth)
 
@@ -224,9 +226,16 @@ def _ends(samples: list[Sample]) -> list[Sample]:
 def _is_about_a_migration(answer: Any) -> bool:
     if not isinstance(answer, dict):
         return False
-    ram = answer.get("ram")
+    ram = _whole(answer).get("ram")
     has_ram = isinstance(ram, dict) and bool(RAM.keys() & ram.keys())
     return answer.get("status") in STATUSES or (has_ram and isinstance(answer.get("status", ""), str))
+
+
+def _whole(answer: dict[str, Any]) -> dict[str, Any]:
+    """``answer`` with its figures of RAM in "ram", where jq has taken them out of it."""
+    own = RAM.keys() & {key.replace("_", "-") for key in answer}
+    is_flat = "ram" not in answer and "remaining" in own and len(own) >= FLAT_MIN
+    return {**answer, "ram": {key: value for key, value in answer.items() if key not in TOP}} if is_flat else answer
 
 
 def _monitor(item: Item) -> str:

@@ -43,6 +43,8 @@ def keep(sample: Sample, name: str, text: str | None, kind: str, key: str = "") 
 COLONS_MAX = 12
 """Before a label stand a date, a host and a program at most."""
 LABEL_WORDS_MAX = 4
+JOINED_MIN = 4
+"""Fewer colons are a time and one label."""
 LABEL_CHARS = 80
 BEFORE = "|>])[(\"'"
 
@@ -66,6 +68,30 @@ def labelled(text: str, labels: Labels) -> tuple[str, str] | None:
         if key:
             return key, text[at + 1 :].strip()
     return None
+
+
+def all_labelled(text: str, labels: Labels) -> list[tuple[str, str]]:
+    """(label, text behind it) of each of ``labels`` in ``text``: a shell may have joined the lines of an answer into one."""
+    first = labelled(text, labels)
+    if first is None or text.count(":") < JOINED_MIN:
+        return [first] if first else []
+    found: list[tuple[str, int, int]] = []
+    at = -1
+    while (at := text.find(":", at + 1)) >= 0:
+        begin = max(found[-1][2] if found else 0, at - LABEL_CHARS)
+        key = _label_before(text[begin:at], labels)
+        if key:
+            found.append((key, text.lower().rindex(key.split()[0], begin, at), at + 1))
+    ends = [start for _, start, _ in found[1:]] + [len(text)]
+    values = [text[begin:end].strip() for (_, _, begin), end in zip(found, ends, strict=True)]
+    if len(found) > 1:
+        values = [_first_words(value) for value in values]
+    return [(key, value) for (key, _, _), value in zip(found, values, strict=True)]
+
+
+def _first_words(value: str) -> str:
+    """A number and its unit, or the two words of an operation, without the sign between two answers of one line."""
+    return value if "=" in value else " ".join(word.strip("|,;") for word in value.split()[:2]).strip()
 
 
 def _label_before(text: str, labels: Labels) -> str:

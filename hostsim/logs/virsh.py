@@ -9,7 +9,7 @@ from typing import Any
 from hostsim.logs.figures import sane
 from hostsim.logs.items import Item
 from hostsim.logs.model import Sample
-from hostsim.logs.reader import Labels, Reader, keep, labelled
+from hostsim.logs.reader import Labels, Reader, all_labelled, keep
 
 STATUS = {
     "unbounded": "active", "bounded": "active", "completed": "completed", "failed": "failed",
@@ -102,9 +102,10 @@ class Virsh(Reader):
             if JOB_COMPLETED in item.text:
                 self._open(item).status = "completed"
                 return
-            found = labelled(item.text, ALL_LABELS)
-            if found and found[1] and not _is_raw(*found):
-                self._label(item, *found)
+            found = [one for one in all_labelled(item.text, ALL_LABELS) if one[1] and not _is_raw(*one)]
+            if found:
+                for label, told in found:
+                    self._label(item, label, told)
             elif ERROR.search(item.text) and self.samples:
                 self.samples[-1].error_desc = ERROR.findall(item.text)[0].strip()
             elif any(hint in item.text for hint in FIELD_HINTS):

@@ -39,7 +39,13 @@ def messages(value: Any) -> list[Text]:
     told = next((value[key] for key in MESSAGE_KEYS if isinstance(value.get(key), str | list)), None)
     if isinstance(told, list):
         told = _of_bytes(told)
-    return [(time_beside(value), told)] if told is not None else []
+    return [(time_beside(value), f"{told}{_reason_beside(value, told)}")] if told is not None else []
+
+
+def _reason_beside(value: Mapping[str, Any], told: str) -> str:
+    """The reason that virt-launcher keeps beside the message of an error."""
+    reason = value.get("reason")
+    return f": {reason}" if isinstance(reason, str) and reason and "\n" not in told and reason not in told else ""
 
 
 def texts_within(value: Any) -> list[Text]:

@@ -7,13 +7,13 @@ from dataclasses import replace
 import numpy as np
 
 from hostsim.logs.model import MigrationLog
-from hostsim.verdict.commands import command_for
+from hostsim.verdict.commands import command_for, poll_for
 from hostsim.verdict.course import last, rate, running
 from hostsim.verdict.evidence import Evidence
 from hostsim.verdict.findings import REASONS, after_words, sent_words
 from hostsim.verdict.forecast import MARGIN
 from hostsim.verdict.model import Confidence, Outcome, Remedy, Verdict
-from hostsim.verdict.remedies import LIMIT_MAX_S, always_end
+from hostsim.verdict.remedies import LIMIT_MAX_S, always_end, throttled_in_vain
 from hostsim.verdict.waiting import more_time_for
 from hostsim.verdict.words import bandwidth_words, bytes_words, rounded_up, seconds_words
 
@@ -43,9 +43,11 @@ def by_ratio(log: MigrationLog, evidence: Evidence) -> Verdict | None:
     if evidence.status in ("completed", "failed"):
         return None
     sent, total = last(log.transferred_bytes[running(log)]), last(log.total_bytes)
+    left = last(log.remaining_bytes[running(log)])
+    if not log.t_s.any() and (sent is not None or left is not None) and (~np.isnan(log.transferred_bytes)).sum() != 1:
+        return _without_speed(log, left)
     if sent is None or not total:
         return _percent_only(log)
-    left = last(log.remaining_bytes[running(log)])
     speed = _speed(log, sent)
     if not speed:
         return _without_speed(log, left)
@@ -60,8 +62,8 @@ def by_ratio(log: MigrationLog, evidence: Evidence) -> Verdict | None:
 
 def _without_speed(log: MigrationLog, left: float | None) -> Verdict:
     told = log.transferred_bytes[~np.isnan(log.transferred_bytes)]
-    grew = told.max() > told.min()
-    why = "the log tells no times" if grew or len(told) == 1 else "nothing was sent between the answers"
+    is_idle = len(told) > 1 and told.max() == told.min() and bool(log.t_s.any())
+    why = "nothing was sent between the answers" if is_idle else "the log tells no times"
     rest = "" if left is None else f"; {bytes_words(left)} are left"
     return Verdict(
         "cannot tell",
@@ -109,7 +111,7 @@ def _verdict(
         remedies=_remedies(log, evidence, outcome, left, speed),
         confidence=Confidence("medium" if ratio >= SURELY or (ratio < OFTEN and left is not None) else "low",
                               "judged by what was sent, not by rounds"),
-        measure_next=("virsh domjobinfo DOMAIN each second over several rounds: it tells syncs and the dirty rate",),
+        measure_next=(f"{poll_for(evidence.profile)} each second over several rounds: it tells syncs and the dirty rate",),
         numbers={
             "bandwidth_bytes_per_s": speed, "threshold_bytes": speed * evidence.limit_s, "sent_over_ram": ratio,
             **({} if left is None else {"remaining_bytes": left, "stop_now_s": left / speed}),
@@ -154,16 +156,20 @@ def _remedies(
     log: MigrationLog, evidence: Evidence, outcome: Outcome, left: float | None, speed: float
 ) -> tuple[Remedy, ...]:
     pages = (left if left is not None else last(log.total_bytes) or 0.0) / evidence.page_bytes
-    ends = always_end(evidence, pages)
+    ends = always_end(evidence, pages, "about" if left is not None else "up to")
     if outcome == "would converge":
         until = rounded_up((_ended_s(log, evidence) + (left or 0.0) / speed) * MARGIN)
         return more_time_for(evidence, until), *ends
     more = f"bandwidth: clearly more than {bandwidth_words(speed)}, as much as the guest dirties now; "
     bandwidth = Remedy("bandwidth", more + "how much more this log does not tell", certain=False)
+    return (*_limit(evidence, left, speed), bandwidth, *ends, _throttle(evidence))
+
+
+def _throttle(evidence: Evidence) -> Remedy:
+    if evidence.throttle_percent:
+        return throttled_in_vain(evidence)
     slows = "throttling (auto-converge): slows a guest whose writes take all of its CPU time; a log does not show that"
-    command = command_for(evidence.profile, "auto_converge", 99)
-    throttle = Remedy("auto_converge", slows, command=command, certain=False)
-    return (*_limit(evidence, left, speed), bandwidth, *ends, throttle)
+    return Remedy("auto_converge", slows, command=command_for(evidence.profile, "auto_converge", 99), certain=False)
 
 
 def _limit(evidence: Evidence, left: float | None, speed: float) -> tuple[Remedy, ...]:
@@ -192,7 +198,7 @@ def _early(log: MigrationLog, evidence: Evidence, total: float, left: float | No
         ),
         remedies=always_end(evidence, rest / evidence.page_bytes),
         confidence=Confidence("low", "not all of RAM was sent once"),
-        measure_next=("virsh domjobinfo DOMAIN each second over several rounds: it tells syncs and the dirty rate",),
+        measure_next=(f"{poll_for(evidence.profile)} each second over several rounds: it tells syncs and the dirty rate",),
         numbers={"remaining_bytes": rest, "first_pass_left_s": left_s, "bandwidth_bytes_per_s": speed},
     )  # fmt: skip
 

@@ -44,6 +44,26 @@ def stopped_in_device_state(log: MigrationLog, evidence: Evidence) -> Verdict | 
     )  # fmt: skip
 
 
+def waits_to_begin(log: MigrationLog, evidence: Evidence) -> Verdict | None:
+    """The answer where the guest has not given back its network devices, so that no page has been sent."""
+    at = running(log)
+    if evidence.status in ("completed", "failed") or not len(at) or log.status[at[-1]] != "wait-unplug":
+        return None
+    waited_s = float(log.t_s[at[-1]])
+    span = f" for {seconds_words(waited_s)}" if waited_s else ""
+    return Verdict(
+        outcome="too early to tell",
+        headline=f"too early to tell: status wait-unplug{span}, nothing has been sent; this is not a matter of convergence",
+        findings=(
+            ("Why: QEMU waits until the guest has unplugged the primary device of each failover pair (virtio-net with "
+             "failover=on, a passed-through network card); memory is sent after that."),
+        ),
+        confidence=Confidence("high", "QEMU enters this status before the first page"),
+        measure_next=("the guest's kernel log, whether it unplugs the device; the event UNPLUG_PRIMARY of QMP",),
+        numbers={"waited_s": waited_s},
+    )  # fmt: skip
+
+
 def _vfio(log: MigrationLog) -> str:
     sent = last(log.vfio_bytes)
     return "" if sent is None else f"The log shows a vfio device, {bytes_words(sent)} of its state sent so far."

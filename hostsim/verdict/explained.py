@@ -10,22 +10,24 @@ from hostsim.logs.model import MigrationLog
 from hostsim.verdict.by_passes import by_passes
 from hostsim.verdict.by_progress import by_progress, sent_over_and_over
 from hostsim.verdict.course import last
-from hostsim.verdict.device_state import stopped_in_device_state
+from hostsim.verdict.device_state import stopped_in_device_state, waits_to_begin
 from hostsim.verdict.diagnose import diagnose
 from hostsim.verdict.dirty_rate import no_migration_yet
 from hostsim.verdict.disks import waits_for_disks
 from hostsim.verdict.evidence import Evidence
 from hostsim.verdict.far_apart import stays_where_it_is
+from hostsim.verdict.forced import stopped_by_manager
 from hostsim.verdict.from_log import evidence_from_log
 from hostsim.verdict.mechanism import LogJudge, mechanisms
 from hostsim.verdict.model import Remedy, Verdict
 from hostsim.verdict.one_answer import first_pass, nothing_sent, one_answer
 from hostsim.verdict.other_jobs import not_a_migration
+from hostsim.verdict.remedies import throttled_in_vain
 from hostsim.verdict.waiting import more_time_for
 from hostsim.verdict.words import bandwidth_words, bytes_words, seconds_words
 
 GIB = float(1 << 30)
-FIRST = (stopped_in_device_state, waits_for_disks)
+FIRST = (stopped_in_device_state, waits_to_begin, stopped_by_manager, waits_for_disks)
 """Judges of logs that come before those of mechanisms."""
 THEN = (nothing_sent, by_passes, by_progress, one_answer, first_pass)
 UNCONFIRMED = "Values are computed from this log; no run has confirmed them"
@@ -87,12 +89,7 @@ def _as_logs_can_tell(remedy: Remedy, evidence: Evidence) -> Remedy:
     if remedy.kind == "timeout" and remedy.value:
         return more_time_for(evidence, remedy.value)
     if remedy.kind == "auto_converge" and "clock" in remedy.text and not remedy.helps:
-        so_far = f", up to {evidence.throttle_percent:.0f} % so far," if evidence.throttle_percent else ""
-        text = (
-            f"throttling (auto-converge){so_far} has not slowed the writes in this log; whether more of it helps "
-            "depends on the guest: writes paced by a clock catch up until the throttle leaves them too little CPU time"
-        )
-        return replace(remedy, text=text, certain=False)
+        return throttled_in_vain(evidence)
     return remedy
 
 

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from hostsim.core.constants import PAGE_BYTES
 from hostsim.logs.figures import sane
+from hostsim.logs.forms import PROFILES
 from hostsim.logs.model import MigrationLog, Setup
 from hostsim.qemu.mechanism import moved_statuses
 from hostsim.verdict.commands import default_limit_ms
@@ -41,7 +42,7 @@ COUNTED_S = 1.0
 def evidence_from_log(log: MigrationLog, **known: Any) -> Evidence:
     """Evidence from ``log``; ``known``: fields of Evidence that the caller knows better (None is ignored)."""
     told = {name: value for name, value in known.items() if value is not None}
-    told = _of_setup(log.setup) | told
+    told = {"profile": PROFILES.get(log.format, "qemu")} | _of_setup(log.setup) | told
     limit_ms = _last(log.limit_ms)
     if limit_ms is not None:
         told.setdefault("downtime_limit_ms", limit_ms)

@@ -11,7 +11,7 @@ from hostsim.verdict.evidence import Evidence
 from hostsim.verdict.findings import after_words
 from hostsim.verdict.forecast import MARGIN
 from hostsim.verdict.model import Confidence, Outcome, Remedy, Verdict
-from hostsim.verdict.remedies import LIMIT_MAX_S, always_end, always_end_within
+from hostsim.verdict.remedies import LIMIT_MAX_S, always_end, always_end_within, throttled_in_vain
 from hostsim.verdict.waiting import more_time_for
 from hostsim.verdict.words import bandwidth_words, bytes_words, rounded_up, seconds_words, times_words
 
@@ -132,7 +132,7 @@ def remedies_at(evidence: Evidence, outcome: Outcome, left: float, dirty: float,
     if not speed:
         return always_end(evidence, pages)
     return (*_limit(evidence, left / speed), _bandwidth(evidence, dirty, speed), *always_end(evidence, pages),
-            _throttle(dirty, speed))  # fmt: skip
+            _throttle(evidence, dirty, speed))  # fmt: skip
 
 
 def _limit(evidence: Evidence, stop_s: float) -> tuple[Remedy, ...]:
@@ -157,7 +157,9 @@ def _bandwidth(evidence: Evidence, dirty: float, speed: float) -> Remedy:
     return Remedy("bandwidth", text, value, "bytes/s", command, certain=False)
 
 
-def _throttle(dirty: float, speed: float) -> Remedy:
+def _throttle(evidence: Evidence, dirty: float, speed: float) -> Remedy:
+    if evidence.throttle_percent:
+        return throttled_in_vain(evidence)
     needed = 100 * (1 - CLEARLY * speed / dirty) if dirty > CLEARLY * speed else 0.0
     about = f" to about {rounded_up(needed):.0f} %" if needed else ""
     text = (

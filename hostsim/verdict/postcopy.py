@@ -205,6 +205,25 @@ def lost(evidence: Evidence) -> Verdict | None:
     )  # fmt: skip
 
 
+def failed(evidence: Evidence) -> Verdict | None:
+    """The verdict on a log in which the migration failed after the switch."""
+    seen = seen_in(evidence)
+    if evidence.status != "failed" or seen is None or seen.phase is not None or (seen.seconds is None and not seen.requests):
+        return None
+    left = "" if not evidence.remaining_bytes else f", with {bytes_words(evidence.remaining_bytes)} left on the source alone"
+    why = evidence.error_desc or "no error-desc in the log; the QEMU log of both hosts has it"
+    return Verdict(
+        outcome=LOST,
+        headline=f"{LOST}: failed after {seconds_words(evidence.elapsed_s)}{left}: {why}",
+        findings=(
+            ("Loss: the guest had moved before its memory, so neither host has the whole guest: do not resume it on the "
+             "source; it has to be started again from its disk."),
+        ),
+        remedies=(Remedy("expose less", "a shorter phase: switch after more rounds, or give the phase more bandwidth"),),
+        confidence=Confidence("high", "the log shows post-copy before the failure"),
+    )  # fmt: skip
+
+
 def _phase_lines(seen: SeenPostcopy) -> Iterator[str]:
     """Findings on a phase whose figures are known."""
     if seen.phase is not None:

@@ -126,6 +126,23 @@ def throttle(evidence: Evidence, found: Forecast, percent: float | None = None) 
     return _throttle_to(evidence, percent)
 
 
+def throttled_in_vain(evidence: Evidence) -> Remedy:
+    """Auto-converge by a log in which it has not ended the migration, however the guest is paced."""
+    percent = evidence.throttle_percent
+    if percent >= evidence.max_cpu_throttle:
+        text = (
+            f"auto-converge does not suffice: it is on and has throttled the guest by {percent:.0f} %, the most that is "
+            f"{'allowed (max-cpu-throttle)' if percent < THROTTLE_MAX else 'possible'}, in vain"
+        )
+        return Remedy("auto_converge", text, helps=False)
+    so_far = f", up to {percent:.0f} % so far," if percent else ""
+    text = (
+        f"throttling (auto-converge){so_far} has not slowed the writes in this log; whether more of it helps "
+        "depends on the guest: writes paced by a clock catch up until the throttle leaves them too little CPU time"
+    )
+    return Remedy("auto_converge", text, certain=False)
+
+
 def throttled_speed(evidence: Evidence, percent: float) -> float:
     """Share of its writes that the guest keeps; a guest of unknown pacing counts as bound to the CPU."""
     known = bool(evidence.paces) or evidence.cpu_bound_share is not None

@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from hostsim.logs import MigrationLog, read_logs
+from hostsim.core.errors import InputError
+from hostsim.logs import MigrationLog, parse_logs, read_logs
+from hostsim.logs.figures import quantity
 from hostsim.scenario import load_scenario
 from hostsim.verdict import Verdict, explain_log, render
 from hostsim.verdict.dirty_rate import scenario_lines
@@ -224,6 +226,46 @@ FACTS: dict[str, tuple[Facts, ...]] = {
                                  "bandwidth_bytes_per_s": 33.55e6}, ("49.2 MB",), UNSURE, "trace"),
     ),
     "trace-simpletrace.txt": (Facts("completed", {"elapsed_s": 4.4, "sent_bytes": 553.6e6}, ("41 MB",), form="trace"),),
+    "proxmox-8-cancelled.txt": (
+        Facts("not converging", {"downtime_limit_ms": 200, "sent_over_ram": 4.05}, ("cancelled", "up to", "qm monitor"),
+              ("Reason", "migrate_set_capability", "virsh"), "proxmox"),
+    ),
+    "proxmox-8-reason.txt": (Facts("failed", {"elapsed_s": 20}, ("Broken pipe",)),),
+    "proxmox-limit-at-the-end.txt": (Facts("not converging", {"downtime_limit_ms": 3200}, ("3.2 s",), ("300 ms",)),),
+    "nova-forced.txt": (
+        Facts("completed", {"elapsed_s": 311, "stopped_s": 9.9, "timeout_s": 300}, ("forced", "300 s", "not converged"),
+              ("completed (converged)",), "nova"),
+    ),
+    "nova-failure-alone.txt": (Facts("failed", said=("No route to host",), form="nova"),),
+    "virt-launcher-paused.txt": (
+        Facts("would converge", {"remaining_bytes": 500 * MIB, "stopped_s": 5, "left_s": 4.48}, ("paused", "downtime")),
+    ),
+    "virt-launcher-forced.txt": (
+        Facts("completed", {"elapsed_s": 309.8, "stopped_s": 9.8}, ("forced",), ("downtime 33 ms",), "kubevirt"),
+    ),
+    "virt-launcher-budget.txt": (
+        Facts("not converging", {"downtime_limit_ms": 5000, "threshold_bytes": 585e6}, ("9000ms exceeds", "cancelled")),
+    ),
+    "virt-launcher-reason.txt": (Facts("failed", said=("guest CPU",), form="kubevirt"),),
+    "throttled-in-vain.json": (
+        Facts("not converging", {"remaining_bytes": 931e6}, ("99 %", "in vain"), ("migrate_set_capability auto-converge",)),
+    ),
+    "wait-unplug.jsonl": (Facts("too early to tell", {"waited_s": 30}, ("failover", "nothing has been sent")),),
+    "postcopy-failed.jsonl": (
+        Facts("lost in post-copy", {"elapsed_s": 65}, ("Connection reset", "neither host"), ("not a matter",)),
+    ),
+    "remaining-alone.txt": (
+        Facts("not converging", {"elapsed_s": 295, "remaining_bytes": 1.024e9, "bandwidth_bytes_per_s": 117e6},
+              ("tells only what remains", "1.07 GB"), UNSURE, "info-migrate"),
+    ),
+    "remaining-without-times.txt": (Facts("cannot tell", said=("no times", "356 MB"), never=("no figures",)),),
+    "curved-quotes.txt": (Facts("not converging", FLUID, form="query-migrate"),),
+    "html-entities.txt": (Facts("not converging", FLUID, form="query-migrate"),),
+    "hmp-thousands.txt": (Facts("not converging", FLUID, form="info-migrate"),),
+    "hmp-on-one-line.txt": (Facts("not converging", FLUID, form="info-migrate"),),
+    "domjobinfo-on-one-line.txt": (Facts("not converging", FLUID, form="domjobinfo"),),
+    "jq-ram.txt": (Facts("not converging", FLUID | {"elapsed_s": 100}, form="query-migrate"),),
+    "jq-flat.txt": (Facts("not converging", FLUID | {"elapsed_s": 100}, form="query-migrate"),),
 }  # fmt: skip
 
 
@@ -276,6 +318,39 @@ def test_the_scenario_of_a_dirty_rate_is_one(tmp_path: Path) -> None:
     path.write_text("\n".join(scenario_lines(log, 1.25e9)))
     (workload,) = load_scenario(path).vm.workload
     assert workload.size == 412 * MIB
+
+
+REFUSED = {
+    "xc: progress: Saving memory: iter 0 (last sent 0 skipped 0): 52736/1048832    5%": "a log of Xen",
+    "cloud-hypervisor: 12.4s: <vmm> INFO:vmm/src/lib.rs:931 -- Dirty memory migration 0 of 5": "Cloud Hypervisor",
+    "2024-03-05T10:00:01Z info vmx[1001] MigrateSetState: Transitioning from state 0 to 1.": "vMotion",
+    "Block Copy: [ 37.52 %]": "copy of a disk",
+    '{"return": [{"status": "running", "type": "snapshot-save", "id": "snap0"}]}': "a snapshot",
+    "2024-03-05 10:00:00 copying local disk images": "migration of disks",
+    "error: Requested operation is not valid: domain is not running": "an error of virsh",
+    "[  5]   0.00-1.00   sec   112 MBytes   941 Mbits/sec    0": "iperf",
+}
+
+
+@pytest.mark.parametrize("line", REFUSED)
+def test_what_is_no_log_of_qemu_is_refused_by_its_name(line: str) -> None:
+    with pytest.raises(InputError, match=REFUSED[line]):
+        parse_logs(f"some line\n{line}\n")
+
+
+def test_commands_are_those_of_the_layer_that_wrote_the_log() -> None:
+    (log,) = read_logs(str(CASES / "nova-timed-out.txt"))
+    assert "nova.conf" in explain_log(log).remedy("downtime_limit").command
+    assert "migrate_set_parameter" in explain_log(log, profile="qemu").remedy("downtime_limit").command
+
+
+@pytest.mark.parametrize(
+    ("text", "kind", "value"),
+    [("1,234.5", "plain", 1234.5), ("1.234,5 KiB", "bytes", 1234.5 * 1024), ("1,234 GiB", "bytes", 1.234 * GIB),
+     ("755,868 kbytes", "bytes", 755868 * 1024), ("1,048,576", "plain", 1048576), ("480,01 mbps", "mbps", 480.01)],
+)
+def test_figures_with_signs_between_thousands(text: str, kind: str, value: float) -> None:
+    assert quantity(text, kind) == pytest.approx(value)
 
 
 def test_a_link_that_is_told_is_compared() -> None:
