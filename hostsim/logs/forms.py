@@ -68,7 +68,8 @@ FORMS = (
          "virsh domstats --dirtyrate, QMP query-dirty-rate, info dirty_rate: no migration yet", "dirty_rate:DirtyRate",
          is_weak=True),
     Form("virsh-migrate", "virsh migrate --verbose", "Migration: [ 37 %]",
-         "a percentage tells when it ended, not why it does not", "progress:VirshProgress", is_weak=True, profile="libvirt"),
+         "a percentage, Ganeti's too, tells when it ended, not why it does not",
+         "progress:VirshProgress", is_weak=True, profile="libvirt"),
     Form("qemu-log", "libvirt's log of a QEMU", "initiating migration",
          "begin, end and error: shutting down, reason=migrated; load of migration failed", "qemu_log:QemuLog", is_weak=True),
 )  # fmt: skip
@@ -78,7 +79,7 @@ COMMON_WORDS = (
     "timestamp", "uid", "abortstatus", "failurereason", "completed", "failed", "mode", "stuck for",
     "shutting down", "load", "unable to", "errmsg", "phase", "blocked", "miss_rate", "socket address", "vfio", " state",
     "_bytes", "memory bytes", "created_at", "updated_at", "server_uuid", "| running |", "| preparing |", "cpu_throttle_set",
-    "paus",
+    "paus", "memory transfer",
 )  # fmt: skip
 """Every line that a reader takes has one of these words, a field of libvirt, or the end of a label."""
 

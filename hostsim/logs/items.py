@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -14,6 +15,9 @@ from hostsim.logs.wrapped import messages, qmp_time, texts_within
 
 LINE_MAX = 4000
 """No form has longer lines; objects in a longer line are found before the line is cut."""
+HEADING_MAX = 80
+SETTING = re.compile(r"\s*(?:[\w -]+:\s+\S+|globals:)\s*", re.IGNORECASE)
+"""A figure or setting within an answer, as ``clear-bitmap-shift: 18``, is no heading of one."""
 Wanted = Callable[[str], bool]
 SHELLS_MAX = 3
 UNFINISHED = ("{", "[", ",")
@@ -25,6 +29,7 @@ class Item:
     """A line of text, or an object with the text before it on its line.
 
     stamp_s: the last timestamp, None before the first; domain: the guest that a command of virsh or an event named last.
+    heading: the last line before it that no reader takes, which may name the guest.
     """
 
     line: int
@@ -32,6 +37,7 @@ class Item:
     text: str
     value: Any = None
     domain: str = ""
+    heading: str = ""
 
 
 @dataclass
@@ -41,9 +47,12 @@ class Clock:
     now_s: float | None = None
     passed: str = ""
     domain: str = ""
+    heading: str = ""
 
     def see(self, text: str) -> None:
         """Pass over a line; its time is read when the next item asks for it."""
+        if text.strip() and len(text) <= HEADING_MAX and not SETTING.fullmatch(text):
+            self.heading = text
         if ":" in text[:SEARCHED_CHARS]:
             self.passed = text
 
@@ -83,7 +92,7 @@ def _lines(text: str, line: int, clock: Clock, is_wanted: Wanted) -> Iterator[It
         if not is_wanted(content[:LINE_MAX]):
             clock.see(content)
         elif content.strip():
-            yield Item(number, clock.read(content), content[:LINE_MAX], domain=clock.domain)
+            yield Item(number, clock.read(content), content[:LINE_MAX], domain=clock.domain, heading=clock.heading)
 
 
 def _object(found: Found, line: int, head: str, clock: Clock, depth: int, is_wanted: Wanted) -> Iterator[Item]:

@@ -27,7 +27,8 @@ class Reader:
 
     def add(self, item: Item, status: str, tag: str = "") -> Sample:
         """A new answer, taken at the time of ``item``."""
-        sample = Sample(item.line, status, tag, head=head_of(item.text if item.value is not None else "", item.domain))
+        named = item.domain or head_of(item.heading, "")
+        sample = Sample(item.line, status, tag, head=head_of(item.text if item.value is not None else "", named))
         if item.stamp_s is not None:
             sample.figures["stamp_s"] = item.stamp_s
         self.samples.append(sample)

@@ -128,6 +128,13 @@ def test_many_migrations_with_one_reason_are_one_sentence(tmp_path: Path) -> Non
     assert "5 migrations of" in left[0]
 
 
+def test_a_log_without_qemus_clock_began_before_its_first_answer() -> None:
+    cases = Path(__file__).parents[1] / "data" / "logs" / "cases"
+    by_stamps, by_clock = (fit(cases / name, draws=0).found.points for name in ("jq-ram.txt", "curved-quotes.txt"))
+    assert [point.found_pages for point in by_stamps] == pytest.approx([point.found_pages for point in by_clock], rel=0.01)
+    assert [point.t_s for point in by_stamps] == pytest.approx([point.t_s for point in by_clock], rel=0.02)
+
+
 @pytest.mark.parametrize("pack", [gzip.compress, bz2.compress, lzma.compress])
 def test_a_compressed_log_is_read(tmp_path: Path, pack: Callable[[bytes], bytes]) -> None:
     path, plain = tmp_path / "job.jsonl.packed", tmp_path / "job.jsonl"

@@ -266,6 +266,11 @@ FACTS: dict[str, tuple[Facts, ...]] = {
     "domjobinfo-on-one-line.txt": (Facts("not converging", FLUID, form="domjobinfo"),),
     "jq-ram.txt": (Facts("not converging", FLUID | {"elapsed_s": 100}, form="query-migrate"),),
     "jq-flat.txt": (Facts("not converging", FLUID | {"elapsed_s": 100}, form="query-migrate"),),
+    "ganeti.txt": (Facts("completed", {"elapsed_s": 17}, form="virsh-migrate"),),
+    "two-guests-under-headings.txt": (
+        Facts("not converging", FLUID, form="info-migrate"),
+        Facts("completed", {"elapsed_s": 85.8, "downtime_ms": 281}, form="info-migrate"),
+    ),
 }  # fmt: skip
 
 
