@@ -25,7 +25,7 @@ def sane(value: Any) -> float:
 
 
 def quantity(text: str, kind: str) -> float:
-    """The figure in ``text`` in the unit of ``kind`` (bytes, ms, mbps, plain); NaN if it is none."""
+    """The figure in ``text`` in the unit of ``kind`` (bytes, ms, us, mbps, plain); NaN if it is none."""
     match = QUANTITY.fullmatch(text)
     if match is None:
         return math.nan
@@ -59,6 +59,10 @@ def _ms_factor(unit: str) -> float:
     return TIME_MS.get(unit.lower(), math.nan)
 
 
+def _us_factor(unit: str) -> float:
+    return TIME_MS.get(unit.lower() or "us", math.nan) * 1000
+
+
 def _mbps_factor(unit: str) -> float:
     if unit.lower() in ("", "mbps", "mbit/s"):
         return 1.0
@@ -70,4 +74,4 @@ def _plain_factor(_unit: str) -> float:
     return 1.0
 
 
-FACTORS = {"bytes": bytes_factor, "ms": _ms_factor, "mbps": _mbps_factor, "plain": _plain_factor}
+FACTORS = {"bytes": bytes_factor, "ms": _ms_factor, "us": _us_factor, "mbps": _mbps_factor, "plain": _plain_factor}

@@ -116,6 +116,10 @@ class MigrationLog:
     mbps: Column
     pages_per_second: Column
     postcopy_requests: Column
+    dirty_limit_sleep_us: Column
+    """Of a vCPU, each time that its dirty ring is full (capability dirty-limit)."""
+    dirty_limit_full_us: Column
+    """Time in which the ring fills."""
     xbzrle_cache_bytes: Column
     xbzrle_bytes: Column
     xbzrle_pages: Column

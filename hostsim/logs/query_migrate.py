@@ -25,6 +25,8 @@ TOP = {
     "downtime": "downtime_ms",
     "expected-downtime": "expected_downtime_ms",
     "cpu-throttle-percentage": "throttle_percent",
+    "dirty-limit-throttle-time-per-round": "dirty_limit_sleep_us",
+    "dirty-limit-ring-full-time": "dirty_limit_full_us",
 }
 RAM = {
     "total": "total_bytes",
@@ -78,6 +80,7 @@ class QueryMigrate(Reader):
     limit_ms: downtime-limit that was set; asked: the command whose answer comes next.
     setup: what records of a command with its answer have told so far.
     shells: (answer, time of the poller [s]) of answers in a record of another key: used where QEMU's own clock is missing.
+    own: (sample, time [s]) of events that tell it.
     """
 
     disks: dict[str, float] = field(default_factory=dict)
@@ -88,6 +91,7 @@ class QueryMigrate(Reader):
     asked: str = ""
     setup: Setup = UNTOLD
     shells: list[tuple[Sample, float]] = field(default_factory=list)
+    own: list[tuple[Sample, float]] = field(default_factory=list)
 
     def take(self, item: Item) -> None:
         """An answer, an event, an error, or an array of them."""
@@ -105,6 +109,9 @@ class QueryMigrate(Reader):
         if not any("total_time_ms" in sample.figures for sample in self.samples):
             for sample, seconds in self.shells:
                 sample.figures.setdefault("t_s", seconds)
+        if len(self.own) == len(self.samples):
+            for sample, seconds in self.own:
+                sample.figures["stamp_s"] = seconds
         for sample in self.samples:
             if sample.status == "completed" and self.blackout_ms is not None and len(_ends(self.samples)) == 1:
                 sample.figures.setdefault("downtime_ms", self.blackout_ms)
@@ -191,8 +198,9 @@ class QueryMigrate(Reader):
             sample.take("dirty_sync_count", sane(told["pass"]), "pass", str(told["pass"]))
 
     def _event_sample(self, item: Item, status: str, seconds: float) -> Sample:
-        """An event's sample; its own time is better than that of the line."""
+        """An event's sample; where all samples are events, their own times are better than those of lines between them."""
         sample = self.add(item, status, _monitor(item))
+        self.own += [(sample, seconds)] if not math.isnan(seconds) else []
         if "stamp_s" not in sample.figures and not math.isnan(seconds):
             sample.figures["stamp_s"] = seconds
         return sample

@@ -6,6 +6,7 @@ Events: migration/trace-events, QEMU 2.5 to 10.2. ``migrate_transferred`` tells 
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass
 
@@ -62,7 +63,8 @@ class TraceEvents(Reader):
             return
         self.at = item
         name, rest = found.groups()
-        told = {key: _number(digits) for key, digits in FIGURE.findall(rest)}
+        figures = ((key, _number(digits)) for key, digits in FIGURE.findall(rest))
+        told = {key: value for key, value in figures if not math.isnan(value)}
         if name == "migrate_set_state":
             self._state(item, rest)
         elif name == "migrate_transferred" and {"transferred", "time_spent"} <= told.keys():

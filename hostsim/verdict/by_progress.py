@@ -166,6 +166,8 @@ def _remedies(
 
 
 def _throttle(evidence: Evidence) -> Remedy:
+    if evidence.no_throttle:
+        return Remedy("auto_converge", f"auto-converge: {evidence.no_throttle}", helps=False)
     if evidence.throttle_percent:
         return throttled_in_vain(evidence)
     slows = "throttling (auto-converge): slows a guest whose writes take all of its CPU time; a log does not show that"

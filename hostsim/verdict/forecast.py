@@ -90,11 +90,13 @@ def forecast(evidence: Evidence) -> Forecast | None:
 def _as_seen(floor: Range, evidence: Evidence | None) -> Range:
     """``floor``, no higher than what was seen to remain after a sync: curves that agree with short rounds may be far off.
 
-    A range that lies above it altogether tells nothing of the least.
+    A range that lies above it altogether, by short rounds alone, tells nothing of the least.
     """
     seen = remaining_seen(evidence) if evidence else []
     least = SEEN_WITHIN * min(seen, default=float("inf"))
-    return (floor[0] if floor[0] <= least else 0.0), min(floor[1], least)
+    if floor[0] > least and evidence and _creeps(evidence):
+        return 0.0, least
+    return min(floor[0], least), min(floor[1], least)
 
 
 def speed_under(evidence: Evidence, percent: float, cpu_bound: bool | None = None) -> float:

@@ -158,6 +158,8 @@ def _bandwidth(evidence: Evidence, dirty: float, speed: float) -> Remedy:
 
 
 def _throttle(evidence: Evidence, dirty: float, speed: float) -> Remedy:
+    if evidence.no_throttle:
+        return Remedy("auto_converge", f"auto-converge: {evidence.no_throttle}", helps=False)
     if evidence.throttle_percent:
         return throttled_in_vain(evidence)
     needed = 100 * (1 - CLEARLY * speed / dirty) if dirty > CLEARLY * speed else 0.0

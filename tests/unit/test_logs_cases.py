@@ -271,6 +271,10 @@ FACTS: dict[str, tuple[Facts, ...]] = {
         Facts("not converging", FLUID, form="info-migrate"),
         Facts("completed", {"elapsed_s": 85.8, "downtime_ms": 281}, form="info-migrate"),
     ),
+    "dirty-limit.txt": (
+        Facts("not converging", FLUID, ("sleep for up to 123 ms", "66.8 %", "refuses both"), ("max-cpu-throttle",)),
+    ),
+    "dirty-limit.json": (Facts("not converging", {"remaining_bytes": 931e6}, ("refuses both",), ("slows a guest",)),),
 }  # fmt: skip
 
 
