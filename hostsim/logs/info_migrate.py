@@ -12,7 +12,7 @@ from hostsim.logs.reader import Labels, Reader, all_labelled, keep
 
 STATUS_LINE = re.compile(
     rf"(?:^|.*[\s>|\])])(?:Migration status|Status)\s*:\s*({'|'.join(sorted(STATUSES, key=len, reverse=True))})"
-    r"\s*(?:\((.*)\))?\s*",
+    r"\s*(?:\((.*)\))?[\s|]*",
 )
 """Written so by the monitor; Proxmox's task log has it in small letters."""
 PAIR = re.compile(r"([A-Za-z_]+)=([^,]+)")

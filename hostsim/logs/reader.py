@@ -44,8 +44,7 @@ def keep(sample: Sample, name: str, text: str | None, kind: str, key: str = "") 
 COLONS_MAX = 12
 """Before a label stand a date, a host and a program at most."""
 LABEL_WORDS_MAX = 4
-JOINED_MIN = 4
-"""Fewer colons are a time and one label."""
+JOINED_MIN = 2
 LABEL_CHARS = 80
 BEFORE = "|>])[(\"'"
 
@@ -67,7 +66,7 @@ def labelled(text: str, labels: Labels) -> tuple[str, str] | None:
             return None
         key = _label_before(text[max(0, at - LABEL_CHARS) : at], labels)
         if key:
-            return key, text[at + 1 :].strip()
+            return key, text[at + 1 :].strip(" \t\r\xa0|")
     return None
 
 

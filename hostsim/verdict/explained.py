@@ -14,6 +14,7 @@ from hostsim.verdict.device_state import stopped_in_device_state, waits_to_begin
 from hostsim.verdict.diagnose import diagnose
 from hostsim.verdict.dirty_rate import no_migration_yet
 from hostsim.verdict.disks import waits_for_disks
+from hostsim.verdict.ended_unseen import ended_unseen
 from hostsim.verdict.evidence import Evidence
 from hostsim.verdict.far_apart import stays_where_it_is
 from hostsim.verdict.forced import stopped_by_manager
@@ -43,7 +44,7 @@ def explain_log(log: MigrationLog, **known: Any) -> Verdict:
     verdict = next((found for judge in _judges() if (found := judge(log, evidence))), None)
     verdict = verdict or _without_time(evidence) or _ended_without_figures(log, evidence) or diagnose(evidence)
     verdict = stays_where_it_is(log, evidence, verdict) or sent_over_and_over(log, evidence, verdict) or verdict
-    return _finished(log, evidence, verdict)
+    return _finished(log, evidence, ended_unseen(log, evidence, verdict))
 
 
 def _judges() -> tuple[LogJudge, ...]:

@@ -275,6 +275,14 @@ FACTS: dict[str, tuple[Facts, ...]] = {
         Facts("not converging", FLUID, ("sleep for up to 123 ms", "66.8 %", "refuses both"), ("max-cpu-throttle",)),
     ),
     "dirty-limit.json": (Facts("not converging", {"remaining_bytes": 931e6}, ("refuses both",), ("slows a guest",)),),
+    "domjobinfo-then-none.txt": (
+        Facts("cannot tell", {"elapsed_s": 85}, ("how it ended", "cancelled or failed", "--completed"), ("do not cancel",)),
+    ),
+    "domjobinfo-then-gone.txt": (
+        Facts("not converging", FLUID, ("ended unseen", "runs on the source no more"), ("still active",), "domjobinfo"),
+    ),
+    "hmp-markdown-table.txt": (Facts("not converging", FLUID, form="info-migrate"),),
+    "hmp-with-commas.txt": (Facts("not converging", FLUID, form="info-migrate"),),
 }  # fmt: skip
 
 
