@@ -38,6 +38,7 @@ class TraceEvents(Reader):
     syncs: of the dirty bitmap.
     max_size: bytes, below which QEMU syncs or stops.
     is_new: a window, a sync or a status since the last answer; stopped_s: when the guest was stopped; at: the last event.
+    begun: whether the trace has the begin, so that its first look is at all memory.
     """
 
     status: str = ""
@@ -55,6 +56,7 @@ class TraceEvents(Reader):
     is_new: bool = False
     stopped_s: float | None = None
     at: Item | None = None
+    begun: bool = False
 
     def take(self, item: Item) -> None:
         """A line of one event."""
@@ -88,6 +90,7 @@ class TraceEvents(Reader):
         if status in STATUSES and status != "none":
             if status == "setup":
                 self._anew()
+            self.begun = self.begun or status in ("setup", "active")
             self.status = status
             self._answer(item)
 
@@ -110,7 +113,7 @@ class TraceEvents(Reader):
         if left is None:
             return
         self.passed += max(0.0, (self.left or left) - left)
-        self.left, self.whole = left, self.whole or left
+        self.left, self.whole = left, self.whole or (left if self.begun else 0.0)
         if self.is_new:
             self.status = self.status or "active"
             self._answer(item)
