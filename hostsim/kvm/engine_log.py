@@ -47,7 +47,8 @@ class DirtyLog:
 
     def mark_due(self, due: Bytes, first: int, end: int, got: Bytes | None = None) -> int:
         """Mark the dirty pages of [first, end) in ``due``, only those in ``got`` if given; return their number."""
-        return int(dirty_log.mark_due(self._state.kvm, due, due if got is None else got, got is not None, first, end))
+        kvm = self._state.kvm
+        return int(dirty_log.mark_due(kvm, due, kvm.sptes.spte if got is None else got, got is not None, first, end))
 
     def count_large(self, first: int, end: int, splits: bool) -> int:
         """Large sptes of [first, end), or with ``splits`` the tables that split them there: one of 1 GiB takes one more."""

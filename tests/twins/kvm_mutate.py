@@ -206,7 +206,7 @@ MUTATIONS = {
         "if found:\n            yield from self._vm.flush()\n        newly = self._clear(bmap)",
         "newly = self._clear(bmap)\n        if found:\n            yield from self._vm.flush()",
     ),
-    "a cleared page keeps its flag": Mutation(f"{KVM}.dirty_log", "_clear_page", "flag | IN_LOG", "IN_LOG"),
+    "a cleared page keeps its flag": Mutation(f"{KVM}.dirty_log", "_clear_region", "flag | IN_LOG", "IN_LOG"),
     "a CLEAR takes the whole chunk": Mutation(
         f"{LOG}.clear_dirty_log", "ClearDirtyLog._clear", "first, end, self._in_log)", "first, end)"
     ),
