@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 from hostsim.core.constants import NS_PER_MS, NS_PER_S
 from hostsim.core.errors import InvariantError
 from hostsim.core.latency import Latencies
+from hostsim.core.memory import Versions
 from hostsim.core.rng import keyed_exponential, stream_key
 from hostsim.qemu.bitmap_sync import bitmap_sync
 from hostsim.qemu.migration import Migration, Step
@@ -104,7 +105,7 @@ class _Epoch:
     outputs_ns: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
     dirty_pages: int = 0
     sent_before: int = 0
-    versions: NDArray[np.uint32] = field(default_factory=lambda: np.empty(0, np.uint32))
+    versions: Versions = field(default_factory=lambda: np.empty(0, np.uint16))
 
 
 class Outputs:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from hostsim.compiled.jit import inlined, jit, part
 from hostsim.core.constants import PAGE_WIRE_BYTES, ZERO_PAGE_BYTES
+from hostsim.core.memory import NEVER_COPIED, Versions
 from hostsim.core.rng import NEVER
 from hostsim.guest.armed import Armed
 from hostsim.guest.touch import FIRST_GFN, IS_WRITE, N_PAGES, TouchTable
@@ -41,7 +42,6 @@ IO_BUFFER_BYTES = 32768
 """qemu-file.c IO_BUF_SIZE."""
 MAX_WAIT_MS = 50
 """ram.c MAX_WAIT."""
-NEVER_COPIED = 0xFFFFFFFF
 
 
 class SendLimits(NamedTuple):
@@ -230,8 +230,8 @@ def send_pages(
     block_ends: NDArray[np.int64],
     block_id_bytes: NDArray[np.int64],
     zero: NDArray[np.uint8],
-    version: NDArray[np.uint32],
-    copied: NDArray[np.uint32],
+    version: Versions,
+    copied: Versions,
     clear_marks: NDArray[np.uint8],
     table: TouchTable,
     clocks: NDArray[np.int64],
@@ -245,8 +245,8 @@ def send_pages(
     state: int64[N_STATE], in place.
     bmap: uint8[n_pages], in place: 1: to be sent; words: its uint64 view.
     block_ends, block_id_bytes: int64[n_blocks], end gfn and length of the name of each RAMBlock.
-    zero: uint8[n_pages], version: uint32[n_pages], of the source.
-    copied: uint32[n_pages], in place: the version that the destination has.
+    zero: uint8[n_pages], version: uint16[n_pages], of the source.
+    copied: uint16[n_pages], in place: the version that the destination has.
     clear_marks: uint8[n_chunks], 1: the log of the chunk has to be cleared first.
     log: int64[capacity, 3], gets (t_ns, gfn, zero page?); capacity may be 0.
     journal: int64[batch, 3], gets (gfn, ``copied`` before the send, zero page?), or int64[0, 3].

@@ -99,7 +99,7 @@ class PlainGuest:
         self.guest = replace(vm.guest, clocks=vm.guest.clocks.copy())
         self.memory = replace(
             vm.memory, zero=np.where(missing, 1, vm.memory.zero).astype(np.uint8),
-            version=np.where(missing, 0, vm.memory.version).astype(np.uint32),
+            version=np.where(missing, 0, vm.memory.version).astype(np.uint16),
         )  # fmt: skip
         here = np.where(self.memory.zero, UNTOUCHED, RESIDENT)
         self.backing = np.where(missing, MISSING, here).astype(np.uint8)

@@ -226,7 +226,7 @@ def _by_name(item: tuple[int, int]) -> str:
 def _memory(case: Case) -> GuestMemory:
     zero = np.zeros(case.n_pages, np.uint8)
     zero[sorted(case.blank)] = 1
-    return GuestMemory((RamBlock("pc.ram", 0, case.n_pages),), zero, np.zeros(case.n_pages, np.uint32))
+    return GuestMemory((RamBlock("pc.ram", 0, case.n_pages),), zero, np.zeros(case.n_pages, np.uint16))
 
 
 def _sptes(case: Case) -> Sptes:

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hostsim.compiled.jit import jit, part
+from hostsim.core.memory import grown
 from hostsim.costs.cost_rules import PML_ENTRIES
 from hostsim.kvm.loops.armed import count_range, span_end, span_first
 from hostsim.kvm.loops.layout import REGION_BITS, Kvm
@@ -204,7 +205,7 @@ def _clear_page(k: Kvm, page: int, flag: int) -> None:
     # The version grows where the record goes, not at the write: the next write leaves a record of its own, and all writes up
     # to now share one version (docs/background/data-model.md).
     k.sptes.spte[page] &= ~(flag | IN_LOG) & 0xFF
-    k.version[page] += 1
+    k.version[page] = grown(k.version[page], 1)
 
 
 @part
@@ -213,7 +214,7 @@ def _clear_region(k: Kvm, due: Bytes, first: int, end: int, flag: int) -> None:
     sptes, versions, marks = k.sptes.spte[first:end], k.version[first:end], due[first:end]
     for i in range(len(marks)):
         sptes[i] &= ~((flag | IN_LOG) * marks[i]) & 0xFF
-        versions[i] += marks[i]
+        versions[i] = grown(versions[i], marks[i])
         marks[i] = 0
 
 

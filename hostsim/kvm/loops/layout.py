@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from hostsim.compiled.by_reference import ByReference
 from hostsim.compiled.record import Record, Records
+from hostsim.core.memory import Versions
 from hostsim.spte_index.spte import Sptes
 
 Ints = NDArray[np.int64]
@@ -307,7 +308,7 @@ class Call(Record):
 class Kvm(ByReference):
     """One VM. Records and arrays are changed in place.
 
-    sptes; zero: uint8[n_pages], 1 = reads as zeros; version: uint32[n_pages]. counts: int64[3, n_regions + n_supers],
+    sptes; zero: uint8[n_pages], 1 = reads as zeros; version: uint16[n_pages]. counts: int64[3, n_regions + n_supers],
     armed pages by is_write and by region, then by 512 regions; STALE_ROW. parts: [n_parts], those of sweeps last; ints:
     int64[n_classes, N_INTS] of hostsim.guest.touch; classes, rates: [n_classes]; page_weights: int64, of WEIGHTED classes
     from DATA_OFFSET on; tape: int64, trees of visits (32 a word), traces, sums of armed weights, and what TLBs need.
@@ -326,7 +327,7 @@ class Kvm(ByReference):
 
     sptes: Sptes
     zero: NDArray[np.uint8]
-    version: NDArray[np.uint32]
+    version: Versions
     counts: Ints
     parts: Records[Part]
     ints: Ints

@@ -405,7 +405,7 @@ def _arrays(
         ram.copied, np.array([block.end_gfn for block in blocks], np.int64),
         np.array([len(block.idstr) for block in blocks], np.int64), clocks, vm.guest.clock_vcpu, vcpus, classes,
         np.zeros(0, np.int64), np.zeros(0, np.int64), make_counters(2), no_streams(),
-        vm.backing, np.zeros(0, np.uint8), np.zeros(0, np.uint8), np.zeros(0, np.uint32), np.zeros(0, np.int64),
+        vm.backing, np.zeros(0, np.uint8), np.zeros(0, np.uint8), np.zeros(0, np.uint16), np.zeros(0, np.int64),
     )  # fmt: skip
 
 

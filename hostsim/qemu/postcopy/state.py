@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from hostsim.core.memory import Versions
 from hostsim.qemu.tcp import NO_LATENCY, Path
 
 Ints = NDArray[np.int64]
@@ -129,14 +130,14 @@ class Phase(NamedTuple):
     urgent: int64[capacity, 5], as above, and with faults its wait in the qdisc [ns].
     requests: int64[capacity, 3], ring of (arrival at the source [ns], first gfn of the host page; as the last of ``wire``).
     bmap: uint8[n_pages], 1: to be sent; words: its uint64 view. missing: uint8[n_pages], 1: not placed.
-    zero: uint8[n_pages]; version, copied: uint32[n_pages], of the source and at the destination.
+    zero: uint8[n_pages]; version, copied: uint16[n_pages], of the source and at the destination.
     block_ends, block_id_bytes: int64[n_blocks].
     clocks: int64[n_clocks, N_FIELDS], work clocks at the destination; clock_vcpu: int64[n_clocks].
     vcpus: int64[n_vcpus, N_VCPU]. classes: int64[n_classes, N_CLASS].
     touch_ns, touch_gfn: int64[...], first touches of each class from AT to END.
     backing: uint8[n_pages], place of each page at the source (hostsim.kvm.loops.layout), or uint8[0]: all are resident.
     places: uint8[n_pages], place of each page at a live destination, or uint8[0].
-    zero_there: uint8[n_pages], version_there: uint32[n_pages], content of the pages there.
+    zero_there: uint8[n_pages], version_there: uint16[n_pages], content of the pages there.
     fresh: int64[...], pages that got a frame since the destination listed such pages last.
     latencies: int64[2, N_COUNTERS]: from the fault thread's message to the place of the page; from touch to run.
     """
@@ -150,8 +151,8 @@ class Phase(NamedTuple):
     words: NDArray[np.uint64]
     missing: NDArray[np.uint8]
     zero: NDArray[np.uint8]
-    version: NDArray[np.uint32]
-    copied: NDArray[np.uint32]
+    version: Versions
+    copied: Versions
     block_ends: Ints
     block_id_bytes: Ints
     clocks: Ints
@@ -165,5 +166,5 @@ class Phase(NamedTuple):
     backing: NDArray[np.uint8]
     places: NDArray[np.uint8]
     zero_there: NDArray[np.uint8]
-    version_there: NDArray[np.uint32]
+    version_there: Versions
     fresh: Ints
