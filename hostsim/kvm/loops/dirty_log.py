@@ -253,10 +253,10 @@ def copy_log(k: Kvm, got: Bytes, bmap: Bytes) -> int:
     """``got`` and ``bmap`` take in the whole log; returns how many were new in bmap."""
     new = 0
     for page in range(len(bmap)):
-        if k.sptes.spte[page] & IN_LOG != 0:
-            got[page] = 1
-        new += int(got[page] & (1 - bmap[page]))
-        bmap[page] |= got[page]
+        found = got[page] | (k.sptes.spte[page] & IN_LOG != 0)
+        new += found & (1 - bmap[page])
+        got[page] = found
+        bmap[page] |= found
     return new
 
 
