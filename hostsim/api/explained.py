@@ -16,7 +16,7 @@ def explain(
     downtime_limit: str | None = None,
     bandwidth: str | None = None,
     link: str | None = None,
-    profile: str = "qemu",
+    profile: str | None = None,
 ) -> list[Verdict]:
     """The verdict on each migration in the file ``log``; ``hostsim.verdict.render`` writes one as ``hostsim explain`` does.
 
@@ -24,7 +24,7 @@ def explain(
     downtime_limit: that was set, as "300ms".
     bandwidth: max-bandwidth that was set, as "32MiB/s", or "unlimited".
     link: bandwidth of the link, as "10Gbit/s".
-    profile: whose commands to name: qemu, libvirt, nova, kubevirt, proxmox.
+    profile: whose commands to name: qemu, libvirt, nova, kubevirt, proxmox; None: of the one that wrote the log.
     InputError.
     """
     known = {

@@ -15,6 +15,8 @@ from hostsim.scenario import Scenario
 from hostsim.scenario.catalogue import found_file
 from hostsim.simulation import kinds_of
 from hostsim.study.compare.axes import key_problems
+from hostsim.study.compare.figures import Figures
+from hostsim.study.compare.grown import grown
 from hostsim.study.compare.modes import modes_plan
 from hostsim.study.compare.plan import RUNS_MAX, Plan, Request, make_plan
 from hostsim.study.compare.plan_file import write_plan
@@ -85,7 +87,7 @@ def compare(
     modes: str | None = None,
     overrides: Mapping[str, Any] | None = None,
     seed: int | None = None,
-    seeds: int = 1,
+    seeds: int | None = None,
     workers: int | None = None,
     cluster: str = "",
     out: str | Path | None = None,
@@ -100,7 +102,7 @@ def compare(
     modes: mechanisms of migration, in place of ``vary``: "all", or some of them, separated by commas.
     overrides: dotted keys and values that all combinations have.
     seed: the first seed; None: the scenario's.
-    seeds: seeds of each combination.
+    seeds: seeds of each combination; None: 5, fewer if their runs are much work.
     workers: processes of this machine; None: one a core.
     cluster: address of a Dask scheduler, as "tcp://scheduler:8786", whose workers run the runs.
     out: folder of the files; finished runs there are not run again unless ``force``. None: no files.
@@ -118,7 +120,9 @@ def compare(
     if problems:
         raise InputError(problems)
     file, table = _file_of(scenario)
-    request = Request(file, axes, texts, seed, seeds, max_runs, source=SOURCE, set_source=SOURCE, table=table)
+    request = Request(
+        file, axes, texts, seed, seeds or 1, max_runs, source=SOURCE, set_source=SOURCE, table=table, by_work=seeds is None,
+    )  # fmt: skip
     return _finished(make_plan(request) if modes is None else modes_plan(request, modes).plan, where)
 
 
@@ -145,7 +149,7 @@ def _file_of(scenario: Scenario | str | Path) -> tuple[Path, Mapping[str, Any] |
 
 
 def _finished(plan: Plan, where: Where) -> Study:
-    outcome = outcome_of(plan, where, failing=True)
+    plan, outcome = _all_seeds(plan, where)
     summary = summarise(plan, outcome.figures)
     content = as_content(plan, outcome, summary)
     paths = () if where.out is None else write_comparison(where.out, plan, outcome, summary, content)
@@ -154,15 +158,27 @@ def _finished(plan: Plan, where: Where) -> Study:
     return Study(plan, outcome, summary, content, tuple(paths))
 
 
-def outcome_of(plan: Plan, where: Where, *, failing: bool = False) -> Outcome:
-    """Run the runs of ``plan`` that are not finished in the folder. failing: hand back runs that failed, too; else
-    RunsFailedError.
+def _all_seeds(plan: Plan, where: Where) -> tuple[Plan, Outcome]:
+    """The plan with as many seeds as ``hostsim compare`` gives it, and its outcome."""
+    outcome = outcome_of(plan, where, failing=True)
+    more = grown(plan, outcome, None)
+    return (plan, outcome) if more is None else (more, outcome_of(more, where, outcome.figures, failing=True))
+
+
+def outcome_of(
+    plan: Plan, where: Where, known: Mapping[str, Figures | None] | None = None, *, failing: bool = False
+) -> Outcome:  # fmt: skip
+    """Run the runs of ``plan`` that are not finished in the folder.
+
+    known: figures of runs that were run before.
+    failing: hand back runs that failed, too; else RunsFailedError.
     """
     check_where(where.workers, where.cluster)
     if where.out is not None:
         prepare_folder(where.out)
         write_plan(where.out, plan)
     finished = {} if where.force else finished_runs(plan, where.out)
+    finished |= {key: figures for key, figures in (known or {}).items() if figures is not None}
     to_do = runs_to_do(plan, finished)
     workers = 0 if where.cluster else choose_workers(to_do, where.workers)
     if workers > 1:

@@ -17,17 +17,19 @@ if TYPE_CHECKING:
 
 HELP = """Run the phases of Linux' access_tracking_perf_test on a simulated host and print its lines.
 
-Put them beside those of a real run. Options of one letter are the selftest's own."""
+The lines have the format of a real run, to be compared with it. Options of one letter are the selftest's own."""
 
 VcpusOption = Annotated[int, typer.Option("-v", metavar="N", help="vCPUs.")]
-SizeOption = Annotated[str, typer.Option("-b", metavar="SIZE", help="Memory of each vCPU, as 10M or 3G.")]
-MglruOption = Annotated[bool, typer.Option("-l", help="MGLRU ages the memory, instead of idle-page tracking.")]
-PopulateOption = Annotated[bool, typer.Option("-p", help="With -l: age while vCPUs populate memory, and nothing else.")]
-ABitsOption = Annotated[bool, typer.Option("--a-bits/--no-a-bits", help="Whether the page tables have accessed bits.")]
-EraOption = Annotated[str, typer.Option("--era", help="The kernel: an era, E0 to E6, or a release, as 6.1.")]
-SheetOption = Annotated[str, typer.Option("--sheet", help="Cost sheet: the name of one that comes with hostsim, or a file.")]
-MmuOption = Annotated[str, typer.Option(metavar="tdp|direct|shadow", help="Paging; direct: EPT through rmaps (tdp_mmu=N).")]
-JsonOption = Annotated[bool, typer.Option("--json", help="Only JSON: options, lines, and the phases with all counters.")]
+SizeOption = Annotated[str, typer.Option("-b", metavar="SIZE", help="Memory of each vCPU: 10M, 3G.")]
+MglruOption = Annotated[bool, typer.Option("-l", help="Age memory with MGLRU instead of idle-page tracking.")]
+PopulateOption = Annotated[bool, typer.Option("-p", help="With -l: only age while vCPUs populate memory.")]
+ABitsOption = Annotated[bool, typer.Option("--a-bits/--no-a-bits", help="Page tables with accessed bits, or without.")]
+EraOption = Annotated[str, typer.Option("--era", help="Kernel: an era (E0 to E6) or a release (6.1).")]
+SheetOption = Annotated[str, typer.Option("--sheet", help="Cost sheet: a file, or the name of a sheet of hostsim.")]
+MmuOption = Annotated[str, typer.Option(metavar="tdp|direct|shadow", help="MMU; direct is EPT through rmaps (tdp_mmu=N).")]
+JsonOption = Annotated[
+    bool, typer.Option("--json", help="Print only JSON: options, lines, and the phases with all counters.")
+]
 
 
 def access_tracking_perf_test(
@@ -79,6 +81,7 @@ def _print_result(result: AccessResult, *, wide: bool) -> None:
 def _json_object(options: AccessOptions, result: AccessResult) -> dict[str, Any]:
     """What --json prints."""
     from hostsim.measure.selftest.access_lines import access_lines
+
     phases: list[dict[str, Any]] = [
         {"phase": phase.name, "pages": phase.pages, "young": phase.young, "passes": phase.passes, **phase.tally.to_dict()}
         for phase in result.phases

@@ -7,14 +7,14 @@ import typer
 from hostsim.cli.study_options import Printing, add_study, run_rows, say_scenarios, show_study
 from hostsim.study.ageing.options import AgeOptions
 
-HELP = """Age a guest's memory by a policy, and tell what that costs the guest and what it sees.
+HELP = """Age a guest's memory with a policy; measure the cost to the guest and the error of the working set.
 
-Lists are separated by commas; every combination is a row. Each runs beside the same guest without ageing."""
+Separate the items of a list by commas; every combination is a row. Each is compared with the same guest without ageing."""
 
 
 def register(app: typer.Typer) -> None:
     """Add the command ``age``."""
-    short = "Measure what page ageing costs a guest, and what it sees."
+    short = "Measure the cost of page ageing to a guest, and its error."
     add_study(app, "age", AgeOptions, _run, HELP, short)
 
 

@@ -20,11 +20,11 @@ if TYPE_CHECKING:
     from hostsim.measure.privileged.measures import AsRoot
     from hostsim.report.columns import Grid
 
-HELP = """Measure what memory costs on this machine and write a cost sheet.
+HELP = """Measure the costs of memory accesses on this machine, and write a cost sheet.
 
-Latency of each cache and of memory, stores, atomics, zeroing, copying. With --kvm also faults, exits, flushes and the dirty
-log of this host's KVM, by a tiny guest; with --as-root also ageing and swap-ins. What cannot be measured is taken from
-another sheet and marked as assumed."""
+Measures the latency of each cache and of memory, stores, atomics, zeroing, copying. With --kvm it also measures faults,
+exits, flushes and the dirty log of this host's KVM, with a tiny guest; with --as-root also ageing and swap-ins. Numbers that
+cannot be measured come from another sheet (--base) and are marked as assumed."""
 SUFFIX = ".toml"
 
 
@@ -35,17 +35,26 @@ def register(app: typer.Typer) -> None:
 
 def calibrate_command(
     *,
-    out: Annotated[Path, typer.Option(metavar="FILE", help="The sheet; its name ends in .toml.")] = Path("out/costs.toml"),
+    out: Annotated[Path, typer.Option(metavar="FILE", help="The cost sheet to write; its name ends in .toml.")] = Path(
+        "out/costs.toml"
+    ),
     base: Annotated[
-        str, typer.Option(metavar="SHEET", help="The sheet whose numbers stand for those that cannot be measured.")
+        str, typer.Option(metavar="SHEET", help="Sheet that supplies the numbers that cannot be measured.")
     ] = "cascade-lake",
-    quick: Annotated[bool, typer.Option("--quick", help="Fewer repetitions, a few seconds.")] = False,
-    kvm: Annotated[bool, typer.Option("--kvm", help="Measure KVM too, through /dev/kvm; x86-64 Linux, no root.")] = False,
-    busy: Annotated[bool, typer.Option("--busy", help="With --kvm: accept a machine on which others work.")] = False,
+    quick: Annotated[bool, typer.Option("--quick", help="Measure with fewer repetitions, in a few seconds.")] = False,
+    kvm: Annotated[
+        bool, typer.Option("--kvm", help="Also measure KVM, through /dev/kvm; needs x86-64 Linux, not root.")
+    ] = False,
+    busy: Annotated[
+        bool, typer.Option("--busy", help="With --kvm: accept a machine on which other processes work.")
+    ] = False,
     as_root: AsRootFlag = False,
     swap: Annotated[
         str | None,
-        typer.Option(metavar="DEVICE", help="With --as-root: swap-ins, from the 'present' device or a 'zram' made for it."),
+        typer.Option(
+            metavar="DEVICE",
+            help="With --as-root: also measure swap-ins; 'present': from the swap in use, 'zram': from a new zram.",
+        ),
     ] = None,
     html: HtmlOption = None,
     plot: PlotOption = None,
@@ -143,7 +152,7 @@ def _print_result(found: Calibration, out: Path, paths: Sequence[Path]) -> None:
     show(_table(found))
     if found.notes:
         say(["", *(part for line in found.notes for part in _wrapped(line))])
-    say(["", *_remarks(found), f"wrote {out}; what is not in it is assumed: as {found.base}"])
+    say(["", *_remarks(found), f"wrote {out}; its other numbers are assumed: those of {found.base}"])
     say(f"wrote {path}" for path in paths)
 
 
@@ -158,7 +167,7 @@ def _wrapped(line: str) -> list[str]:
 def _remarks(found: Calibration) -> Iterator[str]:
     again = "run again while nothing else runs"
     if found.unseen:
-        yield f"not told apart, so assumed: {', '.join(found.unseen)}; {again}"
+        yield f"not distinguishable, so assumed: {', '.join(found.unseen)}; {again}"
     if found.noisy:
         yield f"repetitions lie far apart: {', '.join(found.noisy)}; {again}"
 

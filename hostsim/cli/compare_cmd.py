@@ -1,4 +1,4 @@
-"""``hostsim compare``: a scenario with other values for some keys, each held against the first."""
+"""``hostsim compare``: a scenario with other values for some keys, each compared with the first."""
 
 from __future__ import annotations
 
@@ -20,34 +20,53 @@ if TYPE_CHECKING:
 GUESTPERF = "guestperf:"
 HELP = """Run a scenario for every combination of some values, and compare each with the first.
 
-Prints a verdict, a table with ratios, and the files it wrote. Finished runs in the folder are not run again."""
+Prints a verdict, a table with ratios, and the names of the files. Runs that the folder holds already are not run again."""
 
 VaryOption = Annotated[
     list[str] | None,
-    typer.Option("--vary", metavar="KEY=VALUE,VALUE...", help="A key and its values; repeatable: all combinations are run."),
+    typer.Option(
+        "--vary", metavar="KEY=VALUE,VALUE...", help="A key and its values. Repeatable: hostsim runs all combinations."
+    ),
 ]
 ModesOption = Annotated[
     str | None,
     typer.Option(
-        metavar="all|MODE,MODE...", show_default=False,
-        help=f"Mechanisms of migration side by side, in place of --vary: {EVERY_MODE}.",
+        metavar="all|MODE,MODE...",
+        show_default=False,
+        help=f"Mechanisms of migration to compare, in place of --vary: {EVERY_MODE}.",
     ),
 ]
 VmOption = Annotated[
     Path | None,
-    typer.Option("--vm", metavar="FILE", help="The scenario, in place of the argument; [migration] may be missing.",
-                 show_default=False),
+    typer.Option(
+        "--vm",
+        metavar="FILE",
+        help="The scenario, in place of the argument; [migration] may be missing.",
+        show_default=False,
+    ),
 ]
 SetOption = Annotated[
-    list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Replace a key for all of them; repeatable.")
+    list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Replace a key in every combination; repeatable.")
 ]
 SeedOption = Annotated[int | None, typer.Option(help="First seed, in place of the scenario's.", show_default=False)]
-SeedsOption = Annotated[int, typer.Option(metavar="K", min=1, help="Seeds each combination runs with, the same for all.")]
-OutOption = Annotated[
-    Path | None, typer.Option(metavar="DIR", help="Where the files go.", show_default="out/<name>-compare")
+SeedsOption = Annotated[
+    int | None,
+    typer.Option(
+        "--seeds",
+        "--reps",
+        metavar="K",
+        min=1,
+        help="Number of seeds of each combination; all combinations run the same seeds.",
+        show_default="5, fewer if large",
+    ),
 ]
-NoFilesOption = Annotated[bool, typer.Option("--no-files", help="Write no files, read none of an earlier comparison.")]
-ForceOption = Annotated[bool, typer.Option("--force", help="Run all again, also runs that are finished in the folder.")]
+OutOption = Annotated[
+    Path | None, typer.Option(metavar="DIR", help="Folder for the files.", show_default="out/<name>-compare")
+]
+NoFilesOption = Annotated[
+    bool, typer.Option("--no-files", help="Write no files, and read no files of an earlier comparison.")
+]
+ForceOption = Annotated[bool, typer.Option("--force", help="Run every run again, also those that the folder holds already.")]
 MaxOption = Annotated[int, typer.Option(metavar="N", min=1, help="Refuse to start more runs than this.")]
 
 
@@ -59,7 +78,9 @@ def register(app: typer.Typer) -> None:
 def compare_command(
     file: Annotated[
         Path | None,
-        typer.Argument(help="A scenario (.toml); or guestperf:all, guestperf:NAME: QEMU's comparisons.", show_default=False),
+        typer.Argument(
+            help="A scenario (.toml), or QEMU's own comparisons: guestperf:all, guestperf:NAME.", show_default=False
+        ),
     ] = None,
     *,
     vm: VmOption = None,
@@ -67,7 +88,7 @@ def compare_command(
     modes: ModesOption = None,
     overrides: SetOption = None,
     seed: SeedOption = None,
-    seeds: SeedsOption = 1,
+    seeds: SeedsOption = None,
     workers: WorkersOption = None,
     cluster: ClusterOption = "",
     as_json: JsonFlag = False,
@@ -94,12 +115,12 @@ def compare_command(
     path = found_file(_scenario_of(file, vm, guestperf))
     _check_one_of(vary, modes, guestperf)
     if not vary:
-        request = Request(path, (), texts, seed, seeds, max_runs)
+        request = Request(path, (), texts, seed, seeds or 1, max_runs, by_work=seeds is None)
         _compare_modes(request, guestperf, modes or "", options, needs_table=vm is None)
         return
     axes = read_axes(vary, texts)
     refuse_same_keys(texts, seed, [axis.key for axis in axes])
-    run_and_tell(make_plan(Request(path, axes, texts, seed, seeds, max_runs)), options)
+    run_and_tell(make_plan(Request(path, axes, texts, seed, seeds or 1, max_runs, by_work=seeds is None)), options)
 
 
 def _scenario_of(file: Path | None, vm: Path | None, guestperf: str) -> Path:

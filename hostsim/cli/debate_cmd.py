@@ -17,18 +17,21 @@ from hostsim.cli.study_options import FormatOption, NoFilesOption, SheetOption, 
 
 HELP = """Run the argument of July 2010: which index should find the shadow PTEs of a page?
 
-Twelve claims, each with a verdict and the point where it turns, measured by running the structures. Beside it stands a
-closed form."""
+Prints twelve claims, each with a verdict and the point at which the verdict changes. The figures are measured on the data
+structures; a closed form stands beside each."""
 
 RealFlag = Annotated[
-    bool, typer.Option("--real", help="Only this host's KVM: what a spte of a page costs, beside model and closed form.")
+    bool,
+    typer.Option(
+        "--real", help="Measure only this host's KVM: the cost of each spte of a page, beside model and closed form."
+    ),
 ]
 BusyFlag = Annotated[bool, typer.Option("--busy", help="With --real: accept a machine on which other processes work.")]
 DEFAULT_SHEET, REAL_SHEET = "nehalem-2010", "zen4-pvm"
 """The sheet of --real without --sheet: of a host that was measured through /dev/kvm."""
 REAL_FILE = "real-chains"
 """Name of the files of --real: they may stand beside those of the debate."""
-OutOption = Annotated[Path, typer.Option(metavar="DIR", help="Where the files go.")]
+OutOption = Annotated[Path, typer.Option(metavar="DIR", help="Folder for the files.")]
 
 
 @dataclass(frozen=True)

@@ -22,13 +22,21 @@ LogArgument = Annotated[
     str,
     typer.Argument(metavar="LOG", help=HELP),
 ]
-TagOption = Annotated[str | None, typer.Option(help="Only the migration of this tag, where a log holds several.")]
-LimitOption = Annotated[str | None, typer.Option(help="downtime-limit that was set, as 300ms.")]
-BandwidthOption = Annotated[str | None, typer.Option(help="max-bandwidth that was set, as 32MiB/s, or unlimited.")]
-LinkOption = Annotated[str | None, typer.Option(help="Bandwidth of the link, as 10Gbit/s.")]
-ProfileOption = Annotated[str, typer.Option(help="Name the commands of: qemu, libvirt, nova, kubevirt, proxmox.")]
-FormatOption = Annotated[Literal["text", "markdown"], typer.Option("--format", help="text or markdown.")]
-JsonOption = Annotated[bool, typer.Option("--json", help="Only JSON: a list, one verdict for each migration.")]
+TagOption = Annotated[
+    str | None, typer.Option(help="Read only the migration with this tag, if the log tags several (an instance, a VM).")
+]
+LimitOption = Annotated[str | None, typer.Option(help="The downtime-limit that was set: 300ms.")]
+BandwidthOption = Annotated[str | None, typer.Option(help="The max-bandwidth that was set: 32MiB/s, or unlimited.")]
+LinkOption = Annotated[str | None, typer.Option(help="Bandwidth of the link: 10Gbit/s.")]
+ProfileOption = Annotated[
+    str | None,
+    typer.Option(
+        help="Management layer whose commands to name: qemu, libvirt, nova, kubevirt, proxmox.",
+        show_default="the layer that wrote the log",
+    ),
+]
+FormatOption = Annotated[Literal["text", "markdown"], typer.Option("--format", help="Form of the verdict.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print only JSON: a list with one verdict for each migration.")]
 
 
 def register(app: typer.Typer) -> None:
@@ -42,13 +50,13 @@ def explain(
     downtime_limit: LimitOption = None,
     bandwidth: BandwidthOption = None,
     link: LinkOption = None,
-    profile: ProfileOption = "qemu",
+    profile: ProfileOption = None,
     style: FormatOption = "text",
     as_json: JsonOption = False,
     html: HtmlOption = None,
     plot: PlotOption = None,
 ) -> None:
-    """Say whether a real migration converges, why not, and which single change would help."""
+    """Say whether a real migration converges, and if not, why, and which single change would help."""
     from hostsim.logs import read_logs
     from hostsim.verdict import explain_log
     from hostsim.verdict.dirty_rate import scenario_lines
@@ -69,13 +77,13 @@ def explain(
     say(line for path in paths for line in ("", f"wrote {path}"))
 
 
-def _known(limit: str | None, bandwidth: str | None, link: str | None, profile: str) -> dict[str, Any]:
+def _known(limit: str | None, bandwidth: str | None, link: str | None, profile: str | None = None) -> dict[str, Any]:
     """Fields of Evidence that the options give. Raises one InputError with the problems of all options."""
     from hostsim.core.errors import InputError
     from hostsim.core.units import parse_bandwidth, parse_duration
 
     problems = _profile_problems(profile)
-    known: dict[str, Any] = {"profile": profile}
+    known: dict[str, Any] = {} if profile is None else {"profile": profile}
     for option, name, text, parse in (
         ("--downtime-limit", "downtime_limit_ms", limit, lambda text: parse_duration(text) / 1e6),
         ("--bandwidth", "max_bandwidth_bytes_per_s", bandwidth, parse_bandwidth),
@@ -90,12 +98,12 @@ def _known(limit: str | None, bandwidth: str | None, link: str | None, profile: 
     return known
 
 
-def _profile_problems(profile: str) -> list[Any]:
+def _profile_problems(profile: str | None) -> list[Any]:
     from hostsim.core.errors import Problem
     from hostsim.scenario.profiles import PROFILES
 
     wanted = f"one of: {', '.join(PROFILES)}"
-    return [] if profile in PROFILES else [Problem("--profile", "", profile, wanted, "--profile libvirt")]
+    return [] if profile is None or profile in PROFILES else [Problem("--profile", "", profile, wanted, "--profile libvirt")]
 
 
 def _show(logs: tuple[MigrationLog, ...], verdicts: list[Verdict], style: Literal["text", "markdown"]) -> None:

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 HELP = """Fit a guest to the log of its migration, and write it as a scenario.
 
        Reads all logs that hostsim explain reads, dirty curves (.csv, .toml) and readings of calc-dirty-rate. Several logs,
-       and the migrations of one log, are of one guest and fitted together. Exit code 2, with the reason, if they do not
-       identify the guest."""
+       and all migrations in a log, are fitted together as one guest. Exits with 2 and the reason if the logs do not
+       determine the guest."""
 
 LogsArgument = Annotated[
     list[str], typer.Argument(metavar="LOG...", help="Logs of one guest; - reads standard input.", show_default=False)
@@ -30,13 +30,17 @@ WriteOption = Annotated[
 MigrationOption = Annotated[
     int | None,
     typer.Option(
-        "--migration", metavar="N", min=1, help="Only migration N of each log, as explain counts.",
+        "--migration",
+        metavar="N",
+        min=1,
+        help="Read only migration N of each log, in the order of `hostsim explain`.",
         show_default="all of one guest, together",
     ),
 ]
-SeedOption = Annotated[int, typer.Option(help="Seed of the drawn guests behind the intervals.")]
+SeedOption = Annotated[int, typer.Option(help="Seed of the guests that are drawn for the intervals.")]
 MemoryOption = Annotated[
-    str | None, typer.Option(metavar="SIZE", help="Memory of the guest, for a dirty curve or readings.", show_default=False)
+    str | None,
+    typer.Option(metavar="SIZE", help="Memory of the guest; needed with a dirty curve or readings.", show_default=False),
 ]
 
 
@@ -96,9 +100,7 @@ def known_figures(limit: str | None, bandwidth: str | None, link: str | None) ->
     """Fields of Evidence that the options give. InputError."""
     from hostsim.cli.explain_cmd import _known
 
-    found = _known(limit, bandwidth, link, "qemu")
-    found.pop("profile")
-    return found
+    return _known(limit, bandwidth, link)
 
 
 def _write(fitted: GuestFit, write: Path | None) -> list[Path]:

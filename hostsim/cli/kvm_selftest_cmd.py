@@ -25,49 +25,61 @@ if TYPE_CHECKING:
 
 HELP = """Run the phases of Linux' dirty_log_perf_test on a simulated host and print its lines.
 
-Put them beside those of a real run. Options of one letter are the selftest's own."""
+The lines have the format of a real run, to be compared with it. Options of one letter are the selftest's own."""
 
 VcpusOption = Annotated[int, typer.Option("-v", metavar="N", help="vCPUs.")]
-SizeOption = Annotated[str, typer.Option("-b", metavar="SIZE", help="Memory of each vCPU, as 10M or 3G.")]
+SizeOption = Annotated[str, typer.Option("-b", metavar="SIZE", help="Memory of each vCPU: 10M, 3G.")]
 IterationsOption = Annotated[int, typer.Option("-i", metavar="N", help="Iterations, at least 2.")]
-WrittenOption = Annotated[str, typer.Option("-f", metavar="N", help="One page in N is written, the others are read; or 5%.")]
-GetOption = Annotated[bool, typer.Option("-g", help="No manual protect: GET protects, there is no CLEAR.")]
-SlotsOption = Annotated[int, typer.Option("-x", metavar="N", help="Memslots that the memory is split into.")]
+WrittenOption = Annotated[
+    str, typer.Option("-f", metavar="N", help="Write one page in N, or a share (5%), and read the others.")
+]
+GetOption = Annotated[
+    bool, typer.Option("-g", help="No manual protect: KVM_GET_DIRTY_LOG write-protects, without KVM_CLEAR_DIRTY_LOG.")
+]
+SlotsOption = Annotated[int, typer.Option("-x", metavar="N", help="Number of memslots that the memory is split into.")]
 SourceOption = Annotated[
     str, typer.Option("-s", metavar="TYPE", help="anonymous, anonymous_hugetlb_2mb or anonymous_hugetlb_1gb.")
 ]
 OverlapOption = Annotated[bool, typer.Option("-o", help="All vCPUs walk the same memory.")]
-RunOption = Annotated[bool, typer.Option("-e", help="vCPUs run while logging is disabled.")]
+RunOption = Annotated[bool, typer.Option("-e", help="vCPUs keep running while logging is disabled.")]
 EraOption = Annotated[
     str | None,
-    typer.Option("--era", help="The kernel: an era, E0 to E6, or a release, as 6.1; E4, with --real this host's."),
+    typer.Option("--era", help="Kernel: an era (E0 to E6) or a release (6.1). Default: E4; with --real, this host's."),
 ]
-SheetOption = Annotated[str, typer.Option("--sheet", help="Cost sheet: the name of one that comes with hostsim, or a file.")]
+SheetOption = Annotated[str, typer.Option("--sheet", help="Cost sheet: a file, or the name of a sheet of hostsim.")]
 MmuOption = Annotated[
     str | None,
     typer.Option(
-        metavar="tdp|direct|shadow", help="Paging; direct: EPT through rmaps (tdp_mmu=N); tdp, with --real this host's."
+        metavar="tdp|direct|shadow",
+        help="MMU; direct is EPT through rmaps (tdp_mmu=N). Default: tdp; with --real, this host's.",
     ),
 ]
-PmlOption = Annotated[
-    bool | None, typer.Option("--pml/--no-pml", help="Page-modification logging instead of write protection.")
-]
+PmlOption = Annotated[bool | None, typer.Option("--pml/--no-pml", help="Page-modification logging, or write protection.")]
 EagerOption = Annotated[
     bool | None,
-    typer.Option("--eager-split/--no-eager-split", help="When huge mappings are split; default: as kernels of the era do."),
+    typer.Option(
+        "--eager-split/--no-eager-split",
+        help="Split huge mappings when logging starts, or in faults. Default: as kernels of the era do.",
+    ),
 ]
 AllSetOption = Annotated[
-    bool, typer.Option("--initially-all-set", help="The log begins all dirty, CLEAR protects (as recent selftests ask).")
+    bool,
+    typer.Option(
+        "--initially-all-set", help="Start with all pages dirty, and write-protect at CLEAR (as recent selftests do)."
+    ),
 ]
 RealOption = Annotated[
-    bool, typer.Option("--real", help="Also on this host's /dev/kvm: real, simulated and their ratio, phase by phase.")
+    bool,
+    typer.Option("--real", help="Also run on this host's /dev/kvm: print real, simulated and their ratio for each phase."),
 ]
-BusyOption = Annotated[bool, typer.Option("--busy", help="With --real: accept a machine on which others work.")]
+BusyOption = Annotated[bool, typer.Option("--busy", help="With --real: accept a machine on which other processes work.")]
 OutOption = Annotated[
-    Path | None, typer.Option("--out", metavar="DIR", help="With --real: where JSON and a picture of both sides go.")
+    Path | None, typer.Option("--out", metavar="DIR", help="With --real: folder for JSON and a picture of both sides.")
 ]
 REAL_FILE = "selftest"
-JsonOption = Annotated[bool, typer.Option("--json", help="Only JSON: options, lines, and the phases with all counters.")]
+JsonOption = Annotated[
+    bool, typer.Option("--json", help="Print only JSON: options, lines, and the phases with all counters.")
+]
 
 
 def register(app: typer.Typer) -> None:

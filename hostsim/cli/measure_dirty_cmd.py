@@ -7,9 +7,10 @@ import typer
 from hostsim.cli.study_options import Printing, add_study, run_rows, say_scenarios, show_study
 from hostsim.study.dirty_measure.options import MeasureOptions
 
-HELP = """Measure a simulated guest's dirty rate as QEMU does, many times, and tell what the answers are worth.
+HELP = """Measure a simulated guest's dirty rate as QEMU does, many times, and say how far the answers are off.
 
-It compares each answer with the pages that the guest wrote, and the total time forecast from it with the migration."""
+Compares each answer with the pages that the guest wrote, and the total time that the answer forecasts with a simulated
+migration."""
 
 
 def register(app: typer.Typer) -> None:

@@ -21,12 +21,15 @@ EVERY_MODE = f"{', '.join(_LISTED['modes'])}; {_LISTED['at'][0]}@2 switches afte
 """Modes of ``compare --modes``, as helps list them."""
 
 AsRootFlag = Annotated[
-    bool, typer.Option("--as-root", help="Also measure ageing, by a trigger that only root has; the host is left as it was.")
+    bool,
+    typer.Option(
+        "--as-root", help="Also measure ageing, through a file that only root can write; host settings are restored."
+    ),
 ]
 JsonFlag = Annotated[bool, typer.Option("--json", help="Print JSON on standard output, and nothing else.")]
-QuietFlag = Annotated[bool, typer.Option("--quiet", help="No progress bar.")]
-WideFlag = Annotated[bool, typer.Option("--wide", help="All columns of each table, side by side, however wide.")]
-Format = Annotated[Literal["text", "markdown"], typer.Option("--format", help="How the verdict is written.")]
+QuietFlag = Annotated[bool, typer.Option("--quiet", help="Show no progress bar.")]
+WideFlag = Annotated[bool, typer.Option("--wide", help="Print all columns of each table, even wider than the terminal.")]
+Format = Annotated[Literal["text", "markdown"], typer.Option("--format", help="Form of the verdict.")]
 HtmlOption = Annotated[
     Path | None, typer.Option("--html", metavar="FILE", help="A report as one HTML file that needs no network.")
 ]
@@ -35,10 +38,10 @@ PlotOption = Annotated[
     typer.Option("--plot", metavar="FILE", help="The charts as pictures (.png, .svg, .pdf) with their data as CSV."),
 ]
 WidthOption = Annotated[
-    Literal["column", "page"], typer.Option("--width", help="Of a picture on paper: column, 89 mm, or page, 183 mm.")
+    Literal["column", "page"], typer.Option("--width", help="Width of a picture on paper: column is 89 mm, page is 183 mm.")
 ]
-ChartOption = Annotated[str | None, typer.Option("--chart", metavar="NAME", help="With --plot: this chart alone.")]
+ChartOption = Annotated[str | None, typer.Option("--chart", metavar="NAME", help="With --plot: write this chart alone.")]
 CiOption = Annotated[
     str, typer.Option("--until-ci", metavar="SHARE", show_default=False,
-                      help="Add runs until half of the interval of the total time is within this share: 5%."),
+                      help="Add runs until the half width of the interval of the total time is at most this share: 5%."),
 ]  # fmt: skip

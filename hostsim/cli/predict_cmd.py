@@ -11,34 +11,34 @@ from hostsim.cli.options import EVERY_MODE, CiOption, Format, HtmlOption, JsonFl
 from hostsim.cli.report_files import ReportFiles
 from hostsim.cli.study_options import ClusterOption
 
-HELP = """Say whether a VM will migrate, how long it takes, and at which values the answer flips.
+HELP = """Say whether a VM will migrate, how long it takes, and at which values the answer changes.
 
-Give a scenario file, or the VM: --ram 64GiB --bandwidth 10Gbit --dirty-rate 6.5Gbit --working-set 8GiB.
-Runs the migration with many seeds and prints intervals; runs that are finished in the folder are not run again."""
+Give a scenario file, or describe the VM: --ram 64GiB --bandwidth 10Gbit --dirty-rate 6.5Gbit --working-set 8GiB.
+Runs the migration with many seeds and prints intervals. Runs that the folder holds already are not run again."""
 
 FileArgument = Annotated[
-    Path | None, typer.Argument(help="A scenario (.toml), or the name of one of hostsim's own.", show_default=False)
+    Path | None, typer.Argument(help="A scenario (.toml), or the name of a scenario of hostsim.", show_default=False)
 ]
 RamOption = Annotated[str, typer.Option("--ram", metavar="SIZE", help="Memory of the VM: 64GiB.", show_default=False)]
 BandwidthOption = Annotated[
-    str, typer.Option("--bandwidth", metavar="RATE", help="What the link carries: 10Gbit, 1.2GB/s.", show_default=False)
+    str, typer.Option("--bandwidth", metavar="RATE", help="Bandwidth of the link: 10Gbit, 1.2GB/s.", show_default=False)
 ]
 DirtyOption = Annotated[
     str,
     typer.Option(
         "--dirty-rate", metavar="RATE", show_default=False,
-        help="Rate at which the VM writes pages, at random places of its working set: 6.5Gbit, 4GB/s, 200k pages/s.",
+        help="Rate at which the VM writes pages, at random in its working set: 6.5Gbit, 4GB/s, 200k pages/s.",
     ),
 ]  # fmt: skip
 WorkingSetOption = Annotated[
     str,
-    typer.Option("--working-set", metavar="SIZE", help="The memory that is written.", show_default="all memory"),
+    typer.Option("--working-set", metavar="SIZE", help="Memory that the VM writes: 8GiB.", show_default="all memory"),
 ]
 LimitOption = Annotated[
-    str, typer.Option("--downtime-limit", metavar="TIME", help="QEMU's downtime-limit.", show_default="300ms")
+    str, typer.Option("--downtime-limit", metavar="TIME", help="The downtime-limit of QEMU.", show_default="300ms")
 ]
 VcpusOption = Annotated[
-    int | None, typer.Option("--vcpus", metavar="N", min=1, help="vCPUs that write.", show_default="4")
+    int | None, typer.Option("--vcpus", metavar="N", min=1, help="Number of vCPUs; all of them write.", show_default="4")
 ]
 ProfileOption = Annotated[
     Literal["", "qemu", "libvirt", "nova", "kubevirt", "proxmox"],
@@ -52,7 +52,8 @@ ModeOption = Annotated[
 ]  # fmt: skip
 TrackingOption = Annotated[
     str,
-    typer.Option("--tracking", metavar="NAME", show_default="tcg, without the cost of logging",
+    typer.Option("--tracking", metavar="NAME",
+                 show_default="tcg, without the cost of logging; initially-all-set with auto-converge",
                  help="vm.dirty_tracking: get-dirty-log, clear-dirty-log, initially-all-set, dirty-ring."),
 ]  # fmt: skip
 SetOption = Annotated[
@@ -61,24 +62,28 @@ SetOption = Annotated[
 SeedOption = Annotated[int | None, typer.Option(help="First seed.", show_default="1, or the file's")]
 RepsOption = Annotated[
     int | None,
-    typer.Option("--reps", metavar="K", min=1, help="Runs, each with the next seed.", show_default="30, fewer if large"),
+    typer.Option(
+        "--reps", metavar="K", min=1, help="Number of runs; each has the next seed.", show_default="30, fewer if large"
+    ),
 ]
 MarginsOption = Annotated[
-    bool, typer.Option("--margins/--no-margins", help="Look for the values at which the answer flips, by more runs.")
+    bool, typer.Option("--margins/--no-margins", help="Find the values at which the answer changes; needs more runs.")
 ]
 WorkersOption = Annotated[
-    int | None, typer.Option(metavar="N", min=1, help="Processes; no result depends on it.", show_default="one a core")
+    int | None, typer.Option(metavar="N", min=1, help="Worker processes; no result depends on N.", show_default="one a core")
 ]
 OutOption = Annotated[
-    Path | None, typer.Option(metavar="DIR", help="Where the files go.", show_default="out/<name>-predict")
+    Path | None, typer.Option(metavar="DIR", help="Folder for the files.", show_default="out/<name>-predict")
 ]
 SaveOption = Annotated[
     Path | None,
-    typer.Option("--write-scenario", "-o", metavar="FILE", help="Save the VM as a scenario and run nothing.",
+    typer.Option("--write-scenario", "-o", metavar="FILE", help="Write the VM as a scenario, and run nothing.",
                  show_default=False),
 ]  # fmt: skip
-NoFilesOption = Annotated[bool, typer.Option("--no-files", help="Write no files, read none of an earlier prediction.")]
-ForceOption = Annotated[bool, typer.Option("--force", help="Run all again, also runs that are finished in the folder.")]
+NoFilesOption = Annotated[
+    bool, typer.Option("--no-files", help="Write no files, and read no files of an earlier prediction.")
+]
+ForceOption = Annotated[bool, typer.Option("--force", help="Run every run again, also those that the folder holds already.")]
 
 
 def register(app: typer.Typer) -> None:

@@ -7,14 +7,14 @@ import typer
 from hostsim.cli.study_options import Printing, add_study, run_rows, say_scenarios, show_study
 from hostsim.study.reclaim.options import ReclaimOptions
 
-HELP = """Page out what a guest has not used for an age; tell what that frees, what it costs, and which age is safe.
+HELP = """Page out pages that a guest has not used for an age; report the memory freed, the cost, and which age is safe.
 
-Each age runs beside the same guest without reclaim. --during-migration runs all of it again while the VM migrates."""
+Each age is compared with the same guest without reclaim. --during-migration runs everything again while the VM migrates."""
 
 
 def register(app: typer.Typer) -> None:
     """Add the command ``reclaim``."""
-    add_study(app, "reclaim", ReclaimOptions, _run, HELP, "Find how much memory can go at a latency budget.")
+    add_study(app, "reclaim", ReclaimOptions, _run, HELP, "Find how much memory can be reclaimed in a latency budget.")
 
 
 def _run(options: ReclaimOptions, printing: Printing) -> None:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 HELP = """Record the migrations of a live QEMU into a log that `hostsim explain` reads.
 
-Polls the monitor at SOCKET and changes nothing in the VM. Waits for a migration to begin, ends with it."""
+Polls the monitor at SOCKET and changes nothing in the VM. Waits until a migration begins, and stops when it ends."""
 STANDARD_OUTPUT = Path("-")
 INTERVAL_LEAST_NS = 10_000_000
 """Each poll takes QEMU's main lock three times for some microseconds."""
@@ -26,22 +26,27 @@ INTERVAL_LEAST_NS = 10_000_000
 QmpOption = Annotated[
     str, typer.Option("--qmp", metavar="SOCKET", help="QEMU's monitor: a path, or HOST:PORT.", show_default=False)
 ]
-IntervalOption = Annotated[str, typer.Option(metavar="TIME", help="Time between two polls.")]
+IntervalOption = Annotated[str, typer.Option(metavar="TIME", help="Time from one poll to the next.")]
 ForOption = Annotated[
-    str | None, typer.Option("--for", metavar="TIME", help="End after this time at the latest.", show_default="no limit")
+    str | None, typer.Option("--for", metavar="TIME", help="Stop after this time.", show_default="no limit")
 ]
-FollowFlag = Annotated[bool, typer.Option("--follow", help="Go on with the next migration.")]
+FollowFlag = Annotated[bool, typer.Option("--follow", help="When a migration has ended, wait for the next.")]
 OutOption = Annotated[
-    Path, typer.Option("--out", metavar="FILE", help="The log, extended if it exists; - is standard output.")
+    Path, typer.Option("--out", metavar="FILE", help="The log. Lines are appended if the file exists; - is standard output.")
 ]
 RateOption = Annotated[
     str | None,
     typer.Option(
-        metavar="TIME,TIME...", help="Send calc-dirty-rate over these windows before a migration.", show_default="not sent"
+        metavar="TIME,TIME...",
+        help="Send calc-dirty-rate with these calc-times before a migration.",
+        show_default="not sent",
     ),
 ]
 ModeOption = Annotated[
-    str, typer.Option("--dirty-rate-mode", metavar="MODE", help="page-sampling, dirty-bitmap or dirty-ring.")
+    str,
+    typer.Option(
+        "--dirty-rate-mode", metavar="MODE", help="Mode of calc-dirty-rate: page-sampling, dirty-bitmap or dirty-ring."
+    ),
 ]
 
 
@@ -115,7 +120,7 @@ def _print_end(recording: Recording, out: Path, *, to_file: bool) -> None:
     if recording.answers:
         console.say([f"{answers} about the migration ({recording.status}) in {out}", "", f"hostsim explain {out}"])
     else:
-        console.say([f"no migration was seen; {out} has what QEMU says of itself"])
+        console.say([f"no migration was seen; {out} has QEMU's answers about itself"])
 
 
 def wanted_of(

@@ -14,10 +14,10 @@ if TYPE_CHECKING:
 
     from hostsim.report.charts.chart import Chart
 
-HELP = """Write what a folder of results holds as one HTML file that needs no network.
+HELP = """Write the results in a folder as one HTML file that needs no network.
 
-Also its charts as pictures for a paper, with their data. Any folder that a command has written: of run, predict, solve,
-compare, sweep, age, reclaim, measure-dirty, debate, kvm-selftest --real, validate --measure. The page names
+With --plot, also write its charts as pictures for a paper, with their data. DIR is the folder of a run, predict, solve,
+compare, sweep, age, reclaim, measure-dirty, debate, kvm-selftest --real, or validate --measure. The page names
 files that are missing or broken, and shows the rest."""
 DEFAULT = "report.html"
 

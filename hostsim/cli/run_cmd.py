@@ -12,13 +12,15 @@ from hostsim.cli.options import Format, HtmlOption, JsonFlag, PlotOption, QuietF
 from hostsim.cli.report_files import ReportFiles
 from hostsim.cli.strict import refuse_same_keys
 
-HELP = """Simulate a scenario (.toml), or run a script (.py) over the same API.
+HELP = """Simulate a scenario (.toml), or run a script (.py) that uses the Python API.
 
-Prints a verdict, the rounds, and the files it wrote. Exits with 0 whatever the verdict."""
+Prints a verdict, the rounds, and the names of the files. Exits with 0 for every verdict."""
 
 FileArgument = Annotated[
     Path,
-    typer.Argument(help="A scenario (.toml) or a script (.py), or the name of one of hostsim's own.", show_default=False),
+    typer.Argument(
+        help="A scenario (.toml) or a script (.py), or the name of one that comes with hostsim.", show_default=False
+    ),
 ]
 
 
@@ -29,7 +31,7 @@ def register(app: typer.Typer) -> None:
 
 def run_command(
     file: FileArgument,
-    arguments: Annotated[list[str] | None, typer.Argument(help="Passed on to a script.", show_default=False)] = None,
+    arguments: Annotated[list[str] | None, typer.Argument(help="Arguments for the script.", show_default=False)] = None,
     *,
     overrides: Annotated[
         list[str] | None,
@@ -38,9 +40,7 @@ def run_command(
     seed: Annotated[int | None, typer.Option(help="Seed of all draws; default: the scenario's.", show_default=False)] = None,
     as_json: JsonFlag = False,
     style: Format = "text",
-    out: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Where the files go.", show_default="out/<name>")
-    ] = None,
+    out: Annotated[Path | None, typer.Option(metavar="DIR", help="Folder for the files.", show_default="out/<name>")] = None,
     no_files: Annotated[bool, typer.Option("--no-files", help="Write no files.")] = False,
     fail_if_not_converged: Annotated[
         bool, typer.Option("--fail-if-not-converged", help="Exit with 1 unless every migration completed.")
@@ -48,13 +48,16 @@ def run_command(
     confirm: Annotated[
         bool | None,
         typer.Option(
-            "--confirm/--no-confirm", help="Run again what the verdict advises, however long it takes, or never.",
-            show_default="where it takes seconds",
+            "--confirm/--no-confirm",
+            help="Confirm each change that the verdict advises by a run, or never.",
+            show_default="confirm if the runs take seconds",
         ),
     ] = None,
     guestperf: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="Write a report as QEMU's guestperf does, for its plots.", show_default=False),
+        typer.Option(
+            metavar="FILE", help="Write a report in the format of QEMU's guestperf, for its plots.", show_default=False
+        ),
     ] = None,
     html: HtmlOption = None,
     plot: PlotOption = None,
@@ -65,7 +68,7 @@ def run_command(
         typer.Option(metavar="FILE", help="Write a timeline of the run for ui.perfetto.dev.", show_default=False),
     ] = None,
     trace: Annotated[
-        bool, typer.Option("--trace", help="Trace events, named as QEMU's, as JSON lines on standard error.")
+        bool, typer.Option("--trace", help="Print trace events as JSON lines on standard error, with QEMU's names.")
     ] = False,
 ) -> None:
     """Run a scenario or a script."""

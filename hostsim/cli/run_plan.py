@@ -54,8 +54,7 @@ def run_and_tell(plan: Plan, options: Options) -> None:
     options.reports.check()
     if out is not None:
         prepare_folder(out)
-        write_plan(out, plan)
-    plan, outcome = _run_until_narrow(plan, options, out)
+    plan, outcome = run_all_seeds(plan, options, out, is_watched=True)
     summary = summarise(plan, outcome.figures)
     notes = [] if options.until_ci is None else [grown_words(summary, options.until_ci)]
     content = as_content(plan, outcome, summary, notes)
@@ -67,17 +66,21 @@ def run_and_tell(plan: Plan, options: Options) -> None:
         raise failed
 
 
-def _run_until_narrow(plan: Plan, options: Options, out: Path | None) -> tuple[Plan, Outcome]:
-    """The plan with all its seeds, and its outcome."""
-    if options.until_ci is None:
-        return plan, run_what_is_left(plan, options, out)
-    require_intervals()
-    more: Plan | None = first_plan(plan)
+def run_all_seeds(
+    plan: Plan, options: Options, out: Path | None, *, is_watched: bool = False
+) -> tuple[Plan, Outcome]:  # fmt: skip
+    """The plan with all its seeds, and its outcome. is_watched: the folder has the plan, for ``hostsim watch``."""
+    if options.until_ci is not None:
+        require_intervals()
+        plan = first_plan(plan)
     known: dict[str, Figures] = {}
+    more: Plan | None = plan
     while more is not None:
+        if out is not None and is_watched:
+            write_plan(out, more)
         plan, outcome = more, run_what_is_left(more, options, out, known)
         known |= {key: figures for key, figures in outcome.figures.items() if figures is not None}
-        more = None if outcome.failures else grown(plan, outcome, options.until_ci)
+        more = grown(plan, outcome, options.until_ci)
     return plan, outcome
 
 

@@ -25,7 +25,7 @@ def register(app: typer.Typer) -> None:
 def scenarios(
     as_json: Annotated[bool, typer.Option("--json", help="Print the list as JSON and nothing else.")] = False,
     copy: Annotated[
-        Path | None, typer.Option("--copy", metavar="DIR", help="Copy the scenarios that hostsim has into DIR.")
+        Path | None, typer.Option("--copy", metavar="DIR", help="Copy the scenarios of hostsim into DIR.")
     ] = None,
 ) -> None:
     """List the scenarios of the folder `scenarios`, or those that hostsim has itself, each with the question it asks.

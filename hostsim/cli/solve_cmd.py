@@ -28,33 +28,42 @@ from hostsim.cli.report_files import ReportFiles
 from hostsim.cli.study_options import ClusterOption
 from hostsim.core.errors import InputError, Problem
 
-HELP = """Say what to change so that a VM migrates, and confirm it by runs.
+HELP = """Find changes with which a VM migrates, and confirm them by runs.
 
-Give a scenario file, or the VM as for `hostsim predict`. Tries a longer downtime limit, a faster link, auto-converge
-and other mechanisms, each alone; prints the least change of each kind, and the pairs of link and limit that do."""
+Give a scenario file, or describe the VM as for `hostsim predict`. Tries a longer downtime limit, a faster link,
+auto-converge and other mechanisms, one at a time. Prints the smallest sufficient change of each kind, and sufficient pairs
+of bandwidth and downtime limit."""
 
 GivenOption = Annotated[
-    Path | None, typer.Option("--given", metavar="FILE", help="A scenario, in place of FILE.", show_default=False)
+    Path | None, typer.Option("--given", metavar="FILE", help="The scenario, in place of the argument.", show_default=False)
 ]
 TargetOption = Annotated[
-    str, typer.Option("--target", metavar="TARGET", help="converge=0.95,downtime<=500ms,total<=10min.")
+    str,
+    typer.Option(
+        "--target",
+        metavar="TARGET",
+        help="Share of runs that converge, and limits: converge=0.95,downtime<=500ms,total<=10min.",
+    ),
 ]
 VaryOption = Annotated[
-    str, typer.Option("--vary", metavar="KIND,...", help="Of bandwidth, downtime-limit, throttle, mode.")
+    str,
+    typer.Option("--vary", metavar="KIND,...", help="Kinds of changes to try: bandwidth, downtime-limit, throttle, mode."),
 ]
 RepsOption = Annotated[
     int | None,
-    typer.Option("--reps", metavar="K", min=1, help="Confirming runs of each change.", show_default="30, fewer if large"),
+    typer.Option(
+        "--reps", metavar="K", min=1, help="Number of runs that confirm each change.", show_default="30, fewer if large"
+    ),
 ]
 OutOption = Annotated[
-    Path | None, typer.Option(metavar="DIR", help="Where the files go.", show_default="out/<name>-solve")
+    Path | None, typer.Option(metavar="DIR", help="Folder for the files.", show_default="out/<name>-solve")
 ]
-NoFilesOption = Annotated[bool, typer.Option("--no-files", help="Write no files, read none of an earlier search.")]
+NoFilesOption = Annotated[bool, typer.Option("--no-files", help="Write no files, and read no files of an earlier search.")]
 
 
 def register(app: typer.Typer) -> None:
     """Add the command ``solve``."""
-    app.command("solve", help=HELP, short_help="Find what to change so that a VM migrates.")(solve_command)
+    app.command("solve", help=HELP, short_help="Find changes with which a VM migrates.")(solve_command)
 
 
 def solve_command(

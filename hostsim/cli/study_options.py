@@ -18,22 +18,28 @@ if TYPE_CHECKING:
     from hostsim.study.sizing import Size
 
 WorkersOption = Annotated[
-    int | None, typer.Option(metavar="N", min=1, help="Processes; no result depends on it.", show_default="one a core")
+    int | None,
+    typer.Option(
+        "--workers",
+        "--jobs",
+        metavar="N",
+        min=1,
+        help="Worker processes; no result depends on N.",
+        show_default="one a core",
+    ),
 ]
-FormatOption = Annotated[
-    Literal["text", "markdown", "json", "csv"], typer.Option("--format", help="How results are printed.")
-]
+FormatOption = Annotated[Literal["text", "markdown", "json", "csv"], typer.Option("--format", help="Form of the results.")]
 ClusterOption = Annotated[
     str,
     typer.Option(
-        metavar="ADDRESS", help="Run on the workers of this Dask scheduler; no result depends on it.", show_default=False
+        metavar="ADDRESS", help="Run on the workers of this Dask scheduler; results stay equal.", show_default=False
     ),
 ]
-SheetOption = Annotated[str, typer.Option("--sheet", help="Cost sheet: the name of one that comes with hostsim, or a file.")]
-OutOption = Annotated[Path, typer.Option(metavar="DIR", help="Where the files go.")]
+SheetOption = Annotated[str, typer.Option("--sheet", help="Cost sheet: a file, or the name of a sheet of hostsim.")]
+OutOption = Annotated[Path, typer.Option(metavar="DIR", help="Folder for the files.")]
 NoFilesOption = Annotated[bool, typer.Option("--no-files", help="Write no files.")]
-ForceOption = Annotated[bool, typer.Option("--force", help="Run all again, also runs that are finished in the folder.")]
-ShowOption = Annotated[bool, typer.Option("--show-scenario", help="Print the scenarios that rows run, and run nothing.")]
+ForceOption = Annotated[bool, typer.Option("--force", help="Run every run again, also those that the folder holds already.")]
+ShowOption = Annotated[bool, typer.Option("--show-scenario", help="Print the scenario of each row, and run nothing.")]
 
 
 @dataclass(frozen=True)
@@ -82,13 +88,13 @@ def add_study(
     """
     asked = [_parameter(options, one) for one in fields(options)]
     common = [
-        _keyword("workers", WorkersOption, None), _keyword("cluster", ClusterOption, ""),
-        _keyword("style", FormatOption, "text"),
-        _keyword("as_json", JsonFlag, default=False), _keyword("out", OutOption, Path("out") / name),
-        _keyword("no_files", NoFilesOption, default=False), _keyword("wide", WideFlag, default=False),
-        _keyword("quiet", QuietFlag, default=False), _keyword("force", ForceOption, default=False),
-        _keyword("show_scenario", ShowOption, default=False), _keyword("html", HtmlOption, None),
-        _keyword("plot", PlotOption, None),
+        keyword("workers", WorkersOption, None), keyword("cluster", ClusterOption, ""),
+        keyword("style", FormatOption, "text"),
+        keyword("as_json", JsonFlag, default=False), keyword("out", OutOption, Path("out") / name),
+        keyword("no_files", NoFilesOption, default=False), keyword("wide", WideFlag, default=False),
+        keyword("quiet", QuietFlag, default=False), keyword("force", ForceOption, default=False),
+        keyword("show_scenario", ShowOption, default=False), keyword("html", HtmlOption, None),
+        keyword("plot", PlotOption, None),
     ]  # fmt: skip
 
     def command(**given: Any) -> None:
@@ -109,10 +115,11 @@ def _parameter(options: type, one: Any) -> Parameter:
     more = dict(one.metadata)
     flag, text, is_argument = more.pop("flag", None), more.pop("text"), more.pop("argument", False)
     option = typer.Argument(help=text, **more) if is_argument else typer.Option(*([flag] if flag else []), help=text, **more)
-    return _keyword(one.name, Annotated[get_type_hints(options)[one.name], option], one.default)
+    return keyword(one.name, Annotated[get_type_hints(options)[one.name], option], one.default)
 
 
-def _keyword(name: str, annotation: Any, default: Any) -> Parameter:
+def keyword(name: str, annotation: Any, default: Any) -> Parameter:
+    """A parameter that typer reads as an option or an argument."""
     return Parameter(name, Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
 
 

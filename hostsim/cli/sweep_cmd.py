@@ -11,7 +11,7 @@ import typer
 from hostsim.cli.compare_cmd import ForceOption, MaxOption, NoFilesOption, SeedOption, SeedsOption, SetOption
 from hostsim.cli.options import CiOption, Format, HtmlOption, JsonFlag, PlotOption, QuietFlag, WideFlag
 from hostsim.cli.report_files import ReportFiles
-from hostsim.cli.study_options import ClusterOption, WorkersOption
+from hostsim.cli.study_options import ClusterOption, WorkersOption, keyword
 from hostsim.core.errors import InputError, Problem
 from hostsim.study.sweeps import SWEEPS
 
@@ -21,30 +21,30 @@ if TYPE_CHECKING:
 
 HELP = """Run a study: a file that names a scenario, the keys that vary, and how many seeds.
 
-Prints and writes what `compare` does. Finished runs in the folder are not run again.
+Prints and writes the same results as `compare`. Runs that the folder holds already are not run again.
 
-`hostsim sweep auto-converge --vm FILE` tunes auto-converge for a guest: a heat map of time and of lost work."""
+`hostsim sweep auto-converge --vm FILE` tunes auto-converge for a guest: it draws a heat map of total time and lost work."""
 
 StudyArgument = Annotated[
-    Path, typer.Argument(help="A study (.toml), or a sweep that has a name: auto-converge.", show_default=False)
+    Path, typer.Argument(help="A study (.toml), or the sweep named auto-converge.", show_default=False)
 ]
 VmOption = Annotated[
-    Path | None, typer.Option("--vm", metavar="FILE", help="With a name: the scenario.", show_default=False)
+    Path | None, typer.Option("--vm", metavar="FILE", help="With auto-converge: the scenario.", show_default=False)
 ]
-OutOption = Annotated[Path | None, typer.Option(metavar="DIR", help="Where the files go.", show_default="out/<study>")]
+OutOption = Annotated[Path | None, typer.Option(metavar="DIR", help="Folder for the files.", show_default="out/<study>")]
 
 
 def register(app: typer.Typer) -> None:
     """Add the command ``sweep``, with the options of all sweeps that have a name."""
     common = [
-        _parameter("vm", VmOption, None), _parameter("overrides", SetOption, None), _parameter("seed", SeedOption, None),
-        _parameter("seeds", SeedsOption, 1), _parameter("workers", WorkersOption, None),
-        _parameter("cluster", ClusterOption, ""),
-        _parameter("as_json", JsonFlag, default=False), _parameter("style", Format, "text"),
-        _parameter("out", OutOption, None), _parameter("no_files", NoFilesOption, default=False),
-        _parameter("force", ForceOption, default=False), _parameter("max_runs", MaxOption, 1000),
-        _parameter("html", HtmlOption, None), _parameter("plot", PlotOption, None), _parameter("until_ci", CiOption, ""),
-        _parameter("wide", WideFlag, default=False), _parameter("quiet", QuietFlag, default=False),
+        keyword("vm", VmOption, None), keyword("overrides", SetOption, None), keyword("seed", SeedOption, None),
+        keyword("seeds", SeedsOption, None), keyword("workers", WorkersOption, None),
+        keyword("cluster", ClusterOption, ""),
+        keyword("as_json", JsonFlag, default=False), keyword("style", Format, "text"),
+        keyword("out", OutOption, None), keyword("no_files", NoFilesOption, default=False),
+        keyword("force", ForceOption, default=False), keyword("max_runs", MaxOption, 1000),
+        keyword("html", HtmlOption, None), keyword("plot", PlotOption, None), keyword("until_ci", CiOption, ""),
+        keyword("wide", WideFlag, default=False), keyword("quiet", QuietFlag, default=False),
     ]  # fmt: skip
     study = Parameter("study", Parameter.KEYWORD_ONLY, annotation=StudyArgument)
 
@@ -83,7 +83,7 @@ def _run_file(study: Path, vm: Path | None, options: Options, **given: Any) -> N
     from hostsim.study.compare.study_file import load_study
 
     asked = {"--vm": vm, **{f"--{name}": given[name] for name in _names()}, "--set": given["overrides"],
-             "--seed": given["seed"], "--seeds": given["seeds"] - 1}  # fmt: skip
+             "--seed": given["seed"], "--seeds": given["seeds"]}  # fmt: skip
     if unused := [name for name, value in asked.items() if value]:
         wanted = f"only with a sweep that has a name ({', '.join(SWEEPS)}); a study file has its own"
         raise InputError([Problem(str(study), "", ", ".join(unused), wanted, "hostsim sweep auto-converge --vm vm.toml")])
@@ -92,7 +92,7 @@ def _run_file(study: Path, vm: Path | None, options: Options, **given: Any) -> N
 
 
 def _run_named(name: str, vm: Path | None, options: Options, **given: Any) -> None:
-    from hostsim.cli.run_plan import run_what_is_left
+    from hostsim.cli.run_plan import run_all_seeds
     from hostsim.cli.study_options import show_study
     from hostsim.report.sweep_reports import caption, content_of, sweep_csv, sweep_table, write_sweep
     from hostsim.results.store import prepare_folder
@@ -107,7 +107,7 @@ def _run_named(name: str, vm: Path | None, options: Options, **given: Any) -> No
     out = (options.out or Path("out") / name) if options.write_files else None
     if out is not None:
         prepare_folder(out)
-    outcome = run_what_is_left(plan, options, out)
+    plan, outcome = run_all_seeds(plan, options, out)
     summary = summarise(plan, outcome.figures)
     content = content_of(plan, outcome, summary)
     paths = [] if out is None else write_sweep(out, content, plan, outcome, summary)
@@ -125,7 +125,10 @@ def _request(name: str, vm: Path | None, given: dict[str, Any]) -> Request:
     if vm is None:
         raise InputError([Problem("--vm", "", "nothing", "the scenario of the guest", f"hostsim sweep {name} --vm vm.toml")])
     overrides = tuple(given["overrides"] or ())
-    return Request(found_file(vm), (), overrides, given["seed"], given["seeds"], given["max_runs"], name)
+    seeds = given["seeds"]
+    return Request(
+        found_file(vm), (), overrides, given["seed"], seeds or 1, given["max_runs"], name, by_work=seeds is None,
+    )  # fmt: skip
 
 
 def _names() -> list[str]:
@@ -139,9 +142,5 @@ def _varied() -> list[Parameter]:
         for name, varied in sweep.varies.items():
             text = f"{sweep_name}: {varied.text}"
             option = typer.Option(f"--{name}", metavar="N,...", help=text, show_default=varied.values)
-            found[name] = _parameter(name, Annotated[str | None, option], None)
+            found[name] = keyword(name, Annotated[str | None, option], None)
     return list(found.values())
-
-
-def _parameter(name: str, annotation: Any, default: Any) -> Parameter:
-    return Parameter(name, Parameter.KEYWORD_ONLY, default=default, annotation=annotation)

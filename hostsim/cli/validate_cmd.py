@@ -18,33 +18,37 @@ if TYPE_CHECKING:
 
 KEYS = ("suite", "id", "quantity", "expected", "got", "error", "tolerance", "passed")
 """The first keys of each object of --json, in this order."""
-HELP = """Compare with real migrations, published tables and closed forms; print every error.
+HELP = """Compare hostsim with real migrations, published tables and closed forms; print every error.
 
-With --suite kvm --measure real migrations run here first, by the QEMU that is installed, under this host's KVM. Exits with 0
-whatever the errors are; with --fail, with 1 if a scored row failed."""
+With --suite kvm --measure, the QEMU on this host first runs real migrations under this host's KVM. Exits with 0 for all
+errors; with --fail, exits with 1 if a scored row failed."""
 DEFAULT_OUT = Path("out/kvm-measured")
 
 
 def register(app: typer.Typer) -> None:
     """Add the command ``validate``."""
-    app.command("validate", help=HELP, short_help="Compare with real migrations and closed forms.")(validate_command)
+    app.command("validate", help=HELP, short_help="Compare hostsim with real migrations and closed forms.")(validate_command)
 
 
 def validate_command(
     *,
     suites: Annotated[
         list[str] | None,
-        typer.Option("--suite", metavar="qemu|published|kvm|oracles|fit", help="Repeatable; all without it."),
+        typer.Option("--suite", metavar="qemu|published|kvm|oracles|fit", help="Suite to run; repeatable. Default: all."),
     ] = None,
     as_json: JsonFlag = False,
-    cases: Annotated[Path | None, typer.Option(metavar="FILE", help="Other cases of real migrations (.jsonl).")] = None,
+    cases: Annotated[Path | None, typer.Option(metavar="FILE", help="File of other real migrations (.jsonl).")] = None,
     jobs: Annotated[int, typer.Option(metavar="N", min=1, help="Worker processes.")] = 1,
     fail: Annotated[bool, typer.Option("--fail", help="Exit with 1 if a scored row failed.")] = False,
     measure: Annotated[bool, typer.Option("--measure", help="With --suite kvm: run real migrations on this host.")] = False,
-    repeats: Annotated[int, typer.Option(metavar="N", min=1, max=20, help="With --measure: of each migration.")] = 3,
-    sheet: Annotated[str, typer.Option(metavar="SHEET", help="With --measure: costs of this host; else measured.")] = "",
-    out: Annotated[Path, typer.Option(metavar="DIR", help="With --measure: where the files go.")] = DEFAULT_OUT,
-    busy: Annotated[bool, typer.Option("--busy", help="With --measure: accept a machine on which others work.")] = False,
+    repeats: Annotated[int, typer.Option(metavar="N", min=1, max=20, help="With --measure: runs of each migration.")] = 3,
+    sheet: Annotated[
+        str, typer.Option(metavar="SHEET", help="With --measure: cost sheet of this host. Default: hostsim measures one.")
+    ] = "",
+    out: Annotated[Path, typer.Option(metavar="DIR", help="With --measure: folder for the files.")] = DEFAULT_OUT,
+    busy: Annotated[
+        bool, typer.Option("--busy", help="With --measure: accept a machine on which other processes work.")
+    ] = False,
     html: HtmlOption = None,
     plot: PlotOption = None,
     wide: WideFlag = False,
@@ -72,9 +76,7 @@ def _report(reports: ReportFiles, suites: Sequence[str], rows: Sequence[Row]) ->
         note(f"wrote {path}")
 
 
-def _run(
-    suites: Sequence[str], cases: Path | None, jobs: int, *, as_json: bool, wide: bool, quiet: bool
-) -> Sequence[Row]:
+def _run(suites: Sequence[str], cases: Path | None, jobs: int, *, as_json: bool, wide: bool, quiet: bool) -> Sequence[Row]:
     """The rows of suites, printed."""
     from hostsim.report.progress import suite_progress
     from hostsim.validation import run_suites

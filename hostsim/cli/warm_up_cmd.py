@@ -11,11 +11,11 @@ import typer
 from hostsim.cli.options import JsonFlag, QuietFlag
 from hostsim.compiled.compiling import KINDS
 
-HELP = """Compile the loops of simulations now, so that the first run does not have to.
+HELP = """Compile the loops of simulations now, so that the first run starts without compiling.
 
-Machine code is kept on disk for each version of hostsim. The command says where, and how large it is."""
+hostsim keeps the machine code of each version on disk. The command prints the folder and its size."""
 ALL = ",".join(KINDS)
-WhatOption = Annotated[str, typer.Option(metavar="KIND,...", help="migration, kvm, ageing, memory.")]
+WhatOption = Annotated[str, typer.Option(metavar="KIND,...", help="Kinds of simulations to compile for.")]
 
 
 def register(app: typer.Typer) -> None:

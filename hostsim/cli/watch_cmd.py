@@ -14,10 +14,10 @@ from hostsim.core.errors import InputError, Problem
 if TYPE_CHECKING:
     from hostsim.report.watch_display import Show
 
-HELP = """Watch a migration while it runs: what remains, rates, throttle, and a forecast of its end.
+HELP = """Watch a migration while it runs: remaining memory, rates, throttle, and a forecast of its end.
 
-TARGET is a scenario, which is simulated; a study, or the folder of a `compare` or `sweep` that runs elsewhere.
-With --qmp it is the migration of a live QEMU, in which nothing is changed.
+TARGET is a scenario, which is simulated; or a study; or the folder of a `compare` or `sweep` that another process runs.
+With --qmp, hostsim watches the migration of a live QEMU, and changes nothing in it.
 
 If standard output is not a terminal, hostsim prints a line each second (--every) and at each iteration."""
 EVERY_LEAST_NS = 50_000_000
@@ -33,9 +33,9 @@ SetOption = Annotated[
     list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Replace a key of the scenario; repeatable.")
 ]
 SeedOption = Annotated[int | None, typer.Option(help="Seed of all draws; default: the scenario's.", show_default=False)]
-EveryOption = Annotated[str, typer.Option(metavar="TIME", help="Time between two printed lines.")]
+EveryOption = Annotated[str, typer.Option(metavar="TIME", help="Time from one printed line to the next.")]
 OutOption = Annotated[
-    Path | None, typer.Option(metavar="DIR", help="The folder of a study's runs.", show_default="out/<study>")
+    Path | None, typer.Option(metavar="DIR", help="The folder with the runs of a study.", show_default="out/<study>")
 ]
 WATCHED_BY = {"--qmp": ("--interval", "--for", "--follow"), "scenario": ("--set", "--seed"), "study": ("--out",)}
 """Options that go with one kind of target only."""

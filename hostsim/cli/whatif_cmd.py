@@ -16,20 +16,28 @@ if TYPE_CHECKING:
     from hostsim.fitting.whatif import Drawn
     from hostsim.study.predict.prediction import Prediction
 
-HELP = """Predict a migration of the guest of a log under other settings.
+HELP = """Predict the migration of the guest in a log under other settings.
 
-Fits the log (hostsim fit), changes the settings, and runs the migration. Each run draws another guest from the errors of the
-fit, so the intervals hold what the log does not tell."""
+Fits the log (hostsim fit), changes the settings, and runs the migration. Each run draws another guest within the errors of
+the fit, so the intervals include the uncertainty of the log."""
 
 SetOption = Annotated[
     list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Replace a key of the fitted scenario; repeatable.")
 ]
 CarriesOption = Annotated[
-    str, typer.Option("--bandwidth", metavar="RATE", help="Another link, max-bandwidth lifted: 25Gbit.", show_default=False)
+    str,
+    typer.Option(
+        "--bandwidth",
+        metavar="RATE",
+        help="Bandwidth of another link, with max-bandwidth unlimited: 25Gbit.",
+        show_default=False,
+    ),
 ]
 SetBandwidthOption = Annotated[
     str | None,
-    typer.Option("--log-bandwidth", help="max-bandwidth that was set in the log, as 32MiB/s.", show_default=False),
+    typer.Option(
+        "--log-bandwidth", help="The max-bandwidth that was set when the log was written: 32MiB/s.", show_default=False
+    ),
 ]
 ModeOption = Annotated[
     str,
@@ -41,15 +49,17 @@ ModeOption = Annotated[
     ),
 ]
 EndsOption = Annotated[
-    str, typer.Option("--load-ends", metavar="TIME", help="The guest writes no more after that time.", show_default="never")
+    str, typer.Option("--load-ends", metavar="TIME", help="The guest stops writing after this time.", show_default="never")
 ]
-SeedOption = Annotated[int, typer.Option(help="Seed of the drawn guests, and the first of the runs.")]
+SeedOption = Annotated[int, typer.Option(help="Seed of the guests that are drawn, and of the first run.")]
 RepsOption = Annotated[
     int | None,
-    typer.Option("--reps", metavar="K", min=1, help="Runs, each of another guest.", show_default="30, fewer if large"),
+    typer.Option(
+        "--reps", metavar="K", min=1, help="Number of runs; each draws another guest.", show_default="30, fewer if large"
+    ),
 ]
 WorkersOption = Annotated[
-    int | None, typer.Option(metavar="N", min=1, help="Processes; no result depends on it.", show_default="one a core")
+    int | None, typer.Option(metavar="N", min=1, help="Worker processes; no result depends on N.", show_default="one a core")
 ]
 
 

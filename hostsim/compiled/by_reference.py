@@ -135,13 +135,16 @@ def _record(context: Any, builder: Any, table: Any, at: int, typ: Any) -> Any:
 
 def _array(context: Any, builder: Any, table: Any, at: int, typ: Any) -> Any:
     """The array whose words begin at ``at``, as numba's structure."""
-    array = context.make_array(typ)(context, builder)
-    ndim, word = typ.ndim, context.get_value_type(_types.intp)
-    array.nitems = _load(context, builder, table, at)
-    array.data = _load(context, builder, table, at + DATA, array.data.type)
-    array.itemsize = context.get_constant(_types.intp, context.get_abi_sizeof(context.get_data_type(typ.dtype)))
-    shape_and_strides = [_load(context, builder, table, at + SHAPE + i) for i in range(2 * ndim)]
-    array.shape = _cgutils.pack_array(builder, shape_and_strides[:ndim], ty=word)
-    array.strides = _cgutils.pack_array(builder, shape_and_strides[ndim:], ty=word)
-    array.meminfo, array.parent = (_cgutils.get_null_value(kind) for kind in (array.meminfo.type, array.parent.type))
-    return array._getvalue()  # noqa: SLF001  # numba's own name
+    model, ndim, word = context.data_model_manager[typ], typ.ndim, context.get_value_type(_types.intp)
+    sizes = [_load(context, builder, table, at + SHAPE + i) for i in range(2 * ndim)]
+    parts = {
+        "meminfo": None, "parent": None, "nitems": _load(context, builder, table, at),
+        "itemsize": context.get_constant(_types.intp, context.get_abi_sizeof(context.get_data_type(typ.dtype))),
+        "data": _load(context, builder, table, at + DATA, context.get_value_type(_types.CPointer(typ.dtype))),
+        "shape": _cgutils.pack_array(builder, sizes[:ndim], ty=word),
+        "strides": _cgutils.pack_array(builder, sizes[ndim:], ty=word),
+    }  # fmt: skip
+    array = _cgutils.get_null_value(model.get_value_type())
+    for name, part in parts.items():
+        array = array if part is None else model.set(builder, array, part, name)
+    return array

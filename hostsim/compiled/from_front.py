@@ -11,12 +11,14 @@ import operator
 from typing import Any
 
 import numba
+import numba.core.cgutils
 import numba.core.typing
 import numba.extending
 
 _numba: Any = numba
 _types: Any = _numba.types
 _extending: Any = _numba.extending
+_cgutils: Any = _numba.core.cgutils
 _signature: Any = _numba.core.typing.signature
 
 
@@ -51,10 +53,29 @@ def _unsigned(context: Any, builder: Any, typ: Any, index: Any) -> tuple[Any, An
     return to, context.cast(builder, index, typ, to)
 
 
+def _element(context: Any, builder: Any, typ: Any, array: Any, kind: Any, index: Any) -> Any:
+    """The address of one element; None where the index takes several, or has to be checked, which numba does itself.
+
+    numba itself makes a view of no dimensions for it, which LLVM takes away again: equal machine code, later.
+    """
+    one_by_one = isinstance(kind, _types.BaseTuple)
+    kinds = tuple(kind) if one_by_one else (kind,)
+    if context.enable_boundscheck or len(kinds) != typ.ndim or not all(isinstance(one, _types.Integer) for one in kinds):
+        return None
+    parts = _cgutils.unpack_tuple(builder, index) if one_by_one else [index]
+    places = [context.cast(builder, part, one, _types.uintp) for part, one in zip(parts, kinds, strict=True)]
+    model = context.data_model_manager[typ]
+    data, shape, strides = (model.get(builder, array, name) for name in ("data", "shape", "strides"))
+    sizes = (_cgutils.unpack_tuple(builder, sizes) for sizes in (shape, strides))
+    return _cgutils.get_item_pointer2(context, builder, data, *sizes, typ.layout, places)
+
+
 @_extending.lower_builtin(operator.getitem, FromFront, _types.Integer)  # type: ignore[untyped-decorator]
 @_extending.lower_builtin(operator.getitem, FromFront, _types.BaseTuple)  # type: ignore[untyped-decorator]
 def _read(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
     array, at = signature.args
+    if (place := _element(context, builder, array, arguments[0], at, arguments[1])) is not None:
+        return context.unpack_value(builder, array.dtype, place, align=None if array.aligned else 1)
     to, index = _unsigned(context, builder, at, arguments[1])
     read = context.get_function(operator.getitem, _signature(signature.return_type, array.whole, to))
     return read(builder, (arguments[0], index))
@@ -64,6 +85,9 @@ def _read(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
 @_extending.lower_builtin(operator.setitem, FromFront, _types.BaseTuple, _types.Any)  # type: ignore[untyped-decorator]
 def _write(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
     array, at, value = signature.args
+    if (place := _element(context, builder, array, arguments[0], at, arguments[1])) is not None:
+        written = context.cast(builder, arguments[2], value, array.dtype)
+        return context.pack_value(builder, array.dtype, written, place, align=None if array.aligned else 1)
     to, index = _unsigned(context, builder, at, arguments[1])
     write = context.get_function(operator.setitem, _signature(signature.return_type, array.whole, to, value))
     return write(builder, (arguments[0], index, arguments[2]))

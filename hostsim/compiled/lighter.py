@@ -1,7 +1,9 @@
-"""Three things of numba that it does slowly and a hundred thousand times while it compiles a first run, done faster.
+"""Five things of numba that it does slowly and many times while it compiles a first run, done faster.
 
 It lists the variables of an instruction by looking through all its attributes, makes two events of each call of LLVM for
-timers that hostsim never reads, and reads the options of the compiler one by one through properties. The answers are equal.
+timers that hostsim never reads, reads the options of the compiler one by one through properties, looks after eight passes of
+each function for the lives of its variables, which the last pass alone reads, and loads ten times a function what its
+registries have got since, which is mostly nothing. The answers are equal.
 """
 
 from __future__ import annotations
@@ -15,11 +17,13 @@ LOCK_EVENT = "numba:llvm_lock"
 @cache
 def lighten() -> None:
     """Put the faster ones into numba, before the first function is compiled."""
-    from numba.core import event, ir, targetconfig
+    from numba.core import base, event, ir, postproc, targetconfig
 
     _list_variables(ir)
     _leave_out_lock_events(event)
     _read_options_at_once(targetconfig)
+    _look_for_lives_once(postproc)
+    _load_what_is_new(base)
 
 
 def _list_variables(numba_ir: Any) -> None:
@@ -69,3 +73,35 @@ def _read_options_at_once(targetconfig: Any) -> None:
         return {**defaults[kind], **self._values}
 
     targetconfig.TargetConfig.values = values
+
+
+def _look_for_lives_once(postproc: Any) -> None:
+    whole, lifetime, canonical = postproc.PostProcessor.run, postproc.VariableLifetime, postproc.transforms.canonicalize_cfg
+
+    def run(self: Any, emit_dels: bool = False, extend_lifetimes: bool = False) -> None:  # numba's own signature
+        if emit_dels or self.func_ir.is_generator:
+            whole(self, emit_dels, extend_lifetimes)
+            return
+        self.func_ir.blocks = canonical(self.func_ir.blocks)
+        self.func_ir.variable_lifetime = lifetime(self.func_ir.blocks)  # its parts are computed when they are read
+        self.func_ir.generator_info = None
+
+    postproc.PostProcessor.run = run
+
+
+def _load_what_is_new(base: Any) -> None:
+    whole = base.BaseContext.refresh
+
+    def refresh(self: Any) -> None:
+        registered = _registered(self)  # before: what registers itself meanwhile is loaded the next time
+        if getattr(self, "hostsim_registered", None) != registered:
+            whole(self)
+            self.hostsim_registered = registered
+
+    base.BaseContext.refresh = refresh
+
+
+def _registered(context: Any) -> int:
+    """Number of entries in all registries of a target context and of its typing context."""
+    registries = (*context._registries, *context.typing_context._registries)  # noqa: SLF001  # private
+    return sum(len(entries) for one in registries for entries in vars(one).values() if isinstance(entries, list))

@@ -10,12 +10,21 @@ from functools import cache
 from typing import Any
 
 import numba
-from numba.core import codegen, compiler
+from numba.core import codegen, compiler, compiler_machinery, typed_passes, untyped_passes
 
 from hostsim.compiled.remembered import remember
 
 _Library: Any = codegen.JITCodeLibrary
 _Compiler: Any = compiler.Compiler
+_PassManager: Any = compiler_machinery.PassManager
+_untyped: Any = untyped_passes
+_typed: Any = typed_passes
+NEEDLESS = frozenset({
+    _untyped.WithLifting, _untyped.InlineClosureLikes, _untyped.MakeFunctionToJitFunction, _untyped.InlineInlinables,
+    _untyped.LiteralUnroll, _untyped.FindLiterallyCalls, _untyped.RewriteDynamicRaises, _typed.InlineOverloads,
+    _typed.DumpParforDiagnostics,
+})  # fmt: skip
+"""Passes for what loops do not have: closures, ``with``, functions inlined by numba, loops unrolled over types, prange."""
 
 
 class LinkedLibrary(_Library):  # type: ignore[misc]
@@ -49,8 +58,18 @@ class LinkedCompiler(_Compiler):  # type: ignore[misc]
 
     def __init__(self, typingctx: Any, targetctx: Any, library: Any, *rest: Any) -> None:
         library = library or LinkedLibrary(targetctx.codegen(), "inlined")
-        remember(typingctx)
+        remember()
         super().__init__(typingctx, targetctx, library, *rest)
+
+    def define_pipelines(self) -> list[Any]:
+        """Numba's pipeline without the passes that find nothing."""
+        (whole,) = super().define_pipelines()
+        found = _PassManager(whole.pipeline_name)
+        for one, name in whole.passes:
+            if one not in NEEDLESS:
+                found.add_pass(one, name)
+        found.finalize()
+        return [found]
 
 
 def _takes_nothing() -> None:

@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 
 from hostsim.core.latencies import BUCKETS, MAX, MIN, N_BUCKETS, SUB_BITS, TOTAL, make_counters
 
-SUB_BUCKETS = 1 << SUB_BITS
 _EMPTY = make_counters(1)[0]
 PERCENTILES = (50.0, 90.0, 99.0, 99.9)
 

@@ -68,6 +68,7 @@ class CostSheet:
     split_fault_ns: splitting a large spte in a fault, beyond the hold.
     prefetch_spte_ns: an spte that a fault sets beside its own; eager_split_ns, recover_region_ns: a 2 MiB region.
     get_page_ns, clear_*_ns, protect_page_ns, age_page_ns: a page.
+    bare_word_*_ns: a CLEAR of a word of 64 pages that have no 4 KiB spte, through the rmap or the tree.
     idle_syscall_ns: one of the three system calls that mark a page idle.
     initially_set_ratio: cost of setting a page's bit in a log that starts all set, over protecting the page.
     flush_*: a local flush, the first target, each further host thread, each further vCPU in guest mode.
@@ -112,6 +113,8 @@ class CostSheet:
     clear_rmap_ns: float
     clear_tree_cmpxchg_ns: float
     clear_tree_atomic_ns: float
+    bare_word_rmap_ns: float
+    bare_word_tree_ns: float
     protect_page_ns: float
     age_page_ns: float
     idle_syscall_ns: float
@@ -179,6 +182,7 @@ class LogCosts:
 
     get_ns: copying the bit of a page.
     clear_ns: clearing a page.
+    bare_word_ns: a word of 64 pages in a CLEAR that finds no 4 KiB spte to clear; 0: as if it found nothing to look at.
     protect_ns: protecting an spte.
     split_ns, recover_ns: splitting and recovering a 2 MiB region.
     all_set_ns: a page of a log that starts all set.
@@ -204,6 +208,7 @@ class LogCosts:
     disable_page_ns: float = 0.0
     clear_call_ns: float = 0.0
     ring_reset_ns: float = 0.0
+    bare_word_ns: float = 0.0
 
     def ipis_ns(self, running: int) -> float:
         """IPIs to ``running`` vCPUs in guest mode, and the wait for the last."""
@@ -363,6 +368,7 @@ def log_costs(sheet: CostSheet, era: Era, mmu: str = "tdp") -> LogCosts:
         disable_page_ns=sheet.measured_ns("disable_page_ns"),
         clear_call_ns=sheet.measured_ns("clear_nothing_ns"),
         ring_reset_ns=sheet.measured_ns("ring_reset_ns"),
+        bare_word_ns=sheet.bare_word_tree_ns if era.log_read[mmu] == "tdp-tree" else sheet.bare_word_rmap_ns,
     )
 
 

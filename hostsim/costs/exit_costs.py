@@ -20,6 +20,8 @@ def handover_ns(sheet: CostSheet, n_vcpus: int) -> float:
     """Time that others at the exclusive lock add to a hold [ns]: none if ``n_vcpus`` vCPUs run on one socket."""
     # Model limit: the hand-over of mmu_lock has two steps, as it was measured: with 8 and 16 vCPUs it is one number, with 32
     # and 64 another, 2.4 times as long. Why it grows is not known; with 17 to 31 vCPUs it is assumed to be the second.
+    # Model limit: mmu_lock that another vCPU has held, and for which none waits, is taken at no cost of a hand-over. 64
+    # vCPUs that populate memory through rmaps took 15.0 s a GiB (B4), here 7.6: the allocator's lines space faults out.
     if n_vcpus <= sheet.near_vcpus:
         return 0.0
     return sheet.wide_handover_ns if n_vcpus > sheet.wide_vcpus else sheet.spread_handover_ns

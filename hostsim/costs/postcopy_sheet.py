@@ -13,17 +13,21 @@ from importlib.resources import files
 class PostcopyCosts:
     """Constants of one machine; sources in hostsim/data/postcopy/<name>.toml.
 
+    send_page_ns: the source finds a page, reads it and writes it, without the time in which it waits for the destination;
+        0: as page_send_ns of the host.
     place_page_ns: the destination reads a page from the stream and places it (UFFDIO_COPY).
     place_zero_ns: the same for a zero page (UFFDIO_ZEROPAGE).
     fault_ns: from a vCPU's touch of a missing page until the fault thread has read the message; one fault at a time.
     request_ns: from there until the source has queued the request, without the link.
     wake_ns: from the place of a page until the vCPU that waits for it runs.
     busy_wake_ns: more of it while the sender and the loader of the pages are at work: a host without a core for each thread.
+        The sum over the wake-ups of a request; a page on the preempt channel takes one more (hostsim.qemu.postcopy.loop).
     discard_range_ns: the destination discards a range of stale pages (madvise), one by one, before it loads any page.
     device_load_ns: from there, with the package at the destination, until the guest runs.
     recover_ns: work of both sides in a recovery, without the link: connect, exchange of bitmaps.
     """
 
+    send_page_ns: int
     place_page_ns: int
     place_zero_ns: int
     fault_ns: int

@@ -1,4 +1,4 @@
-"""The brake of a migration by its log: max-bandwidth, of which the log shows whole windows, or a link."""
+"""The bottleneck of a migration by its log: max-bandwidth, of which the log shows whole windows, or a link."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ ALIKE = 0.03
 """A downtime within this share and the time of a switch of pages over bandwidth was sent at that bandwidth (assumed)."""
 
 GIVEN = "as given"
-"""Source of a brake that the user or the log names."""
+"""Source of a bottleneck that the user or the log names."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class Brake:
 
 
 def brake_of(evidence: Evidence) -> Brake | None:
-    """The brake; None where the log tells no bandwidth."""
+    """The bottleneck; None where the log has no bandwidth."""
     measured = evidence.bandwidth_bytes_per_s
     if not measured:
         return None

@@ -60,8 +60,11 @@ class Estimate:
 
 
 def estimate(some: Sequence[Observed], seed: int, draws: int = DRAWS) -> Estimate:
-    """Fit the rounds of ``some`` migrations of one guest; ``draws`` guests are drawn with the stream "fit.bootstrap" of
-    ``seed``.
+    """Fit the rounds of migrations of one guest.
+
+    some: the migrations.
+    seed: of the stream "fit.bootstrap".
+    draws: number of guests drawn from the errors of the rounds.
     """
     written_max = _written_max(some)
     candidates = list(_candidates(some, written_max))
@@ -72,7 +75,12 @@ def estimate(some: Sequence[Observed], seed: int, draws: int = DRAWS) -> Estimat
 
 
 def estimate_points(points: Sequence[Point], written_max: float, seed: int, draws: int = DRAWS) -> Estimate:
-    """As ``estimate``, of points that were measured as such: a dirty curve, or readings of calc-dirty-rate."""
+    """As ``estimate``, from points of a dirty curve or readings of calc-dirty-rate.
+
+    written_max: most pages that the guest can write.
+    seed: of the stream "fit.bootstrap".
+    draws: number of guests drawn.
+    """
     fitted, used, bursts = _fitted(tuple(points), written_max, Pace())
     return drawn_guests(_bounded(Estimate(used, fitted, Pace(), None, bursts, ()), written_max), written_max, seed, draws)
 

@@ -40,7 +40,12 @@ class Setting:
 
 
 def setting_of(some: Sequence[Observed], by_chunks: bool, host: tuple[tuple[str, int], ...], brake: Brake | None) -> Setting:
-    """The setting of the first log that shows its first pass, or of the first."""
+    """The setting of the first migration that shows its first pass, or of the first.
+
+    by_chunks: whether KVM's log is cleared by chunks.
+    host: (key, value) of [host] that the throttled rounds show.
+    brake: the bottleneck; None: unknown.
+    """
     one = leading(some)
     ram = max(1, round(one.ram_pages))
     longest = max(o.evidence.elapsed_s for o in some)
@@ -66,7 +71,13 @@ def _steps(one: Observed) -> tuple[int, int] | None:
 
 
 def scenario_table(classes: Classes, pace: Pace, setting: Setting, name: str) -> dict[str, Any]:
-    """The table of a scenario file: the guest, and the migration as the log shows it."""
+    """The table of a scenario file.
+
+    classes: pages of the guest with their write rates.
+    pace: pacing of the writes.
+    setting: memory and migration as in the log.
+    name: of the scenario.
+    """
     vm: dict[str, Any] = {"memory": f"{setting.ram_pages * PAGE_BYTES // 1024}KiB", "vcpus": 1, "filled": "list"}
     if setting.by_chunks:
         vm["dirty_tracking"] = "initially-all-set"

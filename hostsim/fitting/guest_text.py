@@ -42,10 +42,10 @@ def _vm(fitted: GuestFit) -> Iterator[str]:
     vm = fitted.table()["vm"]
     yield from ("", "[vm]")
     yield f"memory = {toml_text(vm['memory'])}  # all blocks of RAM, as the log's total"
-    yield f"vcpus = {vm['vcpus']}  # assumed: no log tells it"
+    yield f"vcpus = {vm['vcpus']}  # assumed: no log shows it"
     yield 'filled = "list"'
     if "dirty_tracking" in vm:
-        yield f"dirty_tracking = {toml_text(vm['dirty_tracking'])}  # cleared by chunks: the rounds fit better so"
+        yield f"dirty_tracking = {toml_text(vm['dirty_tracking'])}  # cleared by chunks: the rounds fit better with it"
     for fill in vm["fill"]:
         yield from ("", "[[vm.fill]]  # sent as whole pages in the first pass")
         yield from (f"{key} = {toml_text(value)}" for key, value in fill.items())

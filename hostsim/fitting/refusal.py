@@ -42,7 +42,7 @@ def refusal_of(one: Observed) -> str:
     if no_migration_yet(one.log, None) is not None:
         return f"{one.name}: no dirty rate was measured; {MEASURE}"
     if one.log.status[-1].startswith("postcopy") and not one.rounds:
-        return f"{one.name}: the log begins after the switch to post-copy, when nothing is dirtied any more; {MEASURE}"
+        return f"{one.name}: the log begins after the switch to post-copy, when no page is dirtied any more; {MEASURE}"
     return _without_figures(one)
 
 
@@ -57,7 +57,7 @@ def _without_figures(one: Observed) -> str:
         )
     if one.evidence.bandwidth_bytes_per_s is None or not one.ram_pages:
         missing = "bandwidth" if one.ram_pages else "size of memory"
-        return f"{one.name}: no {missing} in the log, so no round can be told; {MEASURE}"
+        return f"{one.name}: no {missing} in the log, so hostsim cannot find its rounds; {MEASURE}"
     return ""
 
 
@@ -94,7 +94,7 @@ def too_few(one: Observed) -> str:
         )
     if len(timed(one)) < 2:
         return (
-            f"{name}: one round only ({seconds}): rate and working set cannot be told apart; poll a second round, or run "
+            f"{name}: one round only ({seconds}): rate and working set cannot be separated; poll a second round, or run "
             "calc-dirty-rate at 1 s and 5 s"
         )
     return ""
@@ -119,7 +119,7 @@ def one_length(points: Sequence[Point]) -> str:
     return (
         f"all {count} rounds took about {seconds_words(float(np.mean(lengths)))}: the dirty curve is known at one "
         f"time only, so "
-        f"rate and working set cannot be told apart; {MEASURE}"
+        f"rate and working set cannot be separated; {MEASURE}"
     )
 
 
@@ -129,6 +129,6 @@ def unexplained(found: Sequence[float], expected: Sequence[float]) -> str:
     if off <= UNEXPLAINED:
         return ""
     return (
-        f"no guest whose behaviour stays alike explains the rounds: half of them are off by more than {100 * off:.0f} %. "
+        f"no guest with a steady load explains the rounds: half of them are off by more than {100 * off:.0f} %. "
         "The load changed on the way, or something else held the guest back; cut the log to a part of one load"
     )

@@ -29,7 +29,7 @@ clients wait for disks and locks leaves its vCPUs idle for a part of the time, a
 (assumed).
 """
 READS = (
-    "Lower bound: a log tells the guest's writes, not its reads or its vCPUs; post-copy also fetches pages that are only "
+    "Lower bound: a log shows the guest's writes, not its reads or its vCPUs; post-copy also fetches pages that are only "
     "read, so a real guest makes more requests and waits longer than the guests of the runs"
 )
 STOPPED = "stop-and-copy"
@@ -196,7 +196,7 @@ def _link_taken(fitted: GuestFit, change: Change) -> Iterator[str]:
     asked = Drawn(fitted, change, seed=1)(0).migration
     if asked is not None and (asked.bandwidth == 0 or asked.bandwidth > brake.bytes_per_s):
         yield (
-            f"Assumption: what the log's migration sent, {brake.bytes_per_s / 1e6:.3g} MB/s, is taken for the speed of the "
+            f"Assumption: the log's bandwidth, {brake.bytes_per_s / 1e6:.3g} MB/s, is taken for that of the "
             "link, so a larger max-bandwidth changes nothing. If max-bandwidth held that migration back, name it with "
             "--log-bandwidth; for a faster link use --bandwidth"
         )
@@ -208,13 +208,13 @@ def assumptions_of_whatif(fitted: GuestFit, change: Change) -> list[str]:
     texts = " ".join(change.texts())
     if not fitted.found.pace.is_seen and ("auto_converge=true" in texts or "dirty_limit=true" in texts):
         found.append(
-            "Assumption: the log has no throttled round, so it does not tell how far a throttle slows the guest; "
+            "Assumption: the log has no throttled round, so it does not show how far a throttle slows the guest; "
             "half of the runs "
             "take a guest bound to the CPU, the others one that is idle for 20 to 67 % of the time"
         )
     if "postcopy_ram=true" in texts and "max_postcopy_bandwidth" not in texts:
         found.append(
-            "Assumption: the log does not tell how fast the two hosts send and place a page without a limit, so "
+            "Assumption: the log does not show how fast the two hosts send and place a page without a limit, so "
             "the sheet of host "
             "'generic' is taken; --set migration.max_postcopy_bandwidth=... limits it"
         )
@@ -228,7 +228,7 @@ def assumptions_of_whatif(fitted: GuestFit, change: Change) -> list[str]:
     drawn = Drawn(fitted, change, seed=1)
     if drawn.filled_share(drawn(0), 1) < 1.0:
         found.append(
-            "Range: memory is copied earlier than in the log, which does not tell how many of the pages that the guest "
+            "Range: memory is copied earlier than in the log, which does not show how many of the pages that the guest "
             "wrote during the log's first pass were zero before; the runs take from none of them to all"
         )
     return found

@@ -111,7 +111,7 @@ def log_plan(mmu: MmuSpec, interface: str) -> LogPlan:
 def mmu_config(mmu: MmuSpec, interface: str) -> MmuConfig:
     """The engine's configuration under ``mmu`` and ``interface``."""
     # Model limit: KVM's limit of shadow pages, max(64, 2 % of the pages), never bites: a VM has one spte a page, and so a
-    # tenth of it, n / 512 and what maps those. A guest whose processes map all memory 10.2 times, or half of it 20.5 times,
+    # tenth of it, n / 512 and the tables above. A guest whose processes map all memory 10.2 times, or half of it 20.5 times,
     # meets it (hostsim.spte_index.recycling).
     # Model limit: a guest does not write its page tables, so no shadow page becomes unsync (mmu.c::mmu_try_to_unsync_pages).
     # On Zen 4 the first write to a table of the lowest level is an exit of 3.4 us; later ones are none while it is unsync.

@@ -47,7 +47,14 @@ class DirtyLog:
 
     def mark_due(self, due: Bytes, first: int, end: int, got: Bytes | None = None) -> int:
         """Mark the dirty pages of [first, end) in ``due``, only those in ``got`` if given; return their number."""
-        return int(dirty_log.mark_due(self._state.kvm, due, due if got is None else got, got is not None, first, end))
+        kvm = self._state.kvm
+        return int(dirty_log.mark_due(kvm, due, kvm.sptes.spte if got is None else got, got is not None, first, end))
+
+    def count_due(self, due: Bytes, first: int, end: int, *, splits: bool) -> tuple[int, int]:
+        """Pages of [first, end) in ``due`` with a 4 KiB spte, and words of 64 with none; none in large sptes to be split."""
+        n = np.zeros(2, np.int64)
+        dirty_log.count_due(self._state.kvm, due, first, end, splits, n)
+        return int(n[0]), int(n[1])
 
     def count_large(self, first: int, end: int, splits: bool) -> int:
         """Large sptes of [first, end), or with ``splits`` the tables that split them there: one of 1 GiB takes one more."""

@@ -88,7 +88,13 @@ def _ordered_ageing_ns(mmu: MmuSpec, era: Era, caches: CacheCosts) -> float:
 
 
 def unmap_all_ns(design: str, costs: CacheCosts, n_hptes: int, footprint_bytes: float) -> int:
-    """Time of a fault that finds the cap reached and unmaps the ``n_hptes`` of all vCPUs [ns]."""
+    """Time of a fault that finds the cap reached and unmaps all hptes [ns].
+
+    design: name of the index.
+    costs: of cache lines, by level.
+    n_hptes: hptes of all vCPUs.
+    footprint_bytes: index and page tables, which decide the cache that answers.
+    """
     guest = build_guest(design, one_slot(PROBED_PAGES))
     return round(costs.price_ns(_spent(guest.index, guest.index.zap_all), footprint_bytes) / PROBED_PAGES * n_hptes)
 

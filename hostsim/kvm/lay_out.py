@@ -41,7 +41,7 @@ class MmuConfig:
     """Behaviour of the MMU of a VM.
 
     It is a step of its own between MmuSpec and the arrays: an era and a cost sheet decide these values together, and the
-    twins and the tests of the engine build what no era has, such as host pages of a few regions.
+    twins and the tests of the engine build choices that no era has, such as host pages of a few regions.
 
     mmu: choices of the scenario; write_tracking and a_bits are read here.
     huge: host memory comes in pages of 2 MiB or more.
@@ -76,7 +76,14 @@ class MmuConfig:
 def lay_out(
     guest: Guest, memory: GuestMemory, n_vcpus: int, config: MmuConfig, exits: ExitCosts, n_hosts: int, log_capacity: int
 ) -> lay.Kvm:
-    """All arrays of the VM; its vCPUs are about to enter the guest at 0, and no page is mapped."""
+    """All arrays of the VM; its vCPUs are about to enter the guest at 0 ns, and no page is mapped.
+
+    guest: touch classes and their vCPUs.
+    memory: pages and their content at the start.
+    config: switches of KVM's MMU; exits: costs of exits and holds [ns].
+    n_hosts: slots for host processes in the queue of mmu_lock.
+    log_capacity: rows of the exit log; 0: none is kept.
+    """
     sptes = make_sptes(memory.n_pages)
     n_regions = len(sptes.level)
     n_supers = (n_regions >> (lay.SUPER_BITS - lay.REGION_BITS)) + 1

@@ -128,15 +128,20 @@ class LogPlan:
         # few dirty pages or many.
         return -(-hold_ns // masks) if masks > 1 else 0
 
-    def clear_hold_ns(self, pages: int, large: int, masks: int = 1) -> int:
+    def clear_hold_ns(self, pages: int, large: int, masks: int = 1, bare_words: int = 0) -> int:
         """Hold of mmu_lock that clears ``pages``, and protects or splits ``large`` sptes of a log that began all set.
 
+        arch/x86/kvm/mmu/mmu.c::kvm_arch_mmu_enable_log_dirty_pt_masked.
+
+        pages: due, with a 4 KiB spte. large: a split protects its 512 small sptes, too.
         masks: turns at the lock; each but the first adds a pair of lock and unlock.
+        bare_words: words of 64 pages of which no page due has a 4 KiB spte.
         """
         # Model limit: under the shared lock a page costs a CLEAR as much as under the exclusive one; there KVM would need a
         # cmpxchg, which is slow on some arm64 processors (20231027172640.2335197-1-dmatlack).
         large_ns = self.costs.split_ns if self.eager_split else self.costs.protect_ns
-        return whole_ns(pages * self.costs.clear_ns + large * large_ns + (masks - 1) * self.lock_pair_ns)
+        bare_ns = bare_words * self.costs.bare_word_ns
+        return whole_ns(pages * self.costs.clear_ns + bare_ns + large * large_ns + (masks - 1) * self.lock_pair_ns)
 
     def reset_hold_ns(self, masks: int, entries: int) -> int:
         """Hold of mmu_lock that resets ``entries`` of dirty rings, one turn at the lock for each of ``masks``."""

@@ -124,5 +124,6 @@ def _of_index(mmu: MmuSpec, interface: Interface) -> Iterator[Finding]:
         got = f"{index} with page_size = '{mmu.page_size}'"
         yield Finding(INDEX, got, "an index of 4 KiB sptes", 'page_size = "4KiB"', (PAGES,))
     if mmu.write_tracking != caught:
-        got, wanted = f"{index} with write_tracking = '{mmu.write_tracking}'", f"'{caught}' with this index, or no such key"
+        got = f"{index} with write_tracking = '{mmu.write_tracking}'"
+        wanted = f"'{caught}' with this index, or no write_tracking"
         yield Finding(INDEX, got, wanted, f'write_tracking = "{caught}"', (WRITES,))

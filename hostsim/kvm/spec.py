@@ -76,7 +76,7 @@ class MmuSpec:
 def splits_eagerly(mmu: str, era: Era) -> bool:
     """Whether kernels of ``era`` split large sptes when they protect them.
 
-    Without the TDP MMU they do not, whatever the parameter eager_page_split says
+    Without the TDP MMU they do not, for any value of the parameter eager_page_split
     (mmu.c::kvm_mmu_slot_try_split_huge_pages returns at once).
     """
     return era.eager_split and mmu == "tdp"

@@ -103,7 +103,12 @@ class LogTimes:
 
 
 def tally_of(now_ns: int, engine: GuestEngine, host_hold_ns: int, flushes: int) -> Tally:
-    """The counters now."""
+    """The counters of a VM.
+
+    now_ns: simulated time.
+    host_hold_ns: time for which host processes have held mmu_lock.
+    flushes: remote TLB flushes so far.
+    """
     wait_ns, hold_ns = engine.sums.tolist()
     exits = tuple(engine.exits.tolist())
     return Tally(now_ns, exits, wait_ns=wait_ns, hold_ns=hold_ns, host_hold_ns=host_hold_ns, flushes=flushes)
@@ -112,7 +117,15 @@ def tally_of(now_ns: int, engine: GuestEngine, host_hold_ns: int, flushes: int) 
 def live_tally(
     now_ns: int, engine: GuestEngine, lock: MmuLock, flush: RemoteFlush, times: LogTimes, vcpus: Sequence[KvmVcpu]
 ) -> Tally:
-    """The counters of a live VM now."""
+    """The counters of a live VM.
+
+    now_ns: simulated time.
+    engine: exits, waits and holds of its vCPUs.
+    lock: waits and holds of host processes.
+    flush: number and time of remote TLB flushes.
+    times: of syncs, CLEARs and reaps.
+    vcpus: threads, with their exits for full rings.
+    """
     return replace(
         tally_of(now_ns, engine, lock.hold_ns, flush.count),
         host_wait_ns=lock.wait_ns,

@@ -49,7 +49,7 @@ def unused_chance(per_ns: Floats, gap_ns: Floats, t_ns: float) -> Floats:
 def seen_chance(per_ns: Floats, gap_ns: Floats, t_ns: float) -> Floats:
     """Share of the uses of a translation that set its cleared A bit; the mean time to the first that does is right.
 
-    A use misses if the use before it is ``t_ns`` ago or more: what has left the TLB is out until it is used. From a moment
+    A use misses if the use before it is ``t_ns`` ago or more: an evicted translation is out until it is used. From a moment
     that no use knows of, at rate r, (e^(r t) - 1 - r t) / r pass in the mean until the last use is ``t_ns`` ago, and 1 / r
     more until the next use.
     """

@@ -8,6 +8,9 @@ from typing import Any
 
 NUMBER = r"[-+]?(?:nan|inf|\d[\d.,]*(?:[eE][+-]?\d+)?)"
 QUANTITY = re.compile(rf"\s*(?P<number>{NUMBER})\s*(?P<unit>%|\(?[A-Za-z][A-Za-z/]*\)?)?\s*", re.IGNORECASE)
+THOUSANDS = re.compile(r"\d{1,3}(?:(?P<sign>[.,'])\d{3})(?:(?P=sign)\d{3})*")
+WHOLE = ("kbytes", "bytes", "pages", "ms", "milliseconds")
+"""Units in which QEMU prints whole numbers."""
 EXPONENT = {"": 0, "k": 1, "m": 2, "g": 3, "t": 4, "p": 5, "e": 6}
 FIGURE_MAX = 2.0**63
 """No counter of QEMU or libvirt exceeds 63 bits; larger is -1 read as unsigned, or a broken log."""
@@ -22,18 +25,24 @@ def sane(value: Any) -> float:
 
 
 def quantity(text: str, kind: str) -> float:
-    """The figure in ``text`` in the unit of ``kind`` (bytes, ms, mbps, plain); NaN if it is none."""
+    """The figure in ``text`` in the unit of ``kind`` (bytes, ms, us, mbps, plain); NaN if it is none."""
     match = QUANTITY.fullmatch(text)
     if match is None:
         return math.nan
     unit = (match["unit"] or "").strip("()")
-    return sane(number(match["number"]) * FACTORS[kind](unit))
+    return sane(number(match["number"], whole=kind == "plain" or unit.lower() in WHOLE) * FACTORS[kind](unit))
 
 
-def number(digits: str) -> float:
-    """``digits`` with a decimal point or comma, or with commas between thousands; NaN if that is no number."""
-    if digits.count(",") == 1 and "." not in digits:
-        digits = digits.replace(",", ".")
+def number(digits: str, *, whole: bool = False) -> float:
+    """``digits`` with a decimal point or comma, or with either between thousands; NaN if that is no number.
+
+    whole: the program prints no decimals there, so that three digits behind a comma are thousands.
+    """
+    grouped = THOUSANDS.fullmatch(digits)
+    if grouped and (whole or digits.count(grouped["sign"]) > 1) and (whole or not digits.startswith("0")):
+        digits = digits.replace(grouped["sign"], "")
+    elif "," in digits and digits.rfind(",") > digits.rfind("."):
+        digits = digits.replace(".", "").replace(",", ".", 1) if digits.count(",") == 1 else digits
     try:
         return float(digits.replace(",", ""))
     except ValueError:
@@ -50,6 +59,10 @@ def _ms_factor(unit: str) -> float:
     return TIME_MS.get(unit.lower(), math.nan)
 
 
+def _us_factor(unit: str) -> float:
+    return TIME_MS.get(unit.lower() or "us", math.nan) * 1000
+
+
 def _mbps_factor(unit: str) -> float:
     if unit.lower() in ("", "mbps", "mbit/s"):
         return 1.0
@@ -61,4 +74,4 @@ def _plain_factor(_unit: str) -> float:
     return 1.0
 
 
-FACTORS = {"bytes": bytes_factor, "ms": _ms_factor, "mbps": _mbps_factor, "plain": _plain_factor}
+FACTORS = {"bytes": bytes_factor, "ms": _ms_factor, "us": _us_factor, "mbps": _mbps_factor, "plain": _plain_factor}

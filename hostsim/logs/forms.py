@@ -18,6 +18,7 @@ class Form:
     known_by: a line typical of the form; detail: further contents that its reader reads.
     read_by: module of hostsim.logs and class in it, as text: help lists the forms without loading a reader.
     is_weak: its answers count only if the log has none of another form.
+    profile: the management layer that writes it: its commands, and its default downtime limit.
     """
 
     name: str
@@ -26,6 +27,7 @@ class Form:
     detail: str
     read_by: str
     is_weak: bool = False
+    profile: str = "qemu"
 
     def reader(self) -> Reader:
         """A reader of this form, which has read nothing yet."""
@@ -41,29 +43,43 @@ FORMS = (
     Form("info-migrate", "the monitor's info migrate", "remaining ram: 1048116 kbytes",
          "QEMU 1.x to 10.0, and the grouped lines since 10.1 (Transfers: transferred=1.41 GiB)", "info_migrate:InfoMigrate"),
     Form("domjobinfo", "virsh domjobinfo", "Memory remaining: 256.500 MiB",
-         "--completed, --rawstats and --anystats; libvirt's fields (memory_remaining) in any log", "virsh:Virsh"),
+         "--completed, --rawstats and --anystats; libvirt's fields (memory_remaining) in any log",
+         "virsh:Virsh", profile="libvirt"),
     Form("nova", "the log of nova-compute", "Migration running for 60 secs, memory 52% remaining",
-         "steps of the downtime, low watermark, time-outs, the end; an instance each", "nova:Nova"),
+         "steps of the downtime, low watermark, time-outs, the end; an instance each",
+         "nova:Nova", profile="nova"),
+    Form("nova-api", "openstack server migration show", '"memory_remaining_bytes": 1024184264',
+         "as a table or JSON, several of them, and nova server-migration-list",
+         "nova_api:NovaApi", profile="nova"),
     Form("proxmox", "the task log of Proxmox VE", "migration active, transferred 1.1 GiB of 12.6 GiB VM-state",
-         "the bytes of releases up to 6, XBZRLE, drive mirrors, errors", "proxmox:Proxmox"),
+         "the bytes of releases up to 6, XBZRLE, drive mirrors, errors",
+         "proxmox:Proxmox", profile="proxmox"),
     Form("kubevirt", "virt-launcher's log, or a VMI's migrationState", "Migration info for UID: TimeElapsed:561972ms",
-         "JSON lines, aborts; startTimestamp, endTimestamp, failed, abortStatus of the status", "kubevirt:KubeVirt"),
+         "JSON lines, aborts; startTimestamp, endTimestamp, failed, abortStatus of the status",
+         "kubevirt:KubeVirt", profile="kubevirt"),
     Form("vdsm", "vdsm's log (oVirt, RHV)", "Migration Progress: 10 seconds elapsed, 15% of data processed",
-         "all figures of it, steps of the downtime, stalls, time-outs, aborts; a guest each", "vdsm:Vdsm"),
+         "all figures of it, steps of the downtime, stalls, time-outs, aborts; a guest each",
+         "vdsm:Vdsm", profile="libvirt"),
     Form("guestperf", "a report of QEMU's guestperf", '{"progress_history": [{"status": "active", "ram": {...}}]}',
          "every poll of it", "guestperf:Guestperf"),
+    Form("trace", "QEMU's trace events", "migrate_transferred transferred 3352576 time_spent 100 bandwidth 33525",
+         "-trace 'migrat*' of any version, simpletrace.py; with times also the downtime", "trace_events:TraceEvents"),
     Form("dirty-rate", "a measured dirty rate", "dirtyrate.megabytes_per_second=412",
          "virsh domstats --dirtyrate, QMP query-dirty-rate, info dirty_rate: no migration yet", "dirty_rate:DirtyRate",
          is_weak=True),
     Form("virsh-migrate", "virsh migrate --verbose", "Migration: [ 37 %]",
-         "a percentage tells when it ended, not why it does not", "progress:VirshProgress", is_weak=True),
+         "a percentage, Ganeti's too, shows when it ended, not why it does not converge",
+         "progress:VirshProgress", is_weak=True, profile="libvirt"),
     Form("qemu-log", "libvirt's log of a QEMU", "initiating migration",
          "begin, end and error: shutting down, reason=migrated; load of migration failed", "qemu_log:QemuLog", is_weak=True),
 )  # fmt: skip
+PROFILES = {form.name: form.profile for form in FORMS}
 COMMON_WORDS = (
     "igrat", "dirty", "xbzrle", "drive-", "mirror-", "error", "post-copy", "postcopy", "data remaining", "downtime", "mib",
     "timestamp", "uid", "abortstatus", "failurereason", "completed", "failed", "mode", "stuck for",
     "shutting down", "load", "unable to", "errmsg", "phase", "blocked", "miss_rate", "socket address", "vfio", " state",
+    "_bytes", "memory bytes", "created_at", "updated_at", "server_uuid", "| running |", "| preparing |", "cpu_throttle_set",
+    "paus", "memory transfer",
 )  # fmt: skip
 """Every line that a reader takes has one of these words, a field of libvirt, or the end of a label."""
 
@@ -92,4 +108,4 @@ HELP = "A log of a migration: " + ", ".join(form.title for form in FORMS) + "; -
 def forms_table() -> list[str]:
     """The forms as lines of a Markdown table."""
     rows = [f"| {form.title} | `{form.known_by}` | {form.detail} |" for form in FORMS]
-    return ["| Form | known by lines such as | what is read of it |", "|---|---|---|", *rows]
+    return ["| form of log | recognized by lines such as | contents that are read |", "|---|---|---|", *rows]

@@ -33,12 +33,12 @@ class GrowingLog:
 
     @property
     def setup(self) -> Setup:
-        """What the records have told of the QEMU so far."""
+        """Facts about the QEMU in the records so far."""
         return self._reader.setup
 
     @property
     def mark(self) -> tuple[str, float]:
-        """Status and iteration by the last answer: what people wait for to change."""
+        """Status and iteration by the last answer."""
         samples = self._reader.samples
         return (samples[-1].status, samples[-1].figures.get(SYNCS, 0.0)) if samples else ("none", 0.0)
 

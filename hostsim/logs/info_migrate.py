@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from hostsim.logs.items import Item
 from hostsim.logs.model import Sample
 from hostsim.logs.query_migrate import STATUSES
-from hostsim.logs.reader import Labels, Reader, keep, labelled
+from hostsim.logs.reader import Labels, Reader, all_labelled, keep
 
 STATUS_LINE = re.compile(
     rf"(?:^|.*[\s>|\])])(?:Migration status|Status)\s*:\s*({'|'.join(sorted(STATUSES, key=len, reverse=True))})"
-    r"\s*(?:\((.*)\))?\s*",
+    r"\s*(?:\((.*)\))?[\s|]*",
 )
 """Written so by the monitor; Proxmox's task log has it in small letters."""
 PAIR = re.compile(r"([A-Za-z_]+)=([^,]+)")
@@ -40,6 +40,10 @@ SINGLE = {
     "cpu throttle percentage": ("throttle_percent", "plain"),
     "throughput (mbps)": ("mbps", "mbps"),
     "cpu throttle (%)": ("throttle_percent", "plain"),
+    "dirty-limit throttle time": ("dirty_limit_sleep_us", "us"),
+    "dirty-limit ring full time": ("dirty_limit_full_us", "us"),
+    "dirty-limit throttle (us)": ("dirty_limit_sleep_us", "us"),
+    "dirty-limit ring full (us)": ("dirty_limit_full_us", "us"),
     "cache size": ("xbzrle_cache_bytes", "bytes"),
     "xbzrle transferred": ("xbzrle_bytes", "bytes"),
     "xbzrle pages": ("xbzrle_pages", "plain"),
@@ -77,7 +81,7 @@ class InfoMigrate(Reader):
     blocked: int = -1
 
     def take(self, item: Item) -> None:
-        """A line of status or of a figure, whatever stands before it."""
+        """A line of status or of a figure, with any text before it."""
         if item.value is None and self.blocked == item.line - 1:
             self._blocked(item)
         if item.value is None and item.text.lstrip().startswith("miss_rate=") and self.samples:
@@ -90,11 +94,11 @@ class InfoMigrate(Reader):
             self.blocked = item.line
             return
         opened = STATUS_LINE.fullmatch(item.text) if "tatus" in item.text else None
-        found = labelled(item.text, LABELS)
         if opened:
             self._open(item, opened.group(1).lower()).error_desc = opened.group(2) or ""
-        elif found:
-            self._figure(item, *found)
+            return
+        for label, told in all_labelled(item.text, LABELS):
+            self._figure(item, label, told)
 
     def finish(self) -> None:
         """Lines of figures that no answer of a migration has (a label of another program) are none."""

@@ -3,25 +3,22 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from hostsim.logs.objects import Found, objects_in
 from hostsim.logs.stamps import SEARCHED_CHARS, stamp_s
 from hostsim.logs.whose import domain_in
+from hostsim.logs.wrapped import messages, qmp_time, texts_within
 
-MESSAGE_KEYS = ("msg", "message", "MESSAGE", "log", "line", "stdout")
-"""Keys under which loggers that write JSON (virt-launcher, kubelet, journald, Ansible) keep the logged text."""
-TIME_KEYS = ("timestamp", "time", "ts", "@timestamp")
-EPOCH_KEYS = ("_SOURCE_REALTIME_TIMESTAMP", "__REALTIME_TIMESTAMP")
-"""Microseconds since 1970 in the JSON of journalctl."""
 LINE_MAX = 4000
 """No form has longer lines; objects in a longer line are found before the line is cut."""
+HEADING_MAX = 80
+SETTING = re.compile(r"\s*(?:[\w -]+:\s+\S+|globals:)\s*", re.IGNORECASE)
+"""A figure or setting within an answer, as ``clear-bitmap-shift: 18``, is no heading of one."""
 Wanted = Callable[[str], bool]
-SECONDS_MAX = 10**11
-"""Far beyond the year 5000: a larger time is a broken record."""
 SHELLS_MAX = 3
 UNFINISHED = ("{", "[", ",")
 """So deep may a logger's JSON stand in another's."""
@@ -32,6 +29,7 @@ class Item:
     """A line of text, or an object with the text before it on its line.
 
     stamp_s: the last timestamp, None before the first; domain: the guest that a command of virsh or an event named last.
+    heading: the last line before it that no reader takes, which may name the guest.
     """
 
     line: int
@@ -39,6 +37,7 @@ class Item:
     text: str
     value: Any = None
     domain: str = ""
+    heading: str = ""
 
 
 @dataclass
@@ -48,9 +47,12 @@ class Clock:
     now_s: float | None = None
     passed: str = ""
     domain: str = ""
+    heading: str = ""
 
     def see(self, text: str) -> None:
         """Pass over a line; its time is read when the next item asks for it."""
+        if text.strip() and len(text) <= HEADING_MAX and not SETTING.fullmatch(text):
+            self.heading = text
         if ":" in text[:SEARCHED_CHARS]:
             self.passed = text
 
@@ -90,60 +92,24 @@ def _lines(text: str, line: int, clock: Clock, is_wanted: Wanted) -> Iterator[It
         if not is_wanted(content[:LINE_MAX]):
             clock.see(content)
         elif content.strip():
-            yield Item(number, clock.read(content), content[:LINE_MAX], domain=clock.domain)
+            yield Item(number, clock.read(content), content[:LINE_MAX], domain=clock.domain, heading=clock.heading)
 
 
 def _object(found: Found, line: int, head: str, clock: Clock, depth: int, is_wanted: Wanted) -> Iterator[Item]:
     values = found.value if isinstance(found.value, list) else [found.value]
     for value in values:
-        inner = _messages(value) if depth < SHELLS_MAX else []
-        for text in inner:
-            clock.read(_time(value))
+        wrapped = messages(value) if depth < SHELLS_MAX else []
+        others = texts_within(value) if depth < SHELLS_MAX and not wrapped else []
+        for time, text in (*wrapped, *others):
+            clock.read(time)
             yield from _items(text, line, clock, depth + 1, is_wanted)
-        if not inner:
-            yield Item(line, clock.read(_qmp_time(value)), head, value, domain=clock.domain)
-
-
-def _messages(value: Any) -> list[str]:
-    """The texts that a logger or Ansible (a loop has several results) wrapped in its record."""
-    if not isinstance(value, dict) or "return" in value or "ram" in value:
-        return []
-    results = value.get("results")
-    if isinstance(results, list):
-        return [text for result in results for text in _messages(result)]
-    told = next((value[key] for key in MESSAGE_KEYS if isinstance(value.get(key), str | list)), None)
-    if isinstance(told, list):
-        told = _of_bytes(told)
-    return [told] if told is not None else []
-
-
-def _of_bytes(values: list[Any]) -> str | None:
-    """A message with a byte that is no text, as journalctl prints it; lines of a text; None if it is neither."""
-    if values and all(isinstance(value, str) for value in values):
-        return "\n".join(values)
-    is_bytes = bool(values) and all(isinstance(value, int) and 0 <= value < 256 for value in values)
-    return bytes(values).decode("utf-8", errors="replace") if is_bytes else None
-
-
-def _time(value: dict[str, Any]) -> str:
-    epoch = next((value[key] for key in EPOCH_KEYS if str(value.get(key, "")).isdigit()), None)
-    if epoch is not None:
-        return datetime.fromtimestamp(int(epoch) % 10**17 / 1e6, UTC).isoformat()
-    return next((value[key] for key in TIME_KEYS if isinstance(value.get(key), str)), "")
-
-
-def _qmp_time(value: Any) -> str:
-    """The time in a record of a command and its answer, in the form that events of QMP have; "" without one."""
-    at = value.get("timestamp") if isinstance(value, dict) and "execute" in value else None
-    seconds, us = (at.get("seconds"), at.get("microseconds", 0)) if isinstance(at, dict) else (None, 0)
-    if not isinstance(seconds, int) or not isinstance(us, int) or not 0 <= seconds < SECONDS_MAX:
-        return ""
-    return (datetime.fromtimestamp(seconds, UTC) + timedelta(microseconds=us % 1_000_000)).isoformat()
+        if not wrapped:
+            yield Item(line, clock.read(qmp_time(value)), head, value, domain=clock.domain)
 
 
 def record_stamp_s(record: Any) -> float | None:
     """The time of a record of a command and its answer [s], as ``stamp_s`` counts; None without one."""
-    return stamp_s(_qmp_time(record))
+    return stamp_s(qmp_time(record))
 
 
 def one_record_a_line(text: str) -> str:
@@ -164,5 +130,5 @@ def _line_of(line: str) -> str | None:
         value = json.loads(line)
     except (RecursionError, ValueError):
         return None
-    inner = _messages(value)
-    return inner[0].removesuffix("\n") if len(inner) == 1 and "\n" not in inner[0].removesuffix("\n") else None
+    inner = [text.removesuffix("\n") for _, text in messages(value)]
+    return inner[0] if len(inner) == 1 and "\n" not in inner[0] else None

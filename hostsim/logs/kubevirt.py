@@ -7,7 +7,7 @@ staging/src/kubevirt.io/api/core/v1/types.go::VirtualMachineInstanceMigrationSta
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import pairwise
 from statistics import median
 from typing import Any
@@ -48,13 +48,17 @@ TIMEOUT = re.compile(
     r"live migration is not completed after (\d+) (?:sec(?:ond)?s?|ms)(?: and has been aborted)?", re.IGNORECASE
 )
 ABORTED = re.compile(r"Live migration abort detected with reason: (.+)|Live migration failed:? (.+)|"
-                     r"Migration aborted: (.+)|aborting migration:? (.+)", re.IGNORECASE)  # fmt: skip
+                     r"Migration aborted: (.+)|aborting migration:? (.+)|(Live migration aborted because .+)",
+                     re.IGNORECASE)  # fmt: skip
 ENDS = (
     (re.compile(r"Migration has been completed|Live migration succeeded", re.IGNORECASE), "completed"),
     (re.compile(r"Migration job failed", re.IGNORECASE), "failed"),
     (re.compile(r"Migration (?:job )?was cancell?ed", re.IGNORECASE), "cancelled"),
     (re.compile(r"starting post[- ]?copy mode for migration|started post[- ]?copy", re.IGNORECASE), "postcopy-active"),
 )
+PAUSED = re.compile(r"Pausing the guest to allow migration to complete", re.IGNORECASE)
+"""After the time-out, where post-copy is not allowed and the workload may be disrupted."""
+LIMIT = re.compile(r"Set(?:ting)? max downtime to (?:configured budget )?(\d{1,9}) ?(ms|s)\b", re.IGNORECASE)
 STATE = re.compile(
     r"\s*(?:- )?\"?(start ?Timestamp|end ?Timestamp|completed|failed|failure ?Reason|abort ?Status|mode|migration ?Uid|"
     r"phase|phaseTransitionTimestamp)\"?:\s*\"?([^\",]*)\"?,?\s*",
@@ -73,20 +77,25 @@ NANOSECONDS = 1e8
 
 @dataclass
 class KubeVirt(Reader):
-    """Reader of KubeVirt's logs. ``state``: fields of the migrationState that is being read, None outside of one."""
+    """Reader of KubeVirt's logs.
+
+    state: fields of the migrationState that is being read, None outside of one.
+    limit_ms: downtime limit that virt-launcher has set; paused_s: when it paused the guest [s].
+    """
 
     state: dict[str, str] | None = None
     state_at: Item | None = None
     uid: str = ""
     states: int = 0
-    sent: dict[str, tuple[float, float]] = field(default_factory=dict)
+    limit_ms: float | None = None
+    paused_s: float | None = None
 
     def take(self, item: Item) -> None:
         """A line of virt-launcher's log, or of a VMI's status; a VMI as an object."""
         if isinstance(item.value, dict):
             self._object(item, item.value)
         elif item.value is None and (self.state is not None or self._may_follow(item) or "igrat" in item.text):
-            self._yaml(item) or self._info(item) or self._ended(item)
+            self._yaml(item) or self._info(item) or self._acts(item) or self._ended(item)
 
     def finish(self) -> None:
         """Close a status; lines that could be any program's count only beside one of KubeVirt's own."""
@@ -94,7 +103,7 @@ class KubeVirt(Reader):
         own = bool(self.states)
         for uid in {sample.tag for sample in self.samples}:
             _scale([sample for sample in self.samples if sample.tag == uid])
-        if not own and not any(s.figures.keys() - {"stamp_s"} or s.tag for s in self.samples):
+        if not own and not any(s.figures.keys() - {"stamp_s"} or s.tag or s.error_desc for s in self.samples):
             self.samples = []
 
     def _info(self, item: Item) -> bool:
@@ -115,7 +124,27 @@ class KubeVirt(Reader):
                 keep(sample, name, f"{digits} {unit}", kind, key)
         if "downtime_ms" in sample.figures:
             sample.status = "completed"
+        self._with_acts(sample)
         return True
+
+    def _acts(self, item: Item) -> bool:
+        """What virt-launcher does so that the migration ends: another downtime limit, a pause of the guest."""
+        limit = LIMIT.search(item.text)
+        if limit:
+            self.limit_ms = quantity(f"{limit.group(1)} {limit.group(2)}", "ms")
+        elif PAUSED.search(item.text):
+            self.paused_s = item.stamp_s
+        else:
+            return False
+        if self.samples:
+            self._with_acts(self.samples[-1])
+        return True
+
+    def _with_acts(self, sample: Sample) -> None:
+        if self.limit_ms is not None:
+            sample.figures["limit_ms"] = self.limit_ms
+        if self.paused_s is not None:
+            sample.figures["stopped_s"] = max(0.0, sample.figures.get("stamp_s", self.paused_s) - self.paused_s)
 
     def _may_follow(self, item: Item) -> bool:
         """Whether ``item`` may continue the figures of the line before."""
@@ -141,7 +170,9 @@ class KubeVirt(Reader):
         return True
 
     def _end(self, item: Item, status: str) -> Sample:
-        return self.add(item, status, self.uid)
+        sample = self.add(item, status, self.uid)
+        self._with_acts(sample)
+        return sample
 
     def _yaml(self, item: Item) -> bool:
         if OPENS.fullmatch(item.text):

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hostsim.core.errors import InputError, Problem, printable
+from hostsim.logs.by_remaining import with_sent
 from hostsim.logs.sizes import in_bytes
 from hostsim.logs.wall_clock import steadied
 
@@ -36,7 +37,7 @@ class DirtyReading:
 
 @dataclass(frozen=True)
 class Setup:
-    """What a log tells of the QEMU and the VM behind it, by the commands that were asked beside query-migrate.
+    """Facts in a log about the QEMU and the VM behind it, from commands that were sent beside query-migrate.
 
     version: of QEMU, () if unknown; name: of the VM; kvm, memory_bytes, vcpus: None if unknown.
     parameters: of query-migrate-parameters, by QMP's names; capabilities: whether each is on.
@@ -115,6 +116,10 @@ class MigrationLog:
     mbps: Column
     pages_per_second: Column
     postcopy_requests: Column
+    dirty_limit_sleep_us: Column
+    """Of a vCPU, each time that its dirty ring is full (capability dirty-limit)."""
+    dirty_limit_full_us: Column
+    """Time in which the ring fills."""
     xbzrle_cache_bytes: Column
     xbzrle_bytes: Column
     xbzrle_pages: Column
@@ -133,6 +138,8 @@ class MigrationLog:
     timeout_s: Column
     """The time-out that ended it, or acted on it."""
     stuck_s: Column
+    stopped_s: Column
+    """Since a manager stopped the guest to end the migration, where its log tells."""
     watermark_bytes: Column
     """The least that was ever left, as Nova keeps it."""
     average_bytes_per_s: Column
@@ -155,13 +162,20 @@ FIGURES = frozenset(f.name for f in fields(MigrationLog) if f.type == "Column")
 
 
 def build_log(samples: Sequence[Sample], source: str, log_format: str, part: tuple[int, int] = (1, 1)) -> MigrationLog:
-    """One log from the samples of one migration, in the order they were taken."""
+    """One log of one migration.
+
+    samples: its answers, in the order in which they were taken.
+    source: name of the file.
+    log_format: name of the form.
+    part: (number of this migration in the file, migrations in the file).
+    """
     columns = {name: _column(samples, name) for name in FIGURES}
     notes = [note for sample in samples for note in sample.broken]
     columns["stamp_s"], steps = steadied(columns["stamp_s"], columns["transferred_bytes"])
     columns["t_s"] = _elapsed_s(columns["t_s"], columns["total_time_ms"], columns["stamp_s"])
     units = in_bytes(columns, columns["t_s"])
     _without_broken(columns, samples, notes)
+    derived = with_sent(columns)
     for column in columns.values():
         column.flags.writeable = False
     return MigrationLog(
@@ -173,14 +187,19 @@ def build_log(samples: Sequence[Sample], source: str, log_format: str, part: tup
         operation=next((s.operation for s in reversed(samples) if s.operation), ""),
         part=part,
         lines=(min(s.line for s in samples), max(s.line for s in samples)),
-        notes=(*_named(notes), *steps, *units),
+        notes=(*_named(notes), *steps, *units, *derived),
         setup=next((s.setup for s in reversed(samples) if s.setup is not UNTOLD), UNTOLD),
         **columns,  # type: ignore[arg-type]
     )
 
 
 def broken(source: str, line: int, key: str, got: str, wanted: str, example: str = "") -> InputError:
-    """The error for one broken place of a log."""
+    """The error for one broken place of a log.
+
+    source: name of the file; line: in it, 0: unknown.
+    key: of the figure; "": the line as a whole.
+    got, wanted, example: as in Problem.
+    """
     where = (f"line {line}" if line else "") + (f", {key}" if key else "")
     return InputError([Problem(source, where, got[:120], wanted, example)])
 
@@ -190,7 +209,7 @@ def _named(notes: Sequence[str]) -> tuple[str, ...]:
         return ()
     more = f" and {len(notes) - NAMED_MAX} more" if len(notes) > NAMED_MAX else ""
     told = printable("; ".join(notes[:NAMED_MAX]))
-    return (f"Figures that cannot be were not used: {told}{more}",)
+    return (f"Impossible figures were not used: {told}{more}",)
 
 
 def _status_of(sample: Sample) -> str:

@@ -37,38 +37,42 @@ ENDS = (
     (re.compile(r"(?:switch(?:ed|ing)|starting) .{0,30}post-?copy|post-?copy (?:mode )?(?:switch|started)", re.IGNORECASE),
      "postcopy-active"),
 )  # fmt: skip
+PAUSED = re.compile(r"VM Paused \(Lifecycle Event\)")
+"""At each switchover; after a time-out Nova pauses the guest itself (live_migration_timeout_action = force_complete)."""
 INSTANCE = re.compile(r"\[instance: ([^\]]+)\]")
+HINTS = ("igration", "downtime", "Data", "Paused")
 WHOLE = {"sent": "transferred_bytes", "rest": "remaining_bytes", "total": "total_bytes"}
 DISK = {"disk_sent": "disk_transferred_bytes", "disk_rest": "disk_remaining_bytes", "disk_total": "disk_total_bytes"}
 
 
 @dataclass
 class Nova(Reader):
-    """``limits``: the downtime limit that holds, an instance each."""
+    """``limits``: the downtime limit that holds; ``paused``: when the guest was stopped [s]; an instance each."""
 
     limits: dict[str, float] = field(default_factory=dict)
+    paused: dict[str, float] = field(default_factory=dict)
 
     def take(self, item: Item) -> None:
         """A line of the monitor of a live migration."""
-        if item.value is not None or (
-            "igration" not in item.text and "downtime" not in item.text and "Data" not in item.text
-        ):
+        if item.value is not None or not any(hint in item.text for hint in HINTS):
             return
         found = INSTANCE.search(item.text)
         tag = found.group(1) if found else ""
+        if PAUSED.search(item.text) and item.stamp_s is not None:
+            self.paused[tag] = item.stamp_s
         self._progress(item, tag) or self._took_setting(item, tag) or self._ended(item, tag)
 
     def finish(self) -> None:
         """Lines that could be any program's are Nova's only beside progress or its own time-outs."""
         own = {"total_time_ms", "limit_ms", "timeout_s", "watermark_bytes"}
-        if not any(s.tag or own & s.figures.keys() for s in self.samples):
+        if not any(s.tag or s.error_desc or own & s.figures.keys() for s in self.samples):
             self.samples = []
 
     def _progress(self, item: Item, tag: str) -> bool:
         running = RUNNING.search(item.text)
         if running is None:
             return False
-        before = self._last(tag)
+        before = self.last(tag)
         sample = self.add(item, before.status if before and before.status.startswith("postcopy") else "active", tag)
         keep(sample, "total_time_ms", f"{running['secs']} s", "ms", "secs")
         if int(running["total"] or 1) != 0:
@@ -104,7 +108,7 @@ class Nova(Reader):
         found = WATERMARK.search(item.text)
         if found:
             self._keep(item, tag, "watermark_bytes", quantity(found.group(2), "bytes"))
-            last = self._last(tag)
+            last = self.last(tag)
             if last is not None and "remaining_bytes" not in last.figures:
                 keep(last, "remaining_bytes", found.group(1), "bytes", "Data remaining")
         return found is not None
@@ -112,7 +116,7 @@ class Nova(Reader):
     def _keep(self, item: Item, tag: str, name: str, value: float) -> None:
         if name == "limit_ms":
             self.limits[tag] = value
-        last = self._last(tag)
+        last = self.last(tag)
         if last is None or last.status in ("completed", "failed", "cancelled"):
             last = self.add(item, "setup", tag)
         last.figures[name] = value
@@ -122,9 +126,9 @@ class Nova(Reader):
         status = "failed" if failure else next((end for pattern, end in ENDS if pattern.search(item.text)), None)
         if status is None:
             return False
+        last = self.last(tag)
         sample = self.add(item, status, tag)
         sample.error_desc = failure.group(1).strip() if failure else ""
+        if status == "completed" and last is not None and "timeout_s" in last.figures and tag in self.paused:
+            sample.figures["stopped_s"] = (item.stamp_s or self.paused[tag]) - self.paused[tag]
         return True
-
-    def _last(self, tag: str) -> Sample | None:
-        return next((s for s in reversed(self.samples) if s.tag == tag), None)

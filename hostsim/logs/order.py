@@ -32,7 +32,7 @@ def in_order(samples: Sequence[Sample], source: str) -> tuple[list[list[Sample]]
     guests = _chains(samples)
     if PARTS_MIN * guests > len(parts) or guests > CHAINS_MAX:
         return parts, ()
-    got = f"answers of at least {guests} migrations in turn, with nothing beside them that tells whose they are"
+    got = f"answers of at least {guests} migrations in turn, without a text that shows the guest of each"
     wanted = "the guest's name before each answer, or the answers of one guest"
     raise broken(source, parts[1][0].line, "", got, wanted, 'vm1 {"return": {"status": "active", ...}}')
 

@@ -1,4 +1,4 @@
-"""Reader of the output of ``virsh migrate --verbose``: a percentage, and nothing else."""
+"""Reader of the output of ``virsh migrate --verbose``, and of ``gnt-instance migrate``: a percentage, and nothing else."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ from hostsim.logs.figures import quantity
 from hostsim.logs.items import Item
 from hostsim.logs.reader import Reader
 
-PERCENT = re.compile(r"Migration:\s*\[\s*([\d.,]+)\s*%\s*\]")
+PERCENT = re.compile(r"(?:Migration:\s*\[|memory transfer progress:)\s*([\d.,]+)\s*%")
+"""Of virsh, and of Ganeti (lib/backend.py::GetMigrationStatus, lib/cmdlib/instance_migration.py)."""
+COMPLETE = re.compile(r"\* memory transfer complete")
 CANCELLED = re.compile(r"cancell?ed by client|operation aborted", re.IGNORECASE)
 ERROR = re.compile(r"(?:^|[\s\]])error: (.+)")
 
@@ -25,6 +27,8 @@ class VirshProgress(Reader):
         for digits in PERCENT.findall(item.text):
             sample = self.add(item, "active")
             sample.figures["percent"] = quantity(digits, "plain")
+        if self.samples and COMPLETE.search(item.text):
+            self.add(item, "completed")
         error = ERROR.search(item.text) if self.samples else None
         if error:
             status = "cancelled" if CANCELLED.search(error.group(1)) else "failed"

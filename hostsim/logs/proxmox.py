@@ -22,7 +22,7 @@ ACTIVE = re.compile(
 OLD_ACTIVE = re.compile(
     r"migration status: (?P<status>[a-z-]+) \(transferred (?P<sent>\d+), remaining (?P<rest>\d+)\), total (?P<total>\d+)\)"
 )
-STATUS = re.compile(r"migration status(?: error)?: ([a-z-]+)\s*$")
+STATUS = re.compile(r"migration status(?: error)?: ([a-z-]+)(?: - (?P<why>\S.*))?\s*$")
 SPEED = re.compile(rf"(?:average )?migration speed: (?P<speed>{SIZE})/s - downtime (?P<down>\d+) ms")
 LIMIT_MS = re.compile(r"(?:migration downtime limit|auto-increased downtime to continue migration): ([\d.]+) ms")
 LIMIT_S = re.compile(r"migrate_set_downtime: ([\d.]+)\s*$")
@@ -39,6 +39,8 @@ OLD_MIRROR = re.compile(
 )
 ABORTED = re.compile(r"(?:ERROR: migration aborted|migration aborted) \(duration [\d:]+\):? ?(?P<why>.*)|"
                      r"ERROR: online migrate failure - (?P<online>.*)|TASK ERROR: (?P<task>.+)")  # fmt: skip
+CONSEQUENCES = ("aborting", "migration problems", "migration aborted")
+"""Proxmox dies with these words after any status that is an error: they are no reason."""
 HINTS = ("migrat", "xbzrle", "drive-", "mirror-", "TASK ERROR")
 UNITS_S = {"d": 86400, "h": 3600, "m": 60, "s": 1}
 XBZRLE_NAMES = {"pages": "xbzrle_pages", "bytes": "xbzrle_bytes", "cache": "xbzrle_cache_bytes",
@@ -115,6 +117,8 @@ class Proxmox(Reader):
             self.limit_ms = quantity(found.group(1), "plain")
         elif old:
             self.limit_ms = 1000 * quantity(old.group(1), "plain")
+        if (found or old) and self.samples and self.samples[-1].status not in TERMINAL and self.limit_ms is not None:
+            self.samples[-1].figures["limit_ms"] = self.limit_ms
         return found is not None or old is not None
 
     def _xbzrle(self, item: Item) -> bool:
@@ -143,9 +147,9 @@ class Proxmox(Reader):
     def _status(self, item: Item) -> bool:
         status, aborted = STATUS.search(item.text), ABORTED.search(item.text)
         if status and (not self.samples or self.samples[-1].status != status.group(1)):
-            self._sample(item, status.group(1))
+            self._sample(item, status.group(1)).error_desc = (status["why"] or "").strip()
         if aborted and ((self.samples and self.samples[-1].status != "completed") or "migrat" in item.text):
-            why = next((text for text in aborted.groups() if text), "")
+            why = next((text for text in aborted.groups() if text and text not in CONSEQUENCES), "")
             sample = (
                 self.samples[-1] if self.samples and self.samples[-1].status in TERMINAL else self._sample(item, "failed")
             )

@@ -25,6 +25,8 @@ TOP = {
     "downtime": "downtime_ms",
     "expected-downtime": "expected_downtime_ms",
     "cpu-throttle-percentage": "throttle_percent",
+    "dirty-limit-throttle-time-per-round": "dirty_limit_sleep_us",
+    "dirty-limit-ring-full-time": "dirty_limit_full_us",
 }
 RAM = {
     "total": "total_bytes",
@@ -61,6 +63,8 @@ DIGITS = re.compile(r"\s*\d{1,19}(\.\d+)?\s*")
 REFUSED = re.compile(r"migrat", re.IGNORECASE)
 """QEMU's error has this word when it refuses to start a migration."""
 EXECUTE = ("execute", "exec-oob")
+FLAT_MIN = 3
+"""An object with so many figures of RAM, what remains among them, is the "ram" of an answer."""
 WRAPPERS = ("info", "return", "reply", "result", "response")
 NAMES = ("tag", "vm", "domain", "guest")
 """Keys of a record around an answer that name the guest."""
@@ -74,8 +78,9 @@ class QueryMigrate(Reader):
     stop: (instant [s], monitor) at which the guest stopped; blackout_ms: from the stop until the guest ran on the other
     host.
     limit_ms: downtime-limit that was set; asked: the command whose answer comes next.
-    setup: what records of a command with its answer have told so far.
+    setup: facts from records of a command with its answer, so far.
     shells: (answer, time of the poller [s]) of answers in a record of another key: used where QEMU's own clock is missing.
+    own: (sample, time [s]) of events that tell it.
     """
 
     disks: dict[str, float] = field(default_factory=dict)
@@ -86,6 +91,7 @@ class QueryMigrate(Reader):
     asked: str = ""
     setup: Setup = UNTOLD
     shells: list[tuple[Sample, float]] = field(default_factory=list)
+    own: list[tuple[Sample, float]] = field(default_factory=list)
 
     def take(self, item: Item) -> None:
         """An answer, an event, an error, or an array of them."""
@@ -103,6 +109,9 @@ class QueryMigrate(Reader):
         if not any("total_time_ms" in sample.figures for sample in self.samples):
             for sample, seconds in self.shells:
                 sample.figures.setdefault("t_s", seconds)
+        if len(self.own) == len(self.samples):
+            for sample, seconds in self.own:
+                sample.figures["stamp_s"] = seconds
         for sample in self.samples:
             if sample.status == "completed" and self.blackout_ms is not None and len(_ends(self.samples)) == 1:
                 sample.figures.setdefault("downtime_ms", self.blackout_ms)
@@ -129,7 +138,7 @@ class QueryMigrate(Reader):
             self._parameters(record.get("arguments"))
             self._parameters(answer)
             if _is_about_a_migration(answer):
-                self._answer(item, record, answer, shell or {})
+                self._answer(item, record, _whole(answer), shell or {})
             elif isinstance(answer, dict):
                 self._other(item, record, answer, depth)
 
@@ -189,8 +198,9 @@ class QueryMigrate(Reader):
             sample.take("dirty_sync_count", sane(told["pass"]), "pass", str(told["pass"]))
 
     def _event_sample(self, item: Item, status: str, seconds: float) -> Sample:
-        """An event's sample; its own time is better than that of the line."""
+        """An event's sample; where all samples are events, their own times are better than those of lines between them."""
         sample = self.add(item, status, _monitor(item))
+        self.own += [(sample, seconds)] if not math.isnan(seconds) else []
         if "stamp_s" not in sample.figures and not math.isnan(seconds):
             sample.figures["stamp_s"] = seconds
         return sample
@@ -224,9 +234,16 @@ def _ends(samples: list[Sample]) -> list[Sample]:
 def _is_about_a_migration(answer: Any) -> bool:
     if not isinstance(answer, dict):
         return False
-    ram = answer.get("ram")
+    ram = _whole(answer).get("ram")
     has_ram = isinstance(ram, dict) and bool(RAM.keys() & ram.keys())
     return answer.get("status") in STATUSES or (has_ram and isinstance(answer.get("status", ""), str))
+
+
+def _whole(answer: dict[str, Any]) -> dict[str, Any]:
+    """``answer`` with its figures of RAM in "ram", where jq has taken them out of it."""
+    own = RAM.keys() & {key.replace("_", "-") for key in answer}
+    is_flat = "ram" not in answer and "remaining" in own and len(own) >= FLAT_MIN
+    return {**answer, "ram": {key: value for key, value in answer.items() if key not in TOP}} if is_flat else answer
 
 
 def _monitor(item: Item) -> str:

@@ -27,11 +27,16 @@ class Reader:
 
     def add(self, item: Item, status: str, tag: str = "") -> Sample:
         """A new answer, taken at the time of ``item``."""
-        sample = Sample(item.line, status, tag, head=head_of(item.text if item.value is not None else "", item.domain))
+        named = item.domain or head_of(item.heading, "")
+        sample = Sample(item.line, status, tag, head=head_of(item.text if item.value is not None else "", named))
         if item.stamp_s is not None:
             sample.figures["stamp_s"] = item.stamp_s
         self.samples.append(sample)
         return sample
+
+    def last(self, tag: str) -> Sample | None:
+        """The newest answer of the migration ``tag``."""
+        return next((s for s in reversed(self.samples) if s.tag == tag), None)
 
 
 def keep(sample: Sample, name: str, text: str | None, kind: str, key: str = "") -> None:
@@ -43,6 +48,7 @@ def keep(sample: Sample, name: str, text: str | None, kind: str, key: str = "") 
 COLONS_MAX = 12
 """Before a label stand a date, a host and a program at most."""
 LABEL_WORDS_MAX = 4
+JOINED_MIN = 2
 LABEL_CHARS = 80
 BEFORE = "|>])[(\"'"
 
@@ -64,8 +70,32 @@ def labelled(text: str, labels: Labels) -> tuple[str, str] | None:
             return None
         key = _label_before(text[max(0, at - LABEL_CHARS) : at], labels)
         if key:
-            return key, text[at + 1 :].strip()
+            return key, text[at + 1 :].strip(" \t\r\xa0|")
     return None
+
+
+def all_labelled(text: str, labels: Labels) -> list[tuple[str, str]]:
+    """(label, text behind it) of each of ``labels`` in ``text``: a shell may have joined the lines of an answer into one."""
+    first = labelled(text, labels)
+    if first is None or text.count(":") < JOINED_MIN:
+        return [first] if first else []
+    found: list[tuple[str, int, int]] = []
+    at = -1
+    while (at := text.find(":", at + 1)) >= 0:
+        begin = max(found[-1][2] if found else 0, at - LABEL_CHARS)
+        key = _label_before(text[begin:at], labels)
+        if key:
+            found.append((key, text.lower().rindex(key.split()[0], begin, at), at + 1))
+    ends = [start for _, start, _ in found[1:]] + [len(text)]
+    values = [text[begin:end].strip() for (_, _, begin), end in zip(found, ends, strict=True)]
+    if len(found) > 1:
+        values = [_first_words(value) for value in values]
+    return [(key, value) for (key, _, _), value in zip(found, values, strict=True)]
+
+
+def _first_words(value: str) -> str:
+    """A number and its unit, or the two words of an operation, without the sign between two answers of one line."""
+    return value if "=" in value else " ".join(word.strip("|,;") for word in value.split()[:2]).strip()
 
 
 def _label_before(text: str, labels: Labels) -> str:

@@ -16,7 +16,7 @@ PARTS = ("major", "minor", "micro")
 
 
 def with_answer(setup: Setup, command: str, answer: Any) -> Setup:
-    """``setup`` with what ``answer`` to ``command`` tells; a broken answer tells nothing."""
+    """``setup`` with the facts of ``answer`` to ``command``; a broken answer adds none."""
     return replace(setup, **ANSWERS[command](answer))
 
 

@@ -12,6 +12,7 @@ import numpy as np
 
 from hostsim.core.errors import InputError, Problem
 from hostsim.core.user_files import LOG, read_bytes
+from hostsim.logs.foreign import first_line, foreign
 from hostsim.logs.forms import FORMS, WANTED, Form, is_worth_reading
 from hostsim.logs.items import items_of, one_record_a_line
 from hostsim.logs.joined import joined
@@ -19,13 +20,14 @@ from hostsim.logs.model import MigrationLog, Sample, broken, build_log
 from hostsim.logs.objects import objects_in
 from hostsim.logs.order import in_order
 from hostsim.logs.reader import Reader, labelled
+from hostsim.logs.unpack import unpacked
 from hostsim.logs.virsh import ALL_LABELS
 from hostsim.logs.whose import by_guest, by_memory
 
 LOCALIZED = re.compile(r"\s*[^\W\d][^:\uff1a\d]{2,40}[:\uff1a]\s*[\d.,]+\s*(?:[KMGT]i?[Bo]|ms|\S{1,12}/s)?\s*")
 SIZED = re.compile(r"[:\uff1a]\s*[\d.,]+\s*[KMGT]i?[Bo]\s*$", re.MULTILINE)
 LABELS_MIN = 3
-GZIP = b"\x1f\x8b"
+EXAMPLE = "virsh domjobinfo DOMAIN > job.txt, each second"
 LOCALE_HINT = "virsh's labels in English: run it as LC_ALL=C virsh domjobinfo DOMAIN"
 Read = tuple[Form, Reader]
 
@@ -33,7 +35,7 @@ Read = tuple[Form, Reader]
 def read_logs(path: str, tag: str | None = None) -> tuple[MigrationLog, ...]:
     """All migrations in the file ``path`` ("-": standard input), or the one of ``tag``. Raises InputError."""
     source = "standard input" if path == "-" else path
-    return parse_logs(_decoded(_bytes_of(path), source), source, tag)
+    return parse_logs(_decoded(unpacked(_bytes_of(path), source), source), source, tag)
 
 
 def parse_logs(text: str, source: str = "log", tag: str | None = None) -> tuple[MigrationLog, ...]:
@@ -108,6 +110,9 @@ def _unknown(text: str, source: str, refusals: Sequence[str]) -> InputError:
         return broken(source, 0, "", refusals[0], "an answer about a migration beside it")
     if _is_localized(text):
         return broken(source, 1, "", "figures under labels that are not English", LOCALE_HINT)
+    kind = foreign(text)
+    if kind:
+        return broken(source, first_line(kind, text), "", kind.what, kind.wanted, EXAMPLE)
     cut = next((found for found in objects_in(text) if found.value is None), None)
     if cut:
         got = f"an object that is cut off or no JSON: {text[cut.start : cut.start + 40]!r}"
@@ -146,8 +151,6 @@ def _decoded(content: bytes, source: str) -> str:
     """UTF-8 and UTF-16, with or without a mark; bytes that are no text in a line of a log are passed over."""
     if content.startswith((b"\xff\xfe", b"\xfe\xff")):
         return content.decode("utf-16", errors="replace")
-    if content.startswith(GZIP):
-        raise broken(source, 0, "", "a file compressed by gzip", "text", "zcat job.jsonl.gz | hostsim explain -")
     if encoding := _utf_16(content):
         return content.decode(encoding, errors="replace")
     if b"\x00" in content[:4096]:

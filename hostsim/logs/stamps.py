@@ -18,6 +18,8 @@ ZONE = r"(?: ?(?P<sign>[+-])(?P<zone_h>\d\d):?(?P<zone_m>[0-5]\d)\b)?"
 ISO = re.compile(r"(?P<year>\d{4})-(?P<month>\d\d)-(?P<day>\d\d)[T _]" + CLOCK + ZONE)
 SYSLOG = re.compile(r"\b(?P<name>[A-Z][a-z]{2}) {1,2}(?P<day>\d{1,2}) " + CLOCK + r"(?: [A-Z]{2,5})?(?: (?P<year>\d{4}))?")
 BARE = re.compile(r"\W{0,4}" + CLOCK + r"\b")
+EPOCH = re.compile(r"(?:\W{0,4}|\d{1,10}@)(?P<epoch>1\d{9}(?:\.\d{1,9})?)(?![\d.])")
+"""As ``date +%s`` prints it, and QEMU's log behind the number of its process."""
 DAY_S = 86400.0
 EPOCH_DAY = date(1970, 1, 1).toordinal()
 """Stamps count from 1970, as those of QMP's events do, which stand beside them."""
@@ -30,8 +32,8 @@ def stamp_s(text: str) -> float | None:
         found = pattern.search(head)
         if found and (day := _day(found.groupdict())) is not None:
             return day * DAY_S + _clock_s(found) - _east_s(found.groupdict())
-    bare = BARE.match(head)
-    return _clock_s(bare) if bare else None
+    bare, epoch = BARE.match(head), EPOCH.match(head)
+    return _clock_s(bare) if bare else float(epoch["epoch"]) if epoch else None
 
 
 def _day(parts: dict[str, str | None]) -> int | None:

@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 
 from hostsim.logs.figures import quantity, sane
 from hostsim.logs.items import Item
-from hostsim.logs.model import Sample
 from hostsim.logs.reader import Reader, keep
 
 PROGRESS = re.compile(r"Migration Progress: (?P<secs>[\d.]+) seconds elapsed, (?P<percent>\d+)% of data processed"
@@ -69,7 +68,7 @@ class Vdsm(Reader):
         found = PROGRESS.search(item.text)
         if not found:
             return False
-        before = self._last(tag)
+        before = self.last(tag)
         sample = self.add(item, before.status if before and before.status.startswith("postcopy") else "active", tag)
         keep(sample, "total_time_ms", f"{found['secs']} s", "ms", "seconds elapsed")
         for pattern, name, factor in FIGURES:
@@ -86,7 +85,7 @@ class Vdsm(Reader):
 
     def _took_setting(self, item: Item, tag: str) -> bool:
         limit, stalling = LIMIT.search(item.text), STALLING.search(item.text)
-        last = self._last(tag)
+        last = self.last(tag)
         if limit:
             self.limits[tag] = quantity(limit.group(1), "plain")
             if last is not None:
@@ -101,7 +100,7 @@ class Vdsm(Reader):
             self.add(item, "cancelled", tag).figures["timeout_s"] = quantity(timeout.group(2), "plain")
         elif stuck:
             self.add(item, "cancelled", tag).figures["stuck_s"] = quantity(stuck.group(1), "plain")
-        elif self._last(tag) is not None:
+        elif self.last(tag) is not None:
             self._end(item, tag)
 
     def _end(self, item: Item, tag: str) -> None:
@@ -112,12 +111,9 @@ class Vdsm(Reader):
                 if status == "completed":
                     keep(sample, "total_time_ms", f"{found.group(1)} s", "ms", "migration took")
                 return
-        error, last = ERROR.search(item.text), self._last(tag)
+        error, last = ERROR.search(item.text), self.last(tag)
         if error and last is not None and last.status == "active":
             cancelled = "cancel" in error.group(0).lower()
             self.add(item, "cancelled" if cancelled else "failed", tag).error_desc = error.group(0).strip()[:200]
         elif error and last is not None and last.status == "cancelled":
             last.error_desc = last.error_desc or error.group(0).strip()[:200]
-
-    def _last(self, tag: str) -> Sample | None:
-        return next((s for s in reversed(self.samples) if s.tag == tag), None)

@@ -9,7 +9,7 @@ from typing import Any
 from hostsim.logs.figures import sane
 from hostsim.logs.items import Item
 from hostsim.logs.model import Sample
-from hostsim.logs.reader import Labels, Reader, keep, labelled
+from hostsim.logs.reader import Labels, Reader, all_labelled, keep
 
 STATUS = {
     "unbounded": "active", "bounded": "active", "completed": "completed", "failed": "failed",
@@ -76,6 +76,8 @@ FIELD_HINTS = (
     "memory_", "data_", "disk_", "compression_", "time_", "operation", "downtime", "setup_time", "throttle", "success",
 )  # fmt: skip
 ERROR = re.compile(r"^\s*(?:Error message|errmsg)\s*[:=]\s*(.+)")
+GONE = re.compile(r"error: .*(?:domain is not running|failed to get domain|Domain not found)", re.IGNORECASE)
+"""Virsh's answer on the source once the guest has left it."""
 ITERATION = re.compile(r"event 'migration-iteration'.*iteration: '?(\d{1,9})")
 SUCCESS = re.compile(r"\bsuccess\s*[:=]\s*(\w+)")
 FIELD = re.compile(rf"\b({'|'.join(sorted({'operation', *FIELDS}, key=len, reverse=True))})['\"]?\s*[:=]\s*['\"]?([-\d]+)")
@@ -102,15 +104,27 @@ class Virsh(Reader):
             if JOB_COMPLETED in item.text:
                 self._open(item).status = "completed"
                 return
-            found = labelled(item.text, ALL_LABELS)
-            if found and found[1] and not _is_raw(*found):
-                self._label(item, *found)
-            elif ERROR.search(item.text) and self.samples:
-                self.samples[-1].error_desc = ERROR.findall(item.text)[0].strip()
-            elif any(hint in item.text for hint in FIELD_HINTS):
-                self._success(item.text)
-                for key, digits in FIELD.findall(item.text):
-                    self._field(item, key, digits)
+            found = [one for one in all_labelled(item.text, ALL_LABELS) if one[1] and not _is_raw(*one)]
+            for label, told in found:
+                self._label(item, label, told)
+            if not found:
+                self._unlabelled(item)
+
+    def _unlabelled(self, item: Item) -> None:
+        """An error of virsh, or fields of the API."""
+        if GONE.search(item.text) and self.own and self.own[-1].status == "active":
+            self._gone(item)
+        elif ERROR.search(item.text) and self.samples:
+            self.samples[-1].error_desc = ERROR.findall(item.text)[0].strip()
+        elif any(hint in item.text for hint in FIELD_HINTS):
+            self._success(item.text)
+            for key, digits in FIELD.findall(item.text):
+                self._field(item, key, digits)
+
+    def _gone(self, item: Item) -> None:
+        sample = self._open(item)
+        sample.status, sample.error_desc = "none", item.text.strip()
+        self._keep(sample)
 
     def finish(self) -> None:
         """Jobs of which nothing but a name of a field was seen are none of libvirt's; others get their whole figures."""
@@ -121,8 +135,8 @@ class Virsh(Reader):
     def _take_fields(self, item: Item, record: dict[str, Any]) -> None:
         known = {key: value for key, value in record.items() if key in FIELDS}
         if any(key.startswith(OWN) for key in known):
-            self.told = {"job type"}
             sample = self._open(item)
+            self._keep(sample)
             sample.status = STATUS.get(str(record.get("type", 2)), "active")
             _operate(sample, str(record.get("operation", "")))
             for key, value in known.items():

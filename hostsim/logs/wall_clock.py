@@ -12,7 +12,7 @@ HOUR_S = 3600.0
 ALIKE_S = 5.0
 """A gap of an hour and the usual gap, within this time and twice the usual gap, is the begin of summer time (assumed)."""
 SLOWER = 0.05
-"""In such a gap fewer bytes than this share were sent of what the rest of the log sends in that time."""
+"""In such a gap QEMU sent fewer bytes than this share of the bytes that it sends in that time elsewhere in the log."""
 
 
 def steadied(stamp_s: Column, sent_bytes: Column) -> tuple[Column, tuple[str, ...]]:

@@ -90,7 +90,14 @@ def cold_policy(spec: ReclaimSpec | None, era: str, n_pages: int, seed: int) -> 
 def reclaim_of(
     memory: HostMemory, pages: VmPages, policy: ColdPolicy | None, spec: ReclaimSpec, era: str
 ) -> ProactiveReclaim | None:
-    """The thread that pages out by ``policy``, which cold_policy has made; None without one."""
+    """The thread of proactive reclaim; None without a policy.
+
+    memory: of the host.
+    pages: of the VM that is scanned.
+    policy: made by cold_policy.
+    spec: age, scan interval, warm-up [ns].
+    era: of the kernel; decides the variant of the policy (mglru).
+    """
     if policy is None:
         return None
     by = _paging_out(spec, era)

@@ -19,7 +19,7 @@ class ReclaimSpec:
     policy: a name of the registry, for "reclaim"; NO_RECLAIM: all pages stay.
     age_scans: scans after which an idle page is paged out.
     scan_ns: from the begin of a scan to that of the next.
-    warm_up_ns: before what is measured.
+    warm_up_ns: from the start of the run to that of the measurement.
     """
 
     policy: str

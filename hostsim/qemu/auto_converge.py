@@ -11,6 +11,7 @@ HIGH_PERIODS_A_STEP = 2
 def dirty_rate_is_high(m: MigrationState, p: MigrationParameters, dirty_bytes: int, xfer_bytes: int) -> bool:
     """Count a period whose dirty bytes exceed the threshold share of the sent bytes; return True at every second one.
 
+    dirty_bytes: newly dirty in the period; xfer_bytes: sent in the period.
     A period below the threshold does not reset the count (ram.c::migration_trigger_throttle).
     """
     if dirty_bytes <= xfer_bytes * p.throttle_trigger_threshold // 100:
@@ -23,7 +24,11 @@ def dirty_rate_is_high(m: MigrationState, p: MigrationParameters, dirty_bytes: i
 
 
 def next_percent(percent: int, p: MigrationParameters, dirty_bytes: int, xfer_bytes: int) -> int:
-    """Throttle percentage of the next step; never lower than ``percent``."""
+    """Throttle of the next step [percent].
+
+    percent: throttle now, 0 before the first step; the result is at least that.
+    dirty_bytes: newly dirty in the period; xfer_bytes: sent in the period.
+    """
     if percent == 0:
         return p.cpu_throttle_initial
     increment = p.cpu_throttle_increment

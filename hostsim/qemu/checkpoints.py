@@ -9,7 +9,7 @@ From then on the source sends checkpoints. Policies:
 - ``kemari`` (Tamura et al., "Kemari: Virtual Machine Synchronization for Fault Tolerance", 2008): no output waits in a
   buffer; each output pauses the VM until the replica has all pages that the VM dirtied before the output.
 
-# Model limit: outputs are a Poisson process in the time that the VM runs, whatever the guest's workloads do.
+# Model limit: outputs are a Poisson process in the time that the VM runs, independent of the guest's workloads.
 # Model limit: the disk's writes are outputs; disk contents are not replicated, as if both hosts share the disk.
 """
 
@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 from hostsim.core.constants import NS_PER_MS, NS_PER_S
 from hostsim.core.errors import InvariantError
 from hostsim.core.latency import Latencies
+from hostsim.core.memory import Versions
 from hostsim.core.rng import keyed_exponential, stream_key
 from hostsim.qemu.bitmap_sync import bitmap_sync
 from hostsim.qemu.migration import Migration, Step
@@ -104,7 +105,7 @@ class _Epoch:
     outputs_ns: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
     dirty_pages: int = 0
     sent_before: int = 0
-    versions: NDArray[np.uint32] = field(default_factory=lambda: np.empty(0, np.uint32))
+    versions: Versions = field(default_factory=lambda: np.empty(0, np.uint16))
 
 
 class Outputs:
@@ -247,7 +248,7 @@ class Checkpoints:
         yield from m.link.answered()
         if not self._goes_on():
             return
-        # The pages were copied in the pause, whatever the guest has written to them since.
+        # The pages were copied in the pause; later writes of the guest are not in the copies.
         m.ram.copied[buffered] = epoch.versions[buffered]
         self._commit(epoch)
 

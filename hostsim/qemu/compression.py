@@ -42,7 +42,7 @@ BY_SIZE: dict[str, float] = {"zlib": 5 / 6, "zstd": 0.0}
 zlib: measured, deflate -1 of 128 pages with Z_SYNC_FLUSH as multifd-zlib.c calls it, zlib 1.2.13 on an AMD Zen 4: pages that
 compress to 0.4, 7, 26, 29 and 100 % take 5.1, 9.6, 18, 23 and 75 us, so 5.1 us and 70 us times the ratio.
 """
-# Model limit: zstd compresses a page in the same time whatever is in it; it skips what it finds incompressible (unmeasured).
+# Model limit: zstd takes one time for every page; real zstd skips data that it finds incompressible (unmeasured).
 
 
 @dataclass(frozen=True)

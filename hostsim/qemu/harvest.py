@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hostsim.compiled.jit import jit, late, part
+from hostsim.core.memory import Versions, grown
 from hostsim.guest.armed import ARMED_COLD, ARMED_HOT, HITS, Armed
 from hostsim.guest.clocks import class_work
 from hostsim.guest.paced import advance_paced, arm_paced, is_hit
@@ -74,13 +75,13 @@ class Pages(NamedTuple):
 
     bmap: uint8[n_pages], 1: the page is to be sent.
     zero: uint8[n_pages], 1: the page reads as zeros.
-    version: uint32[n_pages], harvests that found the page written.
+    version: uint16[n_pages], harvests that found the page written.
     due: uint8[n_pages], WRITTEN where ``mark_written`` found a write, RECORDED once this harvest has recorded the page.
     """
 
     bmap: NDArray[np.uint8]
     zero: NDArray[np.uint8]
-    version: NDArray[np.uint32]
+    version: Versions
     due: NDArray[np.uint8]
 
 
@@ -118,6 +119,9 @@ def first_lost(due: NDArray[np.uint8], bmap: NDArray[np.uint8]) -> int:
 def first_misarmed(table: TouchTable, c: int, start: int, step: int, now_work_ns: int, pending: NDArray[np.int64]) -> int:
     """First of the pages ``start``, ``start + step`` ... of a sweep or trace that does not await its next touch, or -1.
 
+    c: number of the class.
+    now_work_ns: its work clock.
+    pending: int64[...], next touch of each page [ns of work].
     Touches of such a class repeat, so the next touch of a page does not depend on the moment of arming. The next touch of
     a page of a drawn class does, so this check passes over drawn classes.
     """
@@ -136,7 +140,7 @@ def _record(pages: Pages, gfn: int, counts: NDArray[np.int64]) -> None:
         return
     pages.due[gfn] = RECORDED
     pages.zero[gfn] = 0
-    pages.version[gfn] += 1
+    pages.version[gfn] = grown(pages.version[gfn], 1)
     counts[0] += 1
     counts[1] += 1 - pages.bmap[gfn]
     pages.bmap[gfn] = 1
@@ -209,7 +213,7 @@ def is_written(
 
 
 @jit
-def first_false_zero(version: NDArray[np.uint32], zero: NDArray[np.uint8]) -> int:
+def first_false_zero(version: Versions, zero: NDArray[np.uint8]) -> int:
     """First gfn that a harvest found written and that would still be sent as a zero page, or -1."""
     false = 0
     for gfn in range(len(version)):
@@ -223,7 +227,7 @@ def first_false_zero(version: NDArray[np.uint32], zero: NDArray[np.uint8]) -> in
 
 
 @jit
-def first_stale(version: NDArray[np.uint32], copied: NDArray[np.uint32], bmap: NDArray[np.uint8]) -> int:
+def first_stale(version: Versions, copied: Versions, bmap: NDArray[np.uint8]) -> int:
     """First gfn whose copy is not the newest content and which is not waiting to be sent, or -1."""
     stale = 0
     for gfn in range(len(version)):

@@ -237,6 +237,13 @@ class Link:
         again = int(row[tcp.RETRANSMITTED]) if not len(later) else int(later[:, 1].min())
         return int(row[tcp.TIMEOUTS]) - len(later), again, int(row[tcp.LOSSES])
 
+    def arrives_ns(self) -> int:
+        """When all bytes written by now have reached the destination; 0 if the connection breaks before."""
+        if not self.spec.has_faults:
+            return max(-(-self._ends.drained_ps() // PS_PER_NS), self._env.now_ns) + self.spec.latency_ns
+        delivered_ns, _ = self._ends.delivered()
+        return 0 if delivered_ns == NEVER_NS else max(delivered_ns - self.spec.latency_ns, self._env.now_ns)
+
     def answered(self) -> Generator[simpy.Event, Any, bool]:
         """Return when the destination has received all bytes written so far and its answer has arrived.
 

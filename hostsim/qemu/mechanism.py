@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 DIRTY_RING = "dirty-ring-size"
 """The property of the accelerator that dirty-limit needs; no capability, so the caller of ``refused`` adds it."""
 GENERAL = 35
-"""The place of what belongs to no mechanism, among the places of mechanisms."""
+"""The place of steps that belong to no mechanism, among the places of mechanisms."""
 
 
 @dataclass(frozen=True)
@@ -187,8 +187,8 @@ class Mechanism:
     rules, newer: see hostsim.qemu.capabilities.
     encoder: makes its PageEncoder; None: it sends pages whole.
     stream: the way that RAM goes with it; None: over one connection.
-    acts: makes what acts on the VM for it, with a migration or without, from the Machine, which has its VM and its tracker
-    by then; None as its result: nothing acts in this run.
+    acts: makes the object that acts on the VM for it, with a migration or without, from the Machine, which has VM and
+    tracker by then; None as its result: nothing acts in this run.
     brake: a step that holds the guest back, at every second period with too many dirty pages [bytes dirtied, bytes sent].
     cancelled: undoes what ``brake`` has set, once migrate_cancel is given.
     figures: its figures of query-migrate now; None: none in this state.
@@ -231,7 +231,7 @@ def moved_statuses() -> tuple[str, ...]:
 
 
 def acting_on(machine: Any) -> dict[str, Any]:
-    """What acts on the VM of ``machine``, by the name of the mechanism."""
+    """The objects that act on the VM of ``machine``, by the name of the mechanism."""
     made = ((one.name, one.acts(machine)) for one in mechanisms() if one.acts is not None)
     return {name: one for name, one in made if one is not None}
 

@@ -1,4 +1,4 @@
-"""A migration: its parts, its counters, its changes of state (migration/migration.h::MigrationState and what hangs on it).
+"""A migration: its parts, its counters, its changes of state (migration/migration.h::MigrationState and its objects).
 
 The steps of the migration thread are functions over this object: hostsim.qemu.thread (the loop), hostsim.qemu.bitmap_sync,
 hostsim.qemu.switchover, hostsim.qemu.cancel.
@@ -71,7 +71,7 @@ class Migration:
         self.throttle = CpuThrottle(env, vm, sheet, seed)
         self.sleeps_late = Lateness(seed, "migration thread", sheet.sleep_overshoot_ns, sheet.sleep_overshoot_spread_ns)
         self.acting: Mapping[str, Any] = {}
-        """What acts on the VM for a mechanism, by its name (hostsim.qemu.mechanism::acting_on)."""
+        """Objects that act on the VM for a mechanism, by its name (hostsim.qemu.mechanism::acting_on)."""
         self.behaviour = parameters.behaviour
         self.knobs, self.inputs = knobs, inputs or {}
         self.switch = switch_of(parameters)

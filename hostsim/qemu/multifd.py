@@ -112,7 +112,7 @@ class MultifdRam(RamState):
         return self.section_bytes + int(self.net.state[channels.OTHER_BYTES])
 
     def window_exceeded(self, rate_limit_bytes: int) -> bool:
-        """Whether the window's quota is spent by what the channels have written up to now."""
+        """Whether the bytes that the channels have written up to now reach the window's quota."""
         self._poll()
         return super().window_exceeded(rate_limit_bytes)
 
@@ -232,7 +232,13 @@ class MultifdRam(RamState):
 
 
 def costs_of(sheet: HostSheet, link: LinkSpec, parameters: MigrationParameters, content: Content) -> ChannelCosts:
-    """Constants of the channels of a migration."""
+    """Constants of the channels of a migration [ns, ps, bytes].
+
+    sheet: CPU times of the host.
+    link: bandwidth, latency, windows.
+    parameters: number of channels, compression, zero pages.
+    content: compression ratio of the guest's pages.
+    """
     compression = parameters.multifd_compression
     compress_ps, compress_byte_ps = compress_costs(sheet, parameters)
     return ChannelCosts(

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from hostsim.compiled.jit import jit, part
 from hostsim.core.constants import PAGE_BYTES, ZERO_PAGE_BYTES
+from hostsim.core.memory import NEVER_COPIED, Versions
 from hostsim.core.rng import NEVER
 from hostsim.guest.armed import Armed
 from hostsim.guest.touch import TouchTable
@@ -55,7 +56,6 @@ from hostsim.qemu.send import (
     LOGGED,
     MAX_WAIT,
     MAX_WAIT_MS,
-    NEVER_COPIED,
     NO_BIT,
     NORMAL_PAGES,
     NOT_THERE,
@@ -88,8 +88,8 @@ class Pages(NamedTuple):
     block_ends: NDArray[np.int64]
     block_id_bytes: NDArray[np.int64]
     zero: NDArray[np.uint8]
-    version: NDArray[np.uint32]
-    copied: NDArray[np.uint32]
+    version: Versions
+    copied: Versions
     clear_marks: NDArray[np.uint8]
     backing: NDArray[np.uint8]
     table: TouchTable

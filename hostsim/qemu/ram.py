@@ -14,6 +14,7 @@ from hostsim.core.constants import PAGE_BYTES
 from hostsim.core.dirty_tracker import DirtyTracker
 from hostsim.core.errors import InvariantError
 from hostsim.core.knobs import Knobs
+from hostsim.core.memory import NEVER_COPIED
 from hostsim.costs.host_sheet import HostSheet
 from hostsim.guest.vm import VmBase
 from hostsim.qemu import send, tcp
@@ -58,7 +59,7 @@ class RamState:
     """Bitmap and send state of one migration.
 
     bmap: uint8[n_pages], 1: the page is to be sent; words: its uint64 view.
-    copied: uint32[n_pages], version of the page that the destination holds.
+    copied: uint16[n_pages], version of the page that the destination holds.
     send_state: int64[N_STATE] of hostsim.qemu.send.
     shut_down: fires when the socket is shut down, which ends a write that blocks.
     send_log: int64[log_capacity, 3], (t_ns, gfn, zero page?) of each send.
@@ -74,7 +75,7 @@ class RamState:
         n_pages = vm.memory.n_pages
         padded = np.zeros(-(-n_pages // 8) * 8, np.uint8)
         self.bmap, self.words = padded[:n_pages], padded.view(np.uint64)
-        self.copied = np.full(n_pages, send.NEVER_COPIED, np.uint32)
+        self.copied = np.full(n_pages, NEVER_COPIED, np.uint16)
         self.send_state = np.zeros(send.N_STATE, np.int64)
         self.send_state[send.LAST_BLOCK] = -1
         tcp.connect(self.send_state[send.STREAM :], link.path)

@@ -19,7 +19,13 @@ def ram_of(
     env: Clock, vm: VmBase, tracker: DirtyTracker, sheet: HostSheet, link: LinkSpec, knobs: Knobs,
     parameters: MigrationParameters, content: Content, log_capacity: int = 0,
 ) -> RamState:  # fmt: skip
-    """The RAMState of a migration; ``log_capacity``: page sends to keep in ``send_log``, 0: none."""
+    """The RAMState of a migration.
+
+    tracker: finds dirty pages.
+    sheet: CPU times of the host.
+    content: bytes that a write changes, for XBZRLE and compression.
+    log_capacity: page sends to keep in ``send_log``; 0: none.
+    """
     stream = stream_of(parameters)
     if stream is not None:
         return stream.make(env, vm, tracker, sheet, link, knobs, parameters, content, log_capacity)

@@ -14,12 +14,14 @@ from numpy.typing import NDArray
 
 from hostsim.compiled.jit import inlined, jit, part
 from hostsim.core.constants import PAGE_WIRE_BYTES, ZERO_PAGE_BYTES
+from hostsim.core.memory import NEVER_COPIED, Versions
 from hostsim.core.rng import NEVER
 from hostsim.guest.armed import Armed
 from hostsim.guest.touch import FIRST_GFN, IS_WRITE, N_PAGES, TouchTable
 from hostsim.kvm.loops.layout import AWAY
 from hostsim.qemu import tcp
 from hostsim.qemu.harvest import is_written
+from hostsim.qemu.quick_write import NOT_FULL, leaves_at_once, write_to_full
 from hostsim.qemu.tcp import NO_LATENCY, PS_PER_S, Path
 
 QUOTA, NOTHING_DIRTY, MAX_WAIT, HORIZON, BATCH, NO_BIT, CLEAR, UNSETTLED, NOT_THERE = range(9)
@@ -41,7 +43,6 @@ IO_BUFFER_BYTES = 32768
 """qemu-file.c IO_BUF_SIZE."""
 MAX_WAIT_MS = 50
 """ram.c MAX_WAIT."""
-NEVER_COPIED = 0xFFFFFFFF
 
 
 class SendLimits(NamedTuple):
@@ -123,7 +124,9 @@ def written_at(free_ps: int, t_ns: int, socket_buffer_ps: int) -> int:
 def goes_on_at(free_ps: int, t_ns: int, socket_buffer_ps: int, wake_ps: int) -> int:
     """Time [ns] at which the writer goes on: at once, or when its full buffer has drained by ``wake_ps``.
 
-    So many bytes leave before the kernel wakes the writer (net/unix/af_unix.c::unix_writable: three quarters).
+    free_ps: time at which the link has sent all queued bytes.
+    socket_buffer_ps: time in which the link sends a full buffer.
+    wake_ps: the part of it that leaves before the kernel wakes the writer (af_unix.c::unix_writable: three quarters).
     """
     done_ns = written_at(free_ps, t_ns, socket_buffer_ps)
     return written_at(free_ps, t_ns, socket_buffer_ps - wake_ps) if done_ns > t_ns else done_ns
@@ -145,10 +148,20 @@ def write_to_link(state: NDArray[np.int64], costs: SendCosts, n_bytes: int) -> N
 def write_page(
     state: NDArray[np.int64], costs: SendCosts, free_ps: int, t_ns: int, n_bytes: int, page_ps: int
 ) -> tuple[int, int]:
-    """When the link has taken a page [ps], and when write() returns [ns]. ``page_ps``: the link's time for a normal page."""
+    """(time at which the link has sent the page [ps], time at which write() returns [ns]).
+
+    free_ps: time at which the link has sent all bytes before it.
+    t_ns: time of the write.
+    n_bytes: page and header.
+    page_ps: the link's time for a normal page.
+    """
     if costs.path.rtt_ps > 0:
-        t_ns = tcp.write(state[STREAM:], costs.path, t_ns, n_bytes)
-        return state[LINK_FREE_PS], t_ns
+        row, done_ns = state[STREAM:], t_ns
+        if not leaves_at_once(row, costs.path, t_ns, n_bytes):
+            done_ns = write_to_full(row, costs.path, t_ns) if n_bytes == tcp.PIECE_BYTES else NOT_FULL
+            if done_ns == NOT_FULL:
+                done_ns = tcp.write(row, costs.path, t_ns, n_bytes)
+        return state[LINK_FREE_PS], done_ns
     if costs.link_bytes_per_s == 0:
         return free_ps, t_ns
     if n_bytes == PAGE_WIRE_BYTES:
@@ -230,8 +243,8 @@ def send_pages(
     block_ends: NDArray[np.int64],
     block_id_bytes: NDArray[np.int64],
     zero: NDArray[np.uint8],
-    version: NDArray[np.uint32],
-    copied: NDArray[np.uint32],
+    version: Versions,
+    copied: Versions,
     clear_marks: NDArray[np.uint8],
     table: TouchTable,
     clocks: NDArray[np.int64],
@@ -245,8 +258,8 @@ def send_pages(
     state: int64[N_STATE], in place.
     bmap: uint8[n_pages], in place: 1: to be sent; words: its uint64 view.
     block_ends, block_id_bytes: int64[n_blocks], end gfn and length of the name of each RAMBlock.
-    zero: uint8[n_pages], version: uint32[n_pages], of the source.
-    copied: uint32[n_pages], in place: the version that the destination has.
+    zero: uint8[n_pages], version: uint16[n_pages], of the source.
+    copied: uint16[n_pages], in place: the version that the destination has.
     clear_marks: uint8[n_chunks], 1: the log of the chunk has to be cleared first.
     log: int64[capacity, 3], gets (t_ns, gfn, zero page?); capacity may be 0.
     journal: int64[batch, 3], gets (gfn, ``copied`` before the send, zero page?), or int64[0, 3].

@@ -18,6 +18,8 @@ class MigrationState:
     downtime_ms: int = 0
     downtime_start_ns: int = 0
     vm_stopped_ns: int = 0
+    arrived_ns: int = 0
+    """The last byte of a pre-copy reaches the destination, where the guest then runs; 0: not sent, or lost."""
     handed_over_ns: int = 0
     """From then on a mechanism lets the guest run at the source though the switchover has stopped it; 0: none does."""
     end_ns: int = 0

@@ -76,6 +76,7 @@ def _stop(migration: Migration) -> Step:
     migration.bql.take()
     if migration.vm.running:
         yield from migration.vm.stop()
+        m.vm_stopped_ns = migration.env.now_ns
     migration.cut()
     migration.recorder.mark(migration.env.now_ns, "migration_completion_vm_stop")
 
@@ -102,6 +103,7 @@ def _send_rest(migration: Migration) -> Step:
         return
     ram.write(0, migration.sheet.device_state_bytes)
     yield migration.env.timeout(ram.ahead_ns + migration.sheet.switchover_ns)
+    migration.state.arrived_ns = migration.link.arrives_ns()
 
 
 def _answered(migration: Migration) -> Step:

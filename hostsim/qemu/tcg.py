@@ -1,8 +1,9 @@
 """Dirty tracking of TCG: a store marks the page, a sync moves all marks; no exit, no lock, no time for the guest.
 
-10.x system/physmem.c::cpu_physical_memory_sync_dirty_bitmap: a sync exchanges the log for zeros, and the next store to a
-page takes the slow path once (TLB_NOTDIRTY). After each sync the migration thread waits until every vCPU has run a work
-item (softmmu/physmem.c::tcg_log_global_after_sync), so also until a vCPU has ended its cpu-throttle sleep.
+7.2 include/exec/ram_addr.h::cpu_physical_memory_sync_dirty_bitmap, 10.2 system/physmem.c::physical_memory_sync_dirty_bitmap:
+a sync exchanges the log for zeros, and the next store to a page takes the slow path once (TLB_NOTDIRTY). After each sync the
+migration thread waits until every vCPU has run a work item (softmmu/physmem.c::tcg_log_global_after_sync), so also until a
+vCPU has ended its cpu-throttle sleep.
 # Model limit: the slow path of that store costs the guest nothing (it is emulation, not an exit).
 # Model limit: QEMU 7.2 under TCG loses writes through live TLB entries at a sync; here none is lost.
 """

@@ -35,10 +35,10 @@ not acknowledged, bytes acknowledged so far, snd_cwnd, snd_ssthresh, is_cwnd_lim
 snd_cwnd_used (in bytes), snd_cwnd_stamp [ps]; from ACKS on the bytes that are acknowledged at coming ticks, a ring.
 """
 TICKS_MAX = 64
-_RING = 128
+RING = 128
 (LOST, LOST_TICK, UNHEARD, HELD, MODE, RECOVERY_END, TIMER_PS, BACKOFF, RETRANS_PS, LAST_SENT_PS, LAST_MAX, EPOCH_PS, ORIGIN,
  CUBIC_K, RENO_CWND, CWND_CNT, SENT, NEXT_LOSS, LOSSES, KEY0, KEY1, BROKEN_PS, RETRANSMITTED, TIMEOUTS, EXPIRED) = range(
-    ACKS + _RING, ACKS + _RING + 25
+    ACKS + RING, ACKS + RING + 25
 )  # fmt: skip
 EXPIRIES_KEPT = 32
 """More than expire during one write, which a broken connection ends."""
@@ -127,7 +127,7 @@ def _remember_thresh(row: NDArray[np.int64]) -> None:
 
 
 @inlined
-def _validate(row: NDArray[np.int64], path: Path, now_ps: int) -> None:
+def validate(row: NDArray[np.int64], path: Path, now_ps: int) -> None:
     """After a send, note whether the window is in use; a window unused for an RTO shrinks half-way (tcp_cwnd_validate)."""
     out, is_full = row[IN_FLIGHT], row[IN_FLIGHT] >= row[CWND]
     if is_full or row[ACKED] >= row[USAGE_END] or (row[LIMITED] == 0 and out > row[MAX_OUT]):
@@ -177,12 +177,12 @@ def transmit(row: NDArray[np.int64], path: Path, now_ps: int) -> None:
             n_bytes = min(n_bytes, PIECE_BYTES)
             free_ps += path.piece_ps if n_bytes == PIECE_BYTES else n_bytes * PS_PER_S // path.link_bytes_per_s
         tick = row[TICK] + path.ticks + (1 if free_ps > end_ps else 0)
-        row[ACKS + (tick & (_RING - 1))] += n_bytes
+        row[ACKS + (tick & (RING - 1))] += n_bytes
         row[FREE_PS] = free_ps
         row[IN_FLIGHT] += n_bytes
         row[UNSENT] -= n_bytes
     if row[IN_FLIGHT] > before or row[IN_FLIGHT] >= row[CWND]:
-        _validate(row, path, now_ps)
+        validate(row, path, now_ps)
 
 
 @inlined
@@ -192,7 +192,7 @@ def next_tick(row: NDArray[np.int64], path: Path) -> None:
     A receiver acknowledges each second segment. One acknowledgement for the whole tick would find a full window unused.
     """
     row[TICK] += 1
-    at = ACKS + (row[TICK] & (_RING - 1))
+    at = ACKS + (row[TICK] & (RING - 1))
     n_bytes, now_ps = row[at], row[TICK] * path.tick_ps
     row[at] = 0
     while n_bytes > PIECE_BYTES:
@@ -237,7 +237,7 @@ def _put(row: NDArray[np.int64], path: Path, n_bytes: int, now_ps: int) -> None:
     if lost > 0 and row[LOST] == 0:
         row[LOST_TICK] = tick
     row[LOST] += lost
-    row[ACKS + ((tick + path.ticks) & (_RING - 1))] += n_bytes - lost
+    row[ACKS + ((tick + path.ticks) & (RING - 1))] += n_bytes - lost
     row[FREE_PS] = row[LAST_SENT_PS] = free_ps
     row[IN_FLIGHT] += n_bytes
     row[UNSENT] -= n_bytes
@@ -263,7 +263,7 @@ def transmit_faulty(row: NDArray[np.int64], path: Path, now_ps: int) -> None:
             break
         _put(row, path, min(n_bytes, PIECE_BYTES) if path.link_bytes_per_s > 0 else n_bytes, now_ps)
     if row[IN_FLIGHT] > before or row[IN_FLIGHT] >= row[CWND]:
-        _validate(row, path, now_ps)
+        validate(row, path, now_ps)
 
 
 @part
@@ -411,7 +411,7 @@ def next_tick_faulty(row: NDArray[np.int64], path: Path, last_tick: int) -> None
     """Begin the next tick in which something happens, ``last_tick`` at the latest."""
     tick, probe = upcoming_tick(row, path)
     row[TICK] = min(tick, last_tick)
-    at = ACKS + (row[TICK] & (_RING - 1))
+    at = ACKS + (row[TICK] & (RING - 1))
     n_bytes, now_ps = row[at], row[TICK] * path.tick_ps
     row[at] = 0
     if n_bytes > 0 and is_down(path.faults, now_ps, TO_SOURCE):

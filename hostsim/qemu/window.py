@@ -30,7 +30,12 @@ def open_window(m: MigrationState, ram: RamState, now_ms: int) -> None:
 
 
 def update_counters(m: MigrationState, ram: RamState, p: MigrationParameters, now_ms: int) -> bool:
-    """Close the window if its 100 ms are over: one window's bandwidth, no smoothing. True if it was closed."""
+    """Close the window if its 100 ms are over: one window's bandwidth, no smoothing. True if it was closed.
+
+    m: counters, changed in place.
+    ram: bytes sent so far.
+    now_ms: QEMU's clock, whole milliseconds.
+    """
     if now_ms < m.window_start_ms + BUFFER_DELAY_MS:
         return False
     transferred = total_bytes(m, ram) - m.window_initial_bytes

@@ -4,7 +4,7 @@ QEMU 7.2 and 10.x: migration/ram.c::save_xbzrle_page, migration/page_cache.c, mi
 
 The loop is hostsim.qemu.xbzrle_send, the length of a delta hostsim.qemu.xbzrle_delta. Here are the cache's memory, QEMU's
 counters, and the rates that QEMU computes at syncs. The cache has no bytes of pages: a slot knows when its copy was taken,
-and the writes since then decide what the encoder finds.
+and the writes since then decide the runs that the encoder finds.
 
 # Model limit: the slot of a page is its gfn modulo the size of the cache; QEMU takes ram_addr, in which RAMBlocks lie apart.
 # Model limit: a page that KVM logs though the guest only read it counts as written where a workload writes to it.
@@ -31,7 +31,6 @@ from hostsim.qemu.xbzrle_send import (
     OVERFLOWS,
     PAGES,
     PROCESSED,
-    STARTED,
     PageCache,
     send_with_xbzrle,
 )
@@ -79,11 +78,6 @@ class Xbzrle:
         self._before = self._counters.copy()
         self._miss_rate = self._encoding_rate = 0.0
         self._period = (0, 0, 0, 0)
-
-    @property
-    def has_started(self) -> bool:
-        """Whether the scan of RAM has wrapped once (rs->xbzrle_started)."""
-        return bool(self._counters[STARTED])
 
     @property
     def pages(self) -> int:

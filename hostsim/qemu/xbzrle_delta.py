@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from hostsim.compiled.jit import jit, part
 from hostsim.core.constants import PAGE_BYTES
+from hostsim.core.memory import harvests_between
 from hostsim.core.rng import keyed_uniform, natural_log
 from hostsim.guest.content import SCATTERED, START, Content, is_counted, natural_exp, touches
 from hostsim.guest.touch import CLOCK_COUNT, FIRST_GFN, IS_WRITE, N_PAGES, TouchTable
@@ -124,7 +125,7 @@ def found_by(slot: NDArray[np.int64], version: int) -> int:
     """NOT_FOUND, BY_FIRST or BY_LATER; ``version``: of the page now, one more for each sync that found it dirty."""
     if slot[FOUND] < 0:
         return NOT_FOUND
-    is_first = slot[FOUND] == slot[SYNC] + 1 and version - slot[VERSION] <= 1
+    is_first = slot[FOUND] == slot[SYNC] + 1 and harvests_between(slot[VERSION], version) <= 1
     return BY_FIRST if is_first else BY_LATER
 
 

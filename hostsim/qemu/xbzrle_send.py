@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from hostsim.compiled.jit import inlined, jit
 from hostsim.core.constants import PAGE_BYTES, PAGE_WIRE_BYTES, ZERO_PAGE_BYTES
+from hostsim.core.memory import NEVER_COPIED, Versions
 from hostsim.guest.armed import Armed
 from hostsim.guest.content import Content
 from hostsim.guest.touch import TouchTable
@@ -30,7 +31,6 @@ from hostsim.qemu.send import (
     LOGGED,
     MAX_WAIT,
     MAX_WAIT_MS,
-    NEVER_COPIED,
     NO_BIT,
     NORMAL_PAGES,
     NOTHING_DIRTY,
@@ -203,8 +203,8 @@ def send_with_xbzrle(
     block_ends: NDArray[np.int64],
     block_id_bytes: NDArray[np.int64],
     zero: NDArray[np.uint8],
-    version: NDArray[np.uint32],
-    copied: NDArray[np.uint32],
+    version: Versions,
+    copied: Versions,
     clear_marks: NDArray[np.uint8],
     table: TouchTable,
     clocks: NDArray[np.int64],

@@ -8,6 +8,7 @@ from typing import Any
 
 from hostsim.core.units import format_duration
 from hostsim.report.columns import Column, Grid, Role, grid_of
+from hostsim.report.origin_words import study_rests_on
 from hostsim.report.study_files import figures_table, latency_table, spreads, study_content, write_study
 from hostsim.report.study_words import setting_column, study_column
 from hostsim.results.encode import csv_bytes
@@ -80,6 +81,5 @@ def caption(plan: AgePlan, options: AgeOptions, rows: Sequence[AgeRow]) -> str:
     same |= {"mem-per-vcpu": options.mem_per_vcpu, "a-bits": str(options.a_bits).lower()}
     periods = {format_duration(row.ageing.period) for row in rows}
     same |= {"rate": options.rate, "period": " or ".join(sorted(periods)), "sheet": options.sheet}
-    seeds = f"seed {plan.seeds[0]}" if len(plan.seeds) == 1 else f"{len(plan.seeds)} seeds from {plan.seeds[0]}; {method()}"
-    return ", ".join(f"{key}={value}" for key, value in same.items()) + f"; {seeds}"
+    return ", ".join(f"{key}={value}" for key, value in same.items()) + f"; {study_rests_on(plan.seeds)}"
 

@@ -11,10 +11,11 @@ from typing import Any
 from hostsim.report.compare_words import label, listed, setting_words, verdict_lines
 from hostsim.report.html.pictures import pictures_of
 from hostsim.report.html.registry import folder_content
+from hostsim.report.origin_words import rows_rest_on
 from hostsim.results.aside import write_files
-from hostsim.results.encode import csv_bytes, has_parquet, json_bytes, parquet_bytes
+from hostsim.results.encode import json_bytes, table_files
 from hostsim.results.provenance import config_sha256, git_revision
-from hostsim.results.tables import Table, plain
+from hostsim.results.tables import Table, or_nan, plain
 from hostsim.scenario.assumed import assumptions_of
 from hostsim.scenario.plausible import warnings_of
 from hostsim.study.compare.best import Best, all_best
@@ -37,8 +38,8 @@ def write_comparison(out: Path, plan: Plan, outcome: Outcome, summary: Summary, 
         "compare.json": json_bytes(content),
         "provenance.json": json_bytes(provenance(plan, outcome)),
         "verdict.txt": "".join(f"{line}\n" for line in content["verdict"]).encode(),
-        **_table_files("compare", combinations_table(summary)),
-        **_table_files("runs", runs_table(plan, outcome)),
+        **table_files("compare", combinations_table(summary)),
+        **table_files("runs", runs_table(plan, outcome)),
         **pictures_of(folder_content("compare", content, provenance(plan, outcome)), "compare"),
     }
     return write_files(out, files, stale=OWN_FILES if (out / "compare.json").exists() else None)
@@ -49,7 +50,7 @@ def as_content(plan: Plan, outcome: Outcome, summary: Summary, notes: Sequence[s
     bests = all_best(summary)
     head, *others = verdict_lines(summary, bests)
     warnings = dict.fromkeys(text for run in plan.runs for text in warnings_of(run.scenario))
-    lines = [head, *warning_lines(list(warnings)), *others, *_assumed(plan), *notes]
+    lines = [head, *warning_lines(list(warnings)), *others, *_assumed(plan), *notes, f"{rows_rest_on(plan.seeds)}."]
     return as_object(plan, outcome, summary, bests, lines)
 
 
@@ -125,7 +126,7 @@ def runs_table(plan: Plan, outcome: Outcome) -> Table:
     schema = head | dict.fromkeys(names, "float64") | {"file": "str"}
     rows = []
     for run, figures in zip(plan.runs, found, strict=True):
-        values = [_number((figures or {}).get(name)) for name in names]
+        values = [or_nan((figures or {}).get(name)) for name in names]
         status = "failed" if figures is None else figures["status"]
         file = record_name(run.key) if figures else ""
         rows.append((*plan.combinations[run.combination], run.seed, status, *values, file))
@@ -136,8 +137,8 @@ def _flat(summary: Summary, row: Row) -> tuple[Any, ...]:
     values: list[Any] = [*row.settings.values(), len(row.by_seed), row.n_converged]
     for name in summary.names():
         spread, difference = row.spread(name), summary.against_baseline(row, name)
-        values += [_number(part) for part in ((spread.mean, spread.low, spread.high) if spread else (None, None, None))]
-        values += [_number(difference.ratio), difference.effect] if difference else [_number(None), ""]
+        values += [or_nan(part) for part in ((spread.mean, spread.low, spread.high) if spread else (None, None, None))]
+        values += [or_nan(difference.ratio), difference.effect] if difference else [or_nan(None), ""]
     return tuple(values)
 
 
@@ -172,12 +173,3 @@ def _run(plan: Plan, outcome: Outcome, index: int) -> dict[str, Any]:
     about = {"settings": plan.settings(run.combination), "seed": run.seed, "key": run.key, "figures": figures,
              "warnings": warnings_of(run.scenario)}  # fmt: skip
     return about | ({"error": failure.text} if failure else {})
-
-
-def _table_files(stem: str, table: Table) -> dict[str, bytes]:
-    files = {f"{stem}.csv": csv_bytes(table)}
-    return files | {f"{stem}.parquet": parquet_bytes(table)} if has_parquet() else files
-
-
-def _number(value: object) -> float:
-    return float(value) if isinstance(value, int | float) else float("nan")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from hostsim.study.compare.best import Best
 from hostsim.study.compare.figures import NO_MIGRATION, RAN_OUT
@@ -70,7 +70,7 @@ def verdict_lines(summary: Summary, bests: Sequence[Best]) -> list[str]:
     """The first opens with VERDICT; then a line for each figure."""
     lines = [f"VERDICT: {_convergence(summary)}."] if summary.has_migration else [f"VERDICT: {_ran(summary)}."]
     lines += [f"{_best_line(summary, best)}." for best in bests]
-    return [*lines, *_chance(summary, bests)]
+    return lines
 
 
 def _convergence(summary: Summary) -> str:
@@ -87,7 +87,9 @@ def _convergence(summary: Summary) -> str:
 
 
 def _seeds(row: Row) -> str:
-    text = ended_words(row)
+    text, (status, *others) = ended_words(row), set(row.statuses)
+    if len(row.statuses) > 1 and not others and not row.converges:
+        return f"{ENDED.get(status, status)} with all {len(row.statuses)} seeds"
     return f"{text} seeds" if len(row.statuses) > 1 else text
 
 
@@ -108,7 +110,7 @@ def _best_line(summary: Summary, best: Best) -> str:
     winner = " and ".join(label(summary.rows[i]) for i in (best.row, *best.equal[:1]))
     more = f" and {len(best.equal) - 1} more" if len(best.equal) > 1 else ""
     others = [label(summary.rows[i]) for i in best.as_good]
-    noise = f"; by these seeds as good: {listed(others)}" if others else ""
+    noise = f"; equally good with these seeds: {listed(others)}" if others else ""
     return f"{title}: best {value} with {winner}{more}{_against_first(summary, best)}{noise}"
 
 
@@ -126,11 +128,6 @@ def _against_first(summary: Summary, best: Best) -> str:
     against = "the first combination" if first == 0 else label(summary.rows[first])
     ratio = number_words(best.from_first.ratio)
     return f" (about as much as with {against})" if ratio == "1" else f" ({ratio} times that of {against})"
-
-
-def _chance(summary: Summary, bests: Sequence[Best]) -> Iterator[str]:
-    if len(summary.seeds) == 1 and any(not best.all_equal for best in bests):
-        yield "Each combination ran with one seed, so chance may explain the differences; --seeds 5 shows whether it does."
 
 
 def listed(texts: Sequence[str]) -> str:

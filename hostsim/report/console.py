@@ -164,6 +164,11 @@ def show_error(error: HostsimError) -> None:
     """An error on standard error: each problem on its own line if it has several."""
     from rich.text import Text
 
+    from hostsim.report.layout import wrapped
+
     console = err_console()
     for line in str(error).splitlines():
-        console.print(Text.assemble(("error: ", "bold red"), line), soft_wrap=True)
+        parts = list(wrapped(f"error: {line}", console.width, "  ")) if console.is_terminal else [f"error: {line}"]
+        for part in parts:
+            head = "error: " if part is parts[0] else ""
+            console.print(Text.assemble((head, "bold red"), part[len(head) :]), soft_wrap=True)

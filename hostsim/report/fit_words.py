@@ -33,11 +33,11 @@ def fit_lines(fitted: GuestFit) -> list[str]:
 def _headline(fitted: GuestFit) -> str:
     sources, points = ", ".join(fitted.sources), fitted.found.points
     if not points:
-        return f"FIT: {sources}: no page was written again after it had been sent, so the guest does nothing to memory."
+        return f"FIT: {sources}: no page was written again after it had been sent, so the fitted guest writes no memory."
     offs = sorted(abs(row["off_share"]) for row in rows_of(fitted) if row["off_share"] is not None)
     typical = percent_words(offs[len(offs) // 2])
     rounds = sum(p.rounds for p in points)
-    met = f"the fitted guest meets the {rounds} {'rounds of the log' if fitted.observed else 'measured points'}"
+    met = f"the fitted guest agrees with the {rounds} {'rounds of the log' if fitted.observed else 'measured points'}"
     return f"FIT: {sources}: {met} within {typical} (median), {percent_words(offs[-1])} at most."
 
 
@@ -79,11 +79,11 @@ def _pacing(fitted: GuestFit) -> Iterator[str]:
         yield f"Pacing: not seen{why}; work bound to the CPU is assumed, which auto-converge slows."
     if fitted.found.circles:
         yield (
-            "Turns: a round that found many dirty pages was followed by one that found few, as where hot pages lie in a row "
-            "and QEMU's cursor meets them in every other round; such rounds are averaged."
+            "Turns: rounds with many and with few dirty pages alternate, as they do where hot pages lie in a row and QEMU's "
+            "cursor meets them in every other round; hostsim averages such rounds."
         )
     if fitted.found.bursts > 0.1:
-        yield f"Bursts: the pages dirtied in a second vary by {percent_words(fitted.found.bursts)} beyond counting."
+        yield f"Bursts: the pages dirtied in a second vary by {percent_words(fitted.found.bursts)} more than by chance."
 
 
 def _memory(fitted: GuestFit) -> Iterator[str]:
@@ -101,7 +101,7 @@ def _bandwidth(fitted: GuestFit) -> Iterator[str]:
     name = (
         f"max-bandwidth {bandwidth_words(brake.bytes_per_s)}" if brake.kind == "max-bandwidth" else "the link, or the host"
     )
-    yield f"Bandwidth: {bandwidth_words(brake.measured)} measured; held by {name} ({brake.source})."
+    yield f"Bandwidth: {bandwidth_words(brake.measured)} measured; limited by {name} ({brake.source})."
 
 
 def _ends(fitted: GuestFit) -> Iterator[str]:
@@ -126,21 +126,21 @@ def _unsure(fitted: GuestFit) -> Iterator[str]:
         kind, more = (
             ("rounds", "poll query-migrate over more rounds") if fitted.observed else ("measurements", "measure more")
         )
-        yield f"Unsure: {len(points)} lengths of {kind} hold the dirty curve, so the brackets are wide: {more}."
+        yield f"Unsure: the dirty curve rests on {len(points)} lengths of {kind}, so the brackets are wide: {more}."
     shortest = min((p.t_s for p in points), default=0.0)
     tenth = fitted.figures.get("dirtied_in_0.1s_pages", Interval(0.0))
     if shortest > 0.1 and tenth.low is not None and tenth.high and tenth.high > LOOSE * max(tenth.low, 1.0):
         yield (
             f"Unsure: no {'round' if fitted.observed else 'measurement'} is shorter than {seconds_words(shortest)}, so the "
-            "pages dirtied within 100 ms are known by the shape of the curve alone: calc-dirty-rate over "
-            f"{'1 s or less' if shortest > 1 else f'less than {seconds_words(shortest)}'} would tell."
+            "pages dirtied within 100 ms follow from the shape of the curve alone; calc-dirty-rate over "
+            f"{'1 s or less' if shortest > 1 else f'less than {seconds_words(shortest)}'} would measure them."
         )
     if points and fitted.found.from_below:
         least = fitted.figures["writes_per_s"].low or fitted.figures["writes_per_s"].value
         yield (
-            "Unsure: every round found about all pages that the guest writes, so its rate is bounded from below only, by "
+            "Unsure: every round found about all pages that the guest writes, so its rate has only a lower bound, "
             f"{count_words(least)} page writes a second: a faster link, a longer downtime limit or calc-dirty-rate over "
-            f"less than {seconds_words(shortest)} would tell."
+            f"less than {seconds_words(shortest)} would measure it."
         )
     if any(one.evidence.downtime_limit_from == "assumed" for one in fitted.observed):
         limit = seconds_words(fitted.setting.limit_ms / 1000)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
-from hostsim import __version__
 from hostsim.core.constants import PAGE_BYTES
+from hostsim.report.origin_words import seeds_words
 from hostsim.study.predict.margins import Margin
 from hostsim.verdict.words import bandwidth_words, bytes_words, seconds_words
 
@@ -62,7 +62,7 @@ def _no_flip(margin: Margin, value: str, now: str) -> str:
 
 def _computed(margin: Margin, name: str, now: str) -> str:
     if margin.computed is None:
-        return f"no {name} is computed to change the answer ({now}; computed, not run)"
+        return f"by computation, no {name} changes the answer ({now}; not run)"
     side, value = _side(margin), WORDS[margin.knob](margin.computed)
     ends = "stops converging" if margin.harder else "converges"
     return f"it {ends} {side} a {name} of about {value} ({now}; computed, not run)"
@@ -70,24 +70,19 @@ def _computed(margin: Margin, name: str, now: str) -> str:
 
 def in_the_way(computed: Mapping[str, float] | None) -> Iterator[str]:
     """What keeps a migration from converging, by computation; nothing where it would converge, or is not computed."""
-    if computed is None or computed["floor_bytes"] <= computed["threshold_bytes"]:
+    if computed is None:
+        return
+    if "window_bytes" in computed:
+        window, trip = bytes_words(computed["window_bytes"]), seconds_words(computed["round_trip_s"])
+        yield (
+            f"Bandwidth: TCP sends a window of {window} each round trip of {trip}, which is "
+            f"{bandwidth_words(computed['bandwidth_bytes_per_s'])} whatever the link carries (computed)."
+        )
+    if computed["floor_bytes"] <= computed["threshold_bytes"]:
         return
     floor, threshold = (bytes_words(computed[name]) for name in ("floor_bytes", "threshold_bytes"))
     at = bandwidth_words(computed["bandwidth_bytes_per_s"])
     yield (
-        f"In the way: the guest writes so fast that at {at} no less than {floor} remain to be sent, and QEMU stops the "
+        f"Obstacle: the guest writes so fast that at {at} no less than {floor} remain to be sent, and QEMU stops the "
         f"guest only below {threshold} (computed)."
     )
-
-
-BY = f"hostsim {__version__}"
-"""The model behind an answer's runs."""
-
-
-def seeds_words(seeds: tuple[int, ...]) -> str:
-    """``seeds 1 to 30``."""
-    if len(seeds) == 1:
-        return f"seed {seeds[0]}"
-    if list(seeds) == list(range(seeds[0], seeds[0] + len(seeds))):
-        return f"seeds {seeds[0]} to {seeds[-1]}"
-    return f"{len(seeds)} seeds"

@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from hostsim.report.columns import Column, Grid, Role, grid_of
-from hostsim.report.margin_words import BY
 from hostsim.report.measure_dirty_words import verdict_lines
+from hostsim.report.origin_words import BY
 from hostsim.report.study_files import spreads, study_content, write_study
+from hostsim.report.study_words import setting_column
 from hostsim.results.encode import csv_bytes
 from hostsim.results.tables import Table
 from hostsim.study.dirty_measure.outcome import MeasureRow, TrueTime
@@ -48,7 +49,7 @@ def measure_csv(rows: Sequence[MeasureRow]) -> bytes:
 
 def measure_table(rows: Sequence[MeasureRow]) -> Grid:
     """A line a measurement: what it reads, what it costs, what is forecast from it."""
-    keys = [_key(key) for key in ("method", "samples", "window")]
+    keys = [setting_column(key) for key in ("method", "samples", "window")]
     columns = [
         Column("n", "n", of=lambda row: row.n),
         Column("reported", "reported", unit="MiB/s", of=lambda row: number_words(row.reported_mib)),
@@ -61,10 +62,6 @@ def measure_table(rows: Sequence[MeasureRow]) -> Grid:
         Column("endless", "endless", role=Role.SPARE, of=lambda row: f"{100 * row.endless:.0f} %"),
     ]  # fmt: skip
     return grid_of([*keys, *columns], rows)
-
-
-def _key(key: str) -> Column:
-    return Column(key, key, role=Role.KEY, of=lambda row: row.settings[key])
 
 
 def caption(plan: MeasurePlan, options: Any, rows: Sequence[MeasureRow]) -> str:

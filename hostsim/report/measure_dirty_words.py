@@ -40,8 +40,8 @@ def _named(row: MeasureRow) -> str:
 def _reading(row: MeasureRow) -> str:
     bias = row.bias_percent / 100
     side = "above" if bias > 0 else "below"
-    much = f"{percent_words(abs(bias))} {side} what" if abs(bias) >= EXACT else "what"
-    mean = f"reads {much} the guest wrote"
+    much = f"{percent_words(abs(bias))} {side} the rate" if abs(bias) >= EXACT else "the rate"
+    mean = f"reads {much} at which the guest wrote"
     some = f"a single answer is off by another {percent_words(row.cv_percent / 100)}"
     spread = some if row.cv_percent > 0 else "all answers are alike"
     return f"it {mean} ({number_words(row.reported_mib)} MiB/s), and {spread}"
@@ -76,10 +76,10 @@ def _lesson(rows: Sequence[MeasureRow], truth: TrueTime) -> str:
     right = [row for row in rows if abs(row.bias_percent) <= 100 * SMALL]
     errors = [abs(row.error_percent) for row in right if row.error_percent is not None]
     if truth.total_s is None or not errors:
-        return "No forecast from a right rate can be held against the migration."
+        return "No forecast can be compared: no migration completed, or no answer is within 2 % of the true rate."
     if min(errors) > 100 * SMALL:
         return (
-            "Even a right rate forecasts wrongly: the forecast takes the guest for one that writes all its memory evenly. "
+            "Even the true rate gives a wrong forecast: the forecast assumes a guest that writes all its memory evenly. "
             "Rates over several windows show how the guest saturates."
         )
-    return "A right rate forecasts well here: the guest writes its memory evenly enough."
+    return "The true rate gives a good forecast here: the guest writes its memory evenly enough."

@@ -40,7 +40,7 @@ def host_tables(host: HostResult) -> list[Grid]:
 def _memory_table(what: str, memory: dict[str, Any]) -> Grid:
     marks = memory["watermarks"]
     title = (
-        f"{what}: {count_words(memory['free_frames'])} of {count_words(memory['frames'])} frames free (low {marks['low']}, "
-        f"high {marks['high']}), {count_words(memory['swap_used_pages'])} slots in use"
+        f"{what}: {count_words(memory['free_frames'])} of {count_words(memory['frames'])} frames free "
+        f"(low {marks['low']}, high {marks['high']}), {count_words(memory['swap_used_pages'])} swap slots used"
     )
     return grid_of(VM_COLUMNS, memory["vms"], title)

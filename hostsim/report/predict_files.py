@@ -14,9 +14,9 @@ from hostsim.report.html.pictures import pictures_of
 from hostsim.report.html.registry import folder_content
 from hostsim.report.predict_words import estimate_words
 from hostsim.results.aside import write_files
-from hostsim.results.encode import csv_bytes, has_parquet, json_bytes, parquet_bytes
+from hostsim.results.encode import json_bytes, table_files
 from hostsim.results.provenance import config_sha256, git_revision
-from hostsim.results.tables import Table
+from hostsim.results.tables import Table, or_nan
 from hostsim.study.compare.figures import figure_names
 from hostsim.study.compare.identity import versions
 from hostsim.study.predict.prediction import Estimate, Prediction
@@ -70,7 +70,7 @@ def estimates_table(found: Prediction) -> Table:
     schema = {"figure": "str", "n": "int64"} | dict.fromkeys(
         ("mean", "low", "high", "median", "median_low", "median_high", "p95"), "float64"
     )
-    rows = [(name, *(_number(value) for value in _values(one))) for name, one in found.estimates.items()]
+    rows = [(name, *(or_nan(value) for value in _values(one))) for name, one in found.estimates.items()]
     return Table.of("predict", schema, rows)
 
 
@@ -80,7 +80,7 @@ def runs_table(found: Prediction) -> Table:
     schema = {"seed": "int64", "status": "str"} | dict.fromkeys(names, "float64")
     both = zip(found.seeds, found.runs, strict=True)
     return Table.of(
-        "runs", schema, [(seed, run["status"], *(_number(run.get(name)) for name in names)) for seed, run in both]
+        "runs", schema, [(seed, run["status"], *(or_nan(run.get(name)) for name in names)) for seed, run in both]
     )
 
 
@@ -89,17 +89,11 @@ def margins_table(found: Prediction) -> Table:
     schema = {"figure": "str"} | dict.fromkeys(("today", "computed", "near", "far"), "float64")
     schema |= {"harder": "bool", "confirmed": "bool", "runs": "int64"}
     rows = [
-        (one.knob, one.today, _number(one.computed), _number(one.near), _number(one.far), one.harder, one.confirmed,
+        (one.knob, one.today, or_nan(one.computed), or_nan(one.near), or_nan(one.far), one.harder, one.confirmed,
          len(one.seeds))
         for one in found.margins
     ]  # fmt: skip
     return Table.of("margins", schema, rows)
-
-
-def table_files(stem: str, table: Table) -> dict[str, bytes]:
-    """``table`` as CSV and, with the extra, as Parquet."""
-    files = {f"{stem}.csv": csv_bytes(table)}
-    return files | {f"{stem}.parquet": parquet_bytes(table)} if has_parquet() else files
 
 
 def _median_words(one: Estimate) -> str:
@@ -112,7 +106,3 @@ def _median_words(one: Estimate) -> str:
 def _values(one: Estimate) -> tuple[Any, ...]:
     spread, median = one.spread, one.median
     return (spread.n, spread.mean, spread.low, spread.high, median.median, median.low, median.high, one.p95)
-
-
-def _number(value: object) -> float:
-    return float(value) if isinstance(value, int | float) else float("nan")

@@ -7,11 +7,13 @@ from collections.abc import Iterator, Mapping
 
 from hostsim.core.units import parse_duration
 from hostsim.report.compare_words import ENDED, figure_words
-from hostsim.report.margin_words import BY, in_the_way, margin_lines, seeds_words
+from hostsim.report.margin_words import in_the_way, margin_lines
+from hostsim.report.origin_words import BY, seeds_words
 from hostsim.study.predict.logged import TRACKING
 from hostsim.study.predict.prediction import Estimate, Prediction
 from hostsim.study.predict.replications import Rule
 from hostsim.study.statistics import CONFIDENCE, Share, runs_that_show
+from hostsim.verdict.interrupted import is_other_than
 from hostsim.verdict.render import warning_lines
 from hostsim.verdict.words import number_words, seconds_words
 
@@ -44,6 +46,8 @@ def converges_words(found: Prediction) -> str:
     ends = Counter(status for status in found.statuses if status != "completed")
     told = ", ".join(f"{count} {ENDED.get(end, end)}" for end, count in ends.items())
     within = f" within {seconds_words(parse_duration(found.scenario['duration']) / 1e9)}" if "active" in ends else ""
+    if share.k == 0 and set(ends) == {"active"} and found.mean("syncs") == 1:
+        return f"cannot tell: none of {share.n} runs got through the first pass{within}; --set duration=1h gives an hour"
     if share.k == 0:
         return f"it does not converge: none of {share.n} runs completed{within} ({chance_words(share)})"
     return f"it converges in {counted}; {told}{within}"
@@ -79,7 +83,7 @@ def unit_of(name: str, value: float) -> tuple[float, str]:
 def rule_words(rule: Rule, n: int) -> str:
     """The rule that set the number of runs; "" where it is the number that was asked for."""
     if rule.name == "work":
-        return f"{n} runs and not {rule.wanted}, as each is much work; --reps {rule.wanted} runs all"
+        return f"{n} runs instead of {rule.wanted}, because each takes long; --reps {rule.wanted} runs all"
     if rule.within is None:
         return ""
     within = f"{100 * rule.within:g} % of the mean total time"
@@ -94,7 +98,7 @@ def rests_on(found: Prediction) -> str:
     parts = [f"Brackets are {CONFIDENCE:.0%} intervals of the mean of {found.n} runs of {BY}, {seeds}".replace("%", " %")]
     if rule := rule_words(found.rule, found.n):
         parts.append(rule[:1].upper() + rule[1:])
-    parts.append("The intervals hold what chance moves; dirty rate, bandwidth and host are taken as given")
+    parts.append("The intervals cover chance alone; dirty rate, bandwidth and host are taken as given")
     return ". ".join(parts)
 
 
@@ -119,6 +123,12 @@ def _outcome(found: Prediction) -> Iterator[str]:
     rounds = f"in {number_words(got['syncs'].spread.mean)} rounds" if "syncs" in got else ""
     parts += [f"sends {estimate_words(sent)} {rounds}"] if sent else []
     yield ", ".join(parts[:-1]) + f" and {parts[-1]}." if len(parts) > 1 else f"{parts[0]}."
+    outage = got.get("mode.outage_ms")
+    if outage and downtime and is_other_than(outage.spread.mean, downtime.spread.mean):
+        yield (
+            f"Outage: the guest stands still for {estimate_words(outage)} until it runs at the destination; the downtime "
+            "above is what QEMU reports, the source's view."
+        )
 
 
 def _guest(found: Prediction) -> Iterator[str]:
@@ -135,4 +145,4 @@ def _guest(found: Prediction) -> Iterator[str]:
 
 def _equal(found: Prediction) -> Iterator[str]:
     if found.equal:
-        yield f"All {found.n} runs are equal: nothing that is drawn moves this migration, so no interval tells more."
+        yield f"All {found.n} runs are equal: no random draw changes this migration, so all intervals have length 0."

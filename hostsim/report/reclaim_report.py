@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from hostsim.report.columns import Column, Grid, Role, grid_of
+from hostsim.report.origin_words import study_rests_on
 from hostsim.report.study_files import figures_table, latency_table, spreads, study_content, write_study
 from hostsim.report.study_words import setting_column, study_column
 from hostsim.results.encode import csv_bytes
@@ -93,5 +94,4 @@ def reclaim_caption(plan: ReclaimPlan, options: ReclaimOptions) -> str:
     same = {key: getattr(options, key) for key in ("memory", "used", "vcpus", "load", "rate", "writes", "era", "sheet")}
     if options.during_migration:
         same["bandwidth"] = options.bandwidth
-    seeds = f"seed {plan.seeds[0]}" if len(plan.seeds) == 1 else f"{len(plan.seeds)} seeds from {plan.seeds[0]}; {method()}"
-    return ", ".join(f"{key}={value}" for key, value in same.items()) + f"; {seeds}"
+    return ", ".join(f"{key}={value}" for key, value in same.items()) + f"; {study_rests_on(plan.seeds)}"

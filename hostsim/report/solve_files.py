@@ -9,10 +9,9 @@ from typing import Any
 
 from hostsim.report.html.pictures import pictures_of
 from hostsim.report.html.registry import folder_content
-from hostsim.report.predict_files import table_files
 from hostsim.report.solve_words import change_command, run_command
 from hostsim.results.aside import write_files
-from hostsim.results.encode import json_bytes
+from hostsim.results.encode import json_bytes, table_files
 from hostsim.results.provenance import config_sha256, git_revision
 from hostsim.results.tables import Table
 from hostsim.study.compare.identity import versions

@@ -1,4 +1,4 @@
-"""A solution in sentences: does it reach the target, which change does, what stands in the way of the others."""
+"""A solution in sentences: whether today reaches the target, which change does, and the obstacles of the others."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from shlex import quote
 from typing import Any
 
 from hostsim.report.columns import Column, Grid, Role, grid_of
-from hostsim.report.margin_words import BY, in_the_way, seeds_words
+from hostsim.report.margin_words import in_the_way
+from hostsim.report.origin_words import BY, seeds_words
 from hostsim.report.predict_words import chance_words, estimate_words, more_runs_words
 from hostsim.study.compare.modes import OF_MODE
 from hostsim.study.solve.solution import Cell, Change, Solution

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 from hostsim.report.columns import Column, Grid, Role, grid_of
 from hostsim.report.compare_files import as_object, combinations_table, runs_table
 from hostsim.report.compare_words import ended_words, figure_words, spread_words
-from hostsim.report.margin_words import BY
+from hostsim.report.origin_words import rows_rest_on
 from hostsim.report.study_files import write_study
+from hostsim.report.study_words import setting_column
 from hostsim.results.encode import csv_bytes
 from hostsim.study.throttle_sweep import CSV, OFF, REACHED, Bound, bound_of, mean, tuned, unbeaten
 from hostsim.verdict.words import number_words, percent_words, seconds_words
@@ -47,7 +48,7 @@ def sweep_csv(summary: Summary) -> bytes:
 
 def sweep_table(summary: Summary) -> Grid:
     """A row a setting, the migration without auto-converge first."""
-    keys = [_setting_of(key) for key in summary.rows[0].settings]
+    keys = [setting_column(key) for key in summary.rows[0].settings]
     figures = [
         Column("ended", "converges", ended_words, Role.KEY, of=lambda row: row),
         _figure("total_time_ms", "total time"), _figure("downtime_ms", "downtime"), _figure("guest_lost_ms", "lost work"),
@@ -62,7 +63,7 @@ def caption(plan: Plan) -> str:
     """The meaning of the columns."""
     return (
         f"lost work: time for which a vCPU did not work, from the start of the migration to its end; to k %: time until the "
-        f"throttle reaches k %; {OFF}: without auto-converge; {BY}, seeds {', '.join(map(str, plan.seeds))}"
+        f"throttle reaches k %; {OFF}: without auto-converge. {rows_rest_on(plan.seeds)}."
     )
 
 
@@ -115,10 +116,6 @@ def _cannot(bound: Bound, rows: Sequence[Row]) -> Iterator[str]:
 def _never_throttled(rows: Sequence[Row]) -> Iterator[str]:
     if not any(mean(row, "throttle_max_percent") > 0 for row in rows):
         yield "Auto-converge never throttled: the guest dirties too little for it (throttle-trigger-threshold)."
-
-
-def _setting_of(key: str) -> Column:
-    return Column(key, key, role=Role.KEY, of=lambda row: row.settings[key])
 
 
 def _figure(name: str, heading: str) -> Column:

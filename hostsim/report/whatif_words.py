@@ -9,7 +9,7 @@ import numpy as np
 from hostsim.fitting.fitted import GuestFit
 from hostsim.fitting.whatif import Change, assumptions_of_whatif
 from hostsim.report.fit_words import fit_lines
-from hostsim.report.margin_words import BY
+from hostsim.report.origin_words import BY
 from hostsim.report.predict_words import estimate_words, prediction_lines
 from hostsim.study.predict.prediction import Prediction
 from hostsim.verdict.words import seconds_words

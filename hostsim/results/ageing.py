@@ -102,18 +102,18 @@ PASSES: Columns[PassOf] = (
     ),
     Column(
         "in_use", INT, "pages", "unasked",
-        "pages that the policy takes for used without asking, or by one page of a region: the active list, DAMON's regions",
+        "pages that the policy takes for used without testing them: the active list, other pages of DAMON's regions",
         lambda row: row.found.in_use, if_any=True,
     ),
     Column(
         "false_old", FLOAT, "pages", "false old",
-        "pages called old that are expected to have been accessed since the pass before, by translations in a TLB",
+        "pages found old that the guest is expected to have accessed since the pass before, through a TLB",
         lambda row: row.found.false_old,
     ),
     Column(
         "working_set_pages", FLOAT, "pages", "ws true",
         "pages of all its memory that the guest accesses, by its rates, in the work it did since the pass before; empty for "
-        "the first pass, and where rates do not say it (traces, sweeps beside other work)",
+        "the first pass, and where the rates do not determine it (traces, sweeps beside other work)",
         lambda row: np.nan if row.working_set_pages is None else row.working_set_pages,
     ),
 )  # fmt: skip
@@ -125,11 +125,11 @@ AGE_MAP: Columns[Bin] = (
     Column("end_gfn", INT, "", "", "the first one behind it", lambda row: row.end_gfn),
     Column(
         "mean_age_passes", FLOAT, "passes", "",
-        "mean age of its pages: passes since one found the page young; empty where no pass has asked yet",
+        "mean age of its pages: passes since one found the page young; empty where no pass has tested it yet",
         lambda row: row.mean_age_passes,
     ),
     Column(
-        "young_share", FLOAT, "share", "", "young pages of those asked about; empty where this pass asked for none",
+        "young_share", FLOAT, "share", "", "young pages of those tested; empty where this pass tested none",
         lambda row: row.young_share,
     ),
 )  # fmt: skip
@@ -140,7 +140,7 @@ AGEING: Columns[Aged] = (
     Column("calls", INT, "calls", "", "calls of the daemon to the mmu notifier", lambda aged: aged.total("calls")),
     Column(
         "asked_pages", INT, "pages", "",
-        "pages asked for, summed over the passes; a page counts once a pass, however often it is asked for",
+        "pages tested, summed over the passes; a page counts once a pass, however often it is tested",
         lambda aged: aged.total("asked"),
     ),
     Column(
@@ -154,7 +154,7 @@ AGEING: Columns[Aged] = (
     ),
     Column(
         "false_old_pages", FLOAT, "pages", "",
-        "pages called old that are expected to have been accessed since the pass before, by translations in a TLB "
+        "pages found old that the guest is expected to have accessed since the pass before, through a TLB "
         "([why](../background/timing-model.md)), summed over the passes",
         lambda aged: aged.total("false_old"), title="false old", place=1,
     ),
@@ -167,7 +167,7 @@ AGEING: Columns[Aged] = (
         lambda aged: max((one.took_ns for one in aged.passes), default=None), title="longest ageing pass",
     ),
     Column(
-        "calls_per_s", FLOAT, "calls/s", "", "these calls over the time of the run",
+        "calls_per_s", FLOAT, "calls/s", "", "these calls divided by the time of the run",
         lambda aged: aged.total("calls") / aged.seconds if aged.seconds else 0.0,
     ),
     Column(
@@ -175,18 +175,21 @@ AGEING: Columns[Aged] = (
         lambda aged: aged.notifier_calls / aged.seconds if aged.seconds else 0.0,
     ),
     Column(
-        "lock_wait_ns", INT, "ns", "", "`mmu_lock`: waited for, by all threads of the host",
+        "lock_wait_ns", INT, "ns", "", "time that all threads of the host waited for `mmu_lock`",
         lambda aged: aged.lock.wait_ns,
     ),
-    Column("lock_hold_ns", INT, "ns", "", "`mmu_lock`: held, by all threads of the host", lambda aged: aged.lock.hold_ns),
+    Column(
+        "lock_hold_ns", INT, "ns", "", "time that all threads of the host held `mmu_lock`",
+        lambda aged: aged.lock.hold_ns,
+    ),
     Column(
         "working_set_estimate_pages", FLOAT, "pages", "",
-        "what a pass takes for the guest's working set: pages found young, and pages that the policy takes for used without "
-        "asking; mean of the passes, the first left out; never above the guest's pages",
+        "the guest's working set as a pass estimates it: pages found young, and pages that the policy takes for used "
+        "untested; mean of the passes, the first left out; never above the guest's pages",
         lambda aged: aged.estimate_pages,
     ),
     Column(
-        "working_set_unasked_pages", FLOAT, "pages", "", "of these, the pages that the policy takes for used without asking",
+        "working_set_unasked_pages", FLOAT, "pages", "", "of these, the pages that the policy takes for used untested",
         lambda aged: aged.mean_but_first("in_use"),
     ),
     Column(
@@ -195,7 +198,7 @@ AGEING: Columns[Aged] = (
     ),
     Column(
         "working_set_pages", FLOAT, "pages", "",
-        "pages that the guest accesses in the work it did in those periods, by its rates; null where they do not tell "
+        "pages that the guest accesses in the work it did in those periods, by its rates; null where these do not give it "
         "(traces, sweeps beside other work)",
         lambda aged: aged.working_set_pages,
     ),
@@ -206,11 +209,11 @@ AGEING: Columns[Aged] = (
     ),
     Column(
         "age_expected_pages", JSON, "pages", "",
-        "what it should be by the guest's rates; null where not every pass asks for every page",
+        "the same, computed from the guest's rates; null where not every pass tests every page",
         lambda aged: None if aged.expected is None else aged.expected.tolist(),
     ),
     Column(
-        "age_misplaced_share", FLOAT, "share", "", "share of pages that would have to change their age for that",
+        "age_misplaced_share", FLOAT, "share", "", "share of pages whose age differs from the computed one",
         lambda aged: None if aged.expected is None else misplaced_share(aged.histogram, aged.expected),
     ),
 )  # fmt: skip

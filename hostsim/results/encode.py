@@ -53,3 +53,9 @@ def has_parquet() -> bool:
 
 def _fields(values: Iterable[Any]) -> list[Any]:
     return ["" if isinstance(value, float) and not math.isfinite(value) else value for value in values]
+
+
+def table_files(stem: str, table: Table) -> dict[str, bytes]:
+    """``table`` as CSV and, with the extra ``report``, as Parquet."""
+    files = {f"{stem}.csv": csv_bytes(table)}
+    return files | {f"{stem}.parquet": parquet_bytes(table)} if has_parquet() else files

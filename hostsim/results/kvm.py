@@ -62,7 +62,7 @@ KVM_ROUNDS: Columns[Spent] = (
         "flushes", INT, "flushes", "flushes", "remote TLB flushes",
         lambda spent: spent.tally.flushes, spare=True, if_any=True, place=1, title="flushes",
     ),
-    Column("flush_ns", INT, "ns", "", "how long these flushes took", lambda spent: spent.tally.flush_ns),
+    Column("flush_ns", INT, "ns", "", "time of these flushes", lambda spent: spent.tally.flush_ns),
     Column(
         "sync_ns", INT, "ns", "syncs", "time of the migration thread in syncs, waits and flushes included",
         lambda spent: spent.tally.sync_ns, if_any=True, place=2, title="in sync", label="sync",
@@ -78,7 +78,7 @@ KVM_ROUNDS: Columns[Spent] = (
     *_exits(in_user_space=True),
     Column("reaps", INT, "harvests", "", "harvests of all dirty rings", lambda spent: spent.tally.reaps),
     Column(
-        "reap_ns", INT, "ns", "reaps", "how long these harvests took, waits included",
+        "reap_ns", INT, "ns", "reaps", "time of these harvests, waits included",
         lambda spent: spent.tally.reap_ns, if_any=True, place=2, title="in reaps", label="reap",
     ),
     Column(
@@ -102,7 +102,7 @@ INDEX: Columns[IndexFigures] = (
     Column("design", STR, "", "", "design of the index", lambda index: index.design),
     Column("kernel_has", STR, "", "", "design that kernels of the era have", lambda index: index.kernel_has),
     Column(
-        "bytes", JSON, "bytes", "", "by what they hold (`tables`: the sptes themselves), when they were most",
+        "bytes", JSON, "bytes", "", "bytes by content (`tables`: the sptes themselves), at their maximum",
         lambda index: dict(index.bytes),
     ),
     Column(

@@ -99,7 +99,7 @@ MEMORY_SERIES: Columns[Span] = (
     Column(
         "swap_used_pages", INT, "pages", "", "slots of the host that hold a page", lambda span: span.after.swap_used_pages,
     ),
-    Column("resident_pages", INT, "pages", "", "pages of the VM that the host has", lambda span: span.now.resident_pages),
+    Column("resident_pages", INT, "pages", "", "resident pages of the VM", lambda span: span.now.resident_pages),
     Column(
         "swapped_in_pages", INT, "pages", "", "pages of the VM read from swap since the row before",
         lambda span: span.now.swapped_in - span.then.swapped_in, label="swapped in",
@@ -152,7 +152,7 @@ MEMORY: Columns[HostMemory] = (
         "swap_used_pages", INT, "pages", "", "slots that hold a copy at the end", lambda memory: memory.area.used,
     ),
     Column(
-        "swap_busy_ns", INT, "ns", "", "how long the swap device worked",
+        "swap_busy_ns", INT, "ns", "", "time that the swap device worked",
         lambda memory: 0 if memory.device is None else memory.device.busy_ns,
     ),
 )  # fmt: skip
@@ -161,7 +161,7 @@ VMS: Columns[VmMemory] = (
     Column("vm", STR, "", "VM", "its name", lambda vm: vm.name, key=True),
     Column("pages", INT, "pages", "pages", "pages of its memory", lambda vm: len(vm.pages.where), spare=True),
     Column(
-        "resident_pages", INT, "pages", "resident", "pages that the host has at the end",
+        "resident_pages", INT, "pages", "resident", "resident pages at the end",
         lambda vm: vm.whole.now.resident_pages,
     ),
     Column(

@@ -1,4 +1,4 @@
-"""The brake of post-copy: which of the stages that a page passes was busy all the time.
+"""The bottleneck of post-copy: which of the stages that a page passes was busy all the time.
 
 The source's thread reads a page, the link carries it, one thread of the destination places it; max-postcopy-bandwidth holds
 back the first. Pages pass the stages one behind the other, so that the one which is busy all the time sets the pace.

@@ -1,4 +1,4 @@
-"""The threads that send a migration: CPU time, and which of them, or what else, was the brake; ``sender[]`` of run.json."""
+"""The threads that send a migration: CPU time, and the bottleneck, one of them or a limit; ``sender[]`` of run.json."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from hostsim.qemu.migration import Migration
 
 BUSY = 0.85
-"""A thread, the link or a limit that is used for this share of the time is the brake (assumed: syncs cost the rest)."""
+"""A thread, the link or a limit that is used for this share of the time is the bottleneck (assumed: syncs cost the rest)."""
 
 
 class Sender(NamedTuple):

@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from hostsim.results.aside import check_folder, write_files
-from hostsim.results.encode import csv_bytes, has_parquet, json_bytes, parquet_bytes
+from hostsim.results.encode import json_bytes, table_files
 from hostsim.results.provenance import provenance
-from hostsim.results.tables import RunResult, Table, numbered
+from hostsim.results.tables import RunResult, numbered
 
 OTHERS = ("migration", "kvm", "mmu-lock", "mmu-lock-waits", "verdict", "stall")
 """Stems of files that a run may have besides run.json, provenance.json and its tables: pictures, and the verdict."""
@@ -34,12 +34,12 @@ def run_files(result: RunResult) -> dict[str, bytes]:
     """Name and content of each file that results alone make."""
     files = {"run.json": json_bytes(result.to_dict()), "provenance.json": json_bytes(provenance(result))}
     for index, migration in enumerate(result.migrations):
-        files |= _table_files(migration.rounds, numbered("rounds", index))
-        files |= _table_files(migration.series, numbered("series", index))
+        files |= table_files(numbered("rounds", index), migration.rounds)
+        files |= table_files(numbered("series", index), migration.series)
         for name, own in migration.own.items():
-            files |= _table_files(own.table, numbered(name, index))
+            files |= table_files(numbered(name, index), own.table)
     for name, table in ({} if result.host is None else result.host.tables).items():
-        files |= _table_files(table, name)
+        files |= table_files(name, table)
     return files
 
 
@@ -49,8 +49,3 @@ def _own_files() -> re.Pattern[str]:
 
     stems = "|".join((*OF_MIGRATIONS, *OF_HOST, *OTHERS))
     return re.compile(rf"({stems})(-\d+)?\.(csv|parquet|png|svg|txt)|report\.html")
-
-
-def _table_files(table: Table, stem: str) -> dict[str, bytes]:
-    files = {f"{stem}.csv": csv_bytes(table)}
-    return files | {f"{stem}.parquet": parquet_bytes(table)} if has_parquet() else files

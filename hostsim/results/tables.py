@@ -281,3 +281,8 @@ def _read_only(column: Any) -> Array:
 def _same(left: Array, right: Array) -> bool:
     numeric = left.dtype.kind == "f" and right.dtype.kind == "f"
     return np.array_equal(left, right, equal_nan=numeric)
+
+
+def or_nan(value: object) -> float:
+    """``value`` for a column of floats; NaN if it is no number, as an empty cell."""
+    return float(value) if isinstance(value, int | float) else float("nan")

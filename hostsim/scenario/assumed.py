@@ -29,7 +29,7 @@ def _presets(vm: Vm) -> Iterator[str]:
     """Figures of known programs that no source gives."""
     for i, load in enumerate(vm.workload):
         if load.preset is not None and (assumed := PRESETS[load.preset].assumed):
-            yield f"vm.workload.{i} is preset {load.preset}, of which hostsim assumes: {assumed}"
+            yield f"vm.workload.{i} is preset {load.preset}; hostsim assumes: {assumed}"
 
 
 def _drifts(load: Workload) -> bool:

@@ -69,7 +69,7 @@ def checkpoint_findings(scenario: Scenario) -> Iterator[Finding]:
         yield Finding("checkpoints.output_rate", got, wanted, 'output_rate = "200/s"', ("checkpoints.policy",))
     for key in checkpoints.idle_keys:
         if key in checkpoints.model_fields_set:
-            wanted = "no such key: Kemari sends a checkpoint at each output, without a buffer"
+            wanted = "the table without this key: Kemari sends a checkpoint at each output, without a buffer"
             yield Finding(f"checkpoints.{key}", "a value with policy = 'kemari'", wanted, "", ("checkpoints.policy",))
     if checkpoints.fails_at > 0 and checkpoints.fails_at >= scenario.duration:
         wanted = f"a failure before the end of the run ({format_duration(scenario.duration)})"

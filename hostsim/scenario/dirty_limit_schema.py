@@ -43,4 +43,3 @@ def limit_findings(limits: tuple[DirtyLimit, ...], n_vcpus: int, tracking: str) 
         if limit.vcpus != "all" and max(limit.vcpus) >= n_vcpus:
             got, wanted = f"vCPU {max(limit.vcpus)}", f"vCPUs below vm.vcpus ({n_vcpus})"
             yield Finding(f"{at}.vcpus", got, wanted, "vcpus = [0]", ("vm.vcpus",))
-

@@ -19,10 +19,10 @@ from hostsim.scenario.schema import Scenario, Vm, Workload
 from hostsim.scenario.section import SOURCE
 from hostsim.spte_index.designs import DESIGNS
 
-MEMORY_BYTES_A_PAGE = 7
-"""zero and due (uint8), version (uint32), and a byte for the mask of written pages that the verdict counts."""
-MIGRATION_BYTES_A_PAGE = 5
-"""bmap (uint8) and copied (uint32)."""
+MEMORY_BYTES_A_PAGE = 5
+"""zero and due (uint8), version (uint16), and a byte for the mask of written pages that the verdict counts."""
+MIGRATION_BYTES_A_PAGE = 3
+"""bmap (uint8) and copied (uint16)."""
 KVM_BYTES_A_PAGE = 3
 """spte, dirty log, and the bitmap that a harvest read (uint8 each)."""
 VISIT_BYTES_A_PAGE = 0.26

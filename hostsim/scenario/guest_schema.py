@@ -82,27 +82,25 @@ class Think(Section):
 
     work: Duration = Field(gt=0, description="work between two sleeps", examples=["200ms"])
     sleep: Duration = Field(
-        gt=0, description="time it sleeps then, by a timer that a throttled or waiting vCPU does not stop", examples=["1s"]
+        gt=0, description="sleep after it, by a timer that also runs while the vCPU is throttled or waits", examples=["1s"]
     )
 
 
 class Workload(Section):
     """[[vm.workload]]: what some vCPUs do to a region of memory."""
 
-    preset: PresetName | None = Field(
-        default=None, description="a known program, which gives the keys that are not written here"
-    )
+    preset: PresetName | None = Field(default=None, description="a known program; supplies the keys that are not given here")
     operations: Rate | None = Field(
         default=None, description="with a preset of clients: operations per second, in place of the preset's"
     )
-    name: Name | None = Field(default=None, description="key of its random draws; <pattern>-<i> without it")
-    pattern: Pattern = Field(description="how it picks pages", examples=["uniform"])
+    name: Name | None = Field(default=None, description="key of its random draws; default: <pattern>-<i>")
+    pattern: Pattern = Field(description="order in which it touches pages", examples=["uniform"])
     options: Options | None = Field(
         default=None, description="pattern of a plug-in: keys of its own; see [plug-ins](../howto/plug-in.md)"
     )
     vcpus: Vcpus = Field(default="all", description='the vCPUs that run it: "all", a list, or "0-3"')
     at: PageBytes = Field(default=0, description="where its region starts")
-    size: PageBytes | None = Field(default=None, gt=0, description="its region; without it, up to the end of memory")
+    size: PageBytes | None = Field(default=None, gt=0, description="size of its region; default: up to the end of memory")
     split: Flag | None = Field(
         default=None,
         description="each vCPU has an equal part of the region to itself; false: all go over the whole region; "
@@ -111,24 +109,27 @@ class Workload(Section):
     write_rate: Rate = Field(default=Fraction(0), description="page writes per second, over all its vCPUs")
     read_rate: Rate = Field(default=Fraction(0), description="page reads per second, over all its vCPUs")
     pacing: Literal["closed", "open"] = Field(
-        default="closed", description="closed: bound to the CPU; open: arrives by the clock and is caught up with"
+        default="closed", description="closed: bound to the CPU; open: work arrives by the clock, and the vCPU catches up"
     )
     catch_up: Number = Field(
-        default=10.0, ge=1, le=1e6, description="open: full speed of a vCPU over its nominal speed (assumed)"
+        default=10.0, ge=1, le=1e6, description="open: full speed of a vCPU divided by its nominal speed (assumed)"
     )
-    tick: DurationOrOff = Field(default=0, description="works at timer ticks of this period only; off: all the time")
+    tick: DurationOrOff = Field(default=0, description="works only at timer ticks of this period; off: works all the time")
     tick_late: DurationOrNever = Field(
-        default=0, description="closed, with tick: a tick that is later than this earns nothing; never: all ticks earn"
+        default=0, description="closed, with tick: a tick that is later than this does no work; never: all ticks do work"
     )
     arrivals: Literal["paced", "poisson"] = Field(
         default="paced", description="uniform, hotcold: writes at even distances, or independent of each other"
     )
     stride: PageBytes = Field(default=0, description="strided: distance of two touches")
     hot_size: PageBytes = Field(default=0, description="hotcold: the hot part, at the start of the region")
-    hot_share: Share = Field(default=0.0, description="hotcold: share of the touches that go there")
+    hot_share: Share = Field(default=0.0, description="hotcold: share of the touches that go to the hot part")
     exponent: Number = Field(default=1.0, gt=0, le=5, description="zipf: rank k is touched in proportion to k^-exponent")
     compression_ratio: Number | None = Field(
-        default=None, gt=0, le=1, description="compressed over original bytes of its region; vm.compression_ratio without it"
+        default=None,
+        gt=0,
+        le=1,
+        description="compressed divided by original bytes of its region; default: vm.compression_ratio",
     )
     start_page: Count = Field(
         default=0, ge=0, description="sequential, strided: page of its part where each vCPU stands at time 0; with "
@@ -144,11 +145,11 @@ class Workload(Section):
         "start: the first bytes of the page, as of a page header; scattered: each write changes bytes anywhere in the page "
         "(assumed)",
     )  # fmt: skip
-    active: Active | None = Field(default=None, description="windows of its clock in which it runs; always without it")
+    active: Active | None = Field(default=None, description="windows of its clock in which it runs; default: always")
     writes: Count | None = Field(
-        default=None, ge=1, description="page writes after which it ends, over all its vCPUs; without it the work has no end"
+        default=None, ge=1, description="page writes after which it ends, over all its vCPUs; default: it does not end"
     )
-    think: Think | None = Field(default=None, description="sleeps between bursts of work; works all the time without it")
+    think: Think | None = Field(default=None, description="sleeps between bursts of work; default: works all the time")
     file: Annotated[str, Field(strict=True, min_length=1, max_length=1000)] | None = Field(
         default=None, description="trace: CSV of time,vcpu,gfn,rw; relative to the scenario file", examples=["trace.csv"]
     )
@@ -193,28 +194,28 @@ class Vm(Section):
     )
     dirty_tracking: Tracking = Field(
         default="tcg",
-        description="how dirty pages are found. tcg: the log is cleared at a sync and costs the guest nothing. KVM: "
+        description="how KVM or QEMU finds dirty pages. tcg: the log is cleared at a sync and costs the guest nothing. KVM: "
         "get-dirty-log reads, clears and protects at a sync; clear-dirty-log reads at a sync and protects a chunk of 1 GiB "
         "(2^18 pages) before its pages are sent; initially-all-set too, and protects nothing at the start; dirty-ring "
         "takes the pages from a ring of each vCPU",
     )
-    mmu: Mmu | None = Field(default=None, description="KVM: kernel, costs and paging mode; its defaults without it")
-    fill: tuple[Fill, ...] = Field(default=(), description="where the pages that are not zero lie")
+    mmu: Mmu | None = Field(default=None, description="KVM: kernel, costs and paging mode")
+    fill: tuple[Fill, ...] = Field(default=(), description="ranges of pages that are not zero")
     ramblock: tuple[RamBlock, ...] = Field(default=(), description="RAMBlocks behind the main one")
-    workload: tuple[Workload, ...] = Field(default=(), description="what the vCPUs do to memory")
+    workload: tuple[Workload, ...] = Field(default=(), description="work of the vCPUs: which pages they touch, and when")
     dirty_limit: tuple[DirtyLimit, ...] = Field(
         default=(), description="commands set-vcpu-dirty-limit, in the order of time"
     )
     compression_ratio: Number | None = Field(
         default=None, gt=0, le=1,
-        description="compressed over original bytes of its pages, with multifd_compression; without it 0.275 is assumed "
+        description="compressed divided by original bytes of its pages, with multifd_compression; default: 0.275 is assumed "
         "(KubeVirt enhancement 246: 3.3 of 12 GiB with zstd)",
     )  # fmt: skip
     calc_dirty_rate: tuple[DirtyRateCommand, ...] = Field(
         default=(), description="commands calc-dirty-rate: the guest's dirty rate as QEMU estimates it"
     )
     memory_limit: PageBytes | None = Field(
-        default=None, ge=MEMORY_MIN_BYTES, description="with [host.memory]: memory.max of its group; no limit without it"
+        default=None, ge=MEMORY_MIN_BYTES, description="with [host.memory]: memory.max of its group; default: no limit"
     )
 
     @model_validator(mode="before")

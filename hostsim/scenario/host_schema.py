@@ -53,9 +53,9 @@ def _as_written(value: object) -> object:
 class Change(Section):
     """[[migration.set]]: parameters that an operator sets while the migration runs, at a time or with a sync."""
 
-    after: Duration | None = Field(default=None, description="that long after the start of the migration")
+    after: Duration | None = Field(default=None, description="time of the change, from the start of the migration")
     after_round: Count | None = Field(
-        default=None, ge=1, description="with the sync of that number (dirty-sync-count); instead of `after`"
+        default=None, ge=1, description="number of the sync (dirty-sync-count) at which it changes; instead of `after`"
     )
     bandwidth: Bandwidth | None = Field(default=None, description="max-bandwidth from then on")
     downtime_limit: Duration | None = Field(
@@ -64,9 +64,7 @@ class Change(Section):
     avail_switchover_bandwidth: BandwidthOrMeasured | None = Field(
         default=None, description="avail-switchover-bandwidth from then on"
     )
-    max_cpu_throttle: Count | None = Field(
-        default=None, ge=1, le=99, description="max-cpu-throttle from then on [percent]"
-    )
+    max_cpu_throttle: Count | None = Field(default=None, ge=1, le=99, description="max-cpu-throttle from then on [percent]")
 
     def change(self) -> ParameterChange:
         """The change as QEMU gets it."""
@@ -83,12 +81,13 @@ class FirstKeys(Section):
     """Keys of [migration] of no mechanism: manager, version, limits."""
 
     profile: Literal["qemu", "libvirt", "nova", "kubevirt", "proxmox"] = Field(
-        default="qemu", description="whose defaults hold for keys not written here, and whose commands a verdict names"
+        default="qemu",
+        description="management layer: gives the defaults of keys that are not set, and the commands in a verdict",
     )
     qemu: Annotated[Version, BeforeValidator(_as_written)] = Field(
         default=QEMU_DEFAULTS.qemu, description="behaviour as coded in this version"
     )
-    start: Duration = Field(default=0, description="when the migration is started")
+    start: Duration = Field(default=0, description="simulated time at which the migration starts")
     bandwidth: Bandwidth = Field(default=QEMU_DEFAULTS.max_bandwidth, description="max-bandwidth; default by profile")
     downtime_limit: Duration = Field(
         default=300_000_000, le=DOWNTIME_MAX_NS, description="downtime-limit, whole milliseconds; default by profile",
@@ -101,7 +100,7 @@ class OperatorKeys(Section):
 
     avail_switchover_bandwidth: BandwidthOrMeasured = Field(
         default=QEMU_DEFAULTS.avail_switchover_bandwidth,
-        description="10.x: bandwidth the threshold is computed with; measured: that of the last 100 ms",
+        description="10.x: bandwidth from which QEMU computes the threshold; measured: that of the last 100 ms",
     )
     return_path: Flag = Field(
         default=QEMU_DEFAULTS.return_path,
@@ -117,29 +116,31 @@ class OperatorKeys(Section):
     )
     continue_after: DurationOrNever = Field(
         default=CONTINUE_AFTER_NS,
-        description="from pre-switchover to the manager's migrate-continue (assumed: an event, a command, locks released)",
+        description="time from pre-switchover to the manager's migrate-continue (assumed: an event, a command, locks)",
     )
-    set: tuple[Change, ...] = Field(default=(), description="parameters that an operator changes on the way")
+    set: tuple[Change, ...] = Field(default=(), description="parameters that an operator changes during the migration")
     suspend_after: DurationOrNever = Field(
         default=0,
-        description="an operator suspends the guest that long after the start; nothing is dirtied any more",
+        description="time after the start at which an operator suspends the guest; no page is dirtied any more",
     )
     suspend_after_round: Count | None = Field(
-        default=None, ge=1, description="an operator suspends the guest with the sync of that number (dirty-sync-count)"
+        default=None, ge=1, description="number of the sync (dirty-sync-count) at which an operator suspends the guest"
     )
     cancel_after_round: Count | None = Field(
-        default=None, ge=1, description="migrate-cancel with the sync of that number, as a tool does that counts iterations"
+        default=None, ge=1, description="number of the sync at which a tool that counts iterations sends migrate-cancel"
     )
     keepalive: DurationOrNever = Field(
         default=0,
-        description="the manager cancels once its own connection to the destination has been silent for so long; default by "
+        description="time without an answer on the manager's own connection to the destination, then it cancels; default by "
         "profile",
     )  # fmt: skip
     retries: Count = Field(
         default=QEMU_DEFAULTS.retries, ge=0, le=RETRIES_MAX, description="further attempts after a cancel or a failure"
     )
     retry_after: Duration = Field(
-        default=NS_PER_S, le=RETRY_AFTER_MAX_NS, description="from the end of an attempt to the start of the next one"
+        default=NS_PER_S,
+        le=RETRY_AFTER_MAX_NS,
+        description="time from the end of an attempt to the start of the next attempt",
     )
 
 
@@ -147,7 +148,8 @@ class LastKeys(Section):
     """Keys of [migration] of no mechanism: its end."""
 
     timeout: DurationOrNever = Field(
-        default=0, description="migrate-cancel that long after the start, or never; default by profile and memory"
+        default=0,
+        description="time after the start at which the manager cancels, or never; default by profile and memory",
     )
 
 
@@ -157,9 +159,7 @@ if TYPE_CHECKING:
     from hostsim.scenario.mechanisms.multifd import MultifdKeys
     from hostsim.scenario.mechanisms.postcopy import PostcopyKeys
 
-    class _Keys(
-        LastKeys, PostcopyKeys, MultifdKeys, DirtyLimitKeys, OperatorKeys, AutoConvergeKeys, FirstKeys
-    ):
+    class _Keys(LastKeys, PostcopyKeys, MultifdKeys, DirtyLimitKeys, OperatorKeys, AutoConvergeKeys, FirstKeys):
         """Keys of all mechanisms, as far as mypy has to know their names."""
 else:
     _Keys = type("_Keys", bases_of({0: FirstKeys, 20: OperatorKeys, 90: LastKeys}), {"__module__": __name__})
@@ -195,8 +195,8 @@ class Migration(_Keys):
 class LinkOutage(Section):
     """[[link.outage]]: a time in which the network drops packets."""
 
-    start: Duration = Field(description="since the run started", examples=["12s"])
-    length: Duration = Field(gt=0, description="until the network carries packets again", examples=["3s"])
+    start: Duration = Field(description="start of the outage, in simulated time", examples=["12s"])
+    length: Duration = Field(gt=0, description="length of the outage", examples=["3s"])
     drops: Drops = Field(default="both", description="direction whose packets are dropped")
 
     def outage(self) -> Outage:
@@ -208,20 +208,20 @@ class Link(Section):
     """[link]: the network between source and destination."""
 
     bandwidth: Bandwidth = Field(
-        default=1_250_000_000, description="what the network carries; unlimited: the migration thread is the brake"
+        default=1_250_000_000, description="bandwidth of the network; unlimited: the migration thread is the bottleneck"
     )
     latency: Duration = Field(
         default=100_000, le=LATENCY_MAX_NS,
-        description="one way (assumed: one rack); a stream carries at most a window each round trip. 0s: no window limits",
+        description="one-way latency (assumed: one rack); a stream carries a window each round trip. 0s: no window limits",
     )  # fmt: skip
     socket_buffer: Bytes = Field(
         default=2_621_440, le=WINDOW_MAX,
-        description="payload the send buffer holds until it is acknowledged, at least 4.5 KiB with latency (assumed: of the "
+        description="payload in the send buffer until it is acknowledged, at least 4.5 KiB with latency (assumed: of the "
         "4 MiB of tcp_wmem)",
     )  # fmt: skip
     receive_window: Bytes = Field(
         default=RECEIVE_WINDOW, ge=RECEIVE_WINDOW_MIN, le=WINDOW_MAX,
-        description="most bytes the destination lets be in flight (half of tcp_rmem's 6 MiB, by tcp_adv_win_scale = 1)",
+        description="receive window: most bytes in flight (half of tcp_rmem's 6 MiB, by tcp_adv_win_scale = 1)",
     )  # fmt: skip
     mtu: Count = Field(
         default=MTU, ge=576, le=65_535,
@@ -232,7 +232,9 @@ class Link(Section):
         description="sysctl tcp_slow_start_after_idle: the congestion window halves for each 200 ms + round trip of idling",
     )
 
-    outage: tuple[LinkOutage, ...] = Field(default=(), description="times without a network; TCP repairs them, or breaks")
+    outage: tuple[LinkOutage, ...] = Field(
+        default=(), description="times without a network; TCP recovers, or the connection breaks"
+    )
     loss: Share = Field(
         default=0.0, ge=0.0, le=LOSS_MAX,
         description="share of the packets to the destination that is lost at random, drawn for each connection",
@@ -258,16 +260,17 @@ class HostKeys(Section):
 
     machine: Literal["generic", "qemu-tcg-2core"] = Field(default="generic", description="host sheet")
     page_send_ns: Count | None = constant("CPU time of the migration thread per page sent [ns]", least=1)
-    first_copy_ns: Count | None = constant("more of it for a page the destination never held [ns]")
+    first_copy_ns: Count | None = constant("further CPU time for a page that the destination never held [ns]")
     zero_page_ns: Count | None = constant("CPU time per zero page [ns]")
-    setup_ns: Count | None = constant("from migrate to the first pass [ns]")
+    setup_ns: Count | None = constant("time from migrate to the first pass [ns]")
     vm_stop_ns: Count | None = constant("stopping all vCPUs [ns]")
     switchover_ns: Count | None = constant("device state and the rest of a switchover [ns]")
     sleep_overshoot_ns: Count | None = constant("lateness of the migration thread's sleeps [ns]")
     throttle_overshoot_ns: Count | None = constant("lateness of a throttled vCPU's wake-up [ns]")
     throttle_timer_late_ns: Count | None = constant("lateness of the throttle timer; it adds up from tick to tick [ns]")
     lateness: Literal["mean", "drawn"] = Field(
-        default="mean", description="the three latenesses above: always as given, or drawn around it with the spreads below"
+        default="mean",
+        description="the three latenesses above: always as given, or drawn around the mean with the spreads below",
     )
     sleep_overshoot_spread_ns: Count | None = _spread("sleep_overshoot_ns")
     throttle_overshoot_spread_ns: Count | None = _spread("throttle_overshoot_ns")
@@ -278,7 +281,7 @@ class HostKeys(Section):
 class MemoryKeys(Section):
     """The table [host.memory]."""
 
-    memory: HostMemory | None = Field(default=None, description="frames and swap; all memory is there without it")
+    memory: HostMemory | None = Field(default=None, description="frames and swap; default: memory for all guests")
 
 
 if TYPE_CHECKING:

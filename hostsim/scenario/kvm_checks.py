@@ -49,13 +49,13 @@ def _without_kvm(vm: Vm) -> Iterator[Finding]:
     if vm.mmu is not None:
         wanted = "KVM's way to find dirty pages: " + ", ".join(INTERFACES)
         example = 'dirty_tracking = "get-dirty-log" under [vm]'
-        got = "a table without meaning with dirty_tracking = 'tcg'"
+        got = "a table that has no effect with dirty_tracking = 'tcg'"
         yield Finding("vm.mmu", got, wanted, example, ("vm.dirty_tracking",))
 
 
 def _without_meaning(vm: Vm, mmu: Mmu) -> Iterator[Finding]:
     """Keys that are written and that nothing reads."""
-    got = "a key without meaning here"
+    got = "a key that has no effect here"
     if "eager_split" in mmu.model_fields_set and mmu.eager_split is not None and mmu.page_size == "4KiB":
         yield Finding("vm.mmu.eager_split", got, "only with large pages", 'page_size = "2MiB"', ("vm.mmu.page_size",))
     if "ring_entries" in mmu.model_fields_set and vm.dirty_tracking != "dirty-ring":

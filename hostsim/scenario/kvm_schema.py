@@ -75,12 +75,12 @@ class Mmu(Section):
 
     era: EraName = Field(
         default=DEFAULT.era,
-        description='how KVM locks, logs and splits: an era, or the kernel, as in "5.10"',
+        description='kernel that decides how KVM locks, logs and splits: an era, or a release such as "5.10"',
         examples=["5.10"],
     )
     costs: CostsName = Field(
         default=DEFAULT.costs,
-        description="cost sheet: what exits, faults, flushes and walks take; or a file of your own, relative to "
+        description="cost sheet: costs of exits, faults, flushes, walks; or a file of your own, relative to "
         "the scenario file",
     )
     mode: Mode = Field(
@@ -91,11 +91,11 @@ class Mmu(Section):
     )
     write_tracking: WriteTracking = Field(
         default=DEFAULT.write_tracking,
-        description="how a first write is found: by a fault, by the processor's log (PML), or by a scan of D bits",
+        description="how KVM finds a first write: by a fault, by the processor's log (PML), or by a scan of D bits",
     )
     eager_split: Flag | None = Field(
         default=DEFAULT.eager_split,
-        description="large pages are split when they are protected, not by faults; default: as the era does in the TDP MMU, "
+        description="KVM splits large pages when it protects them, not in faults; default: as the era does in the TDP MMU, "
         "else not",
     )
     clear_lock: ClearLock | None = Field(
@@ -108,12 +108,12 @@ class Mmu(Section):
     )
     index: Annotated[IndexName, BeforeValidator(_read_index)] = Field(
         default=DEFAULT.index,
-        description="what finds sptes by gfn, of whatever era: its counted work takes the place of the measured one; "
+        description="index that finds sptes by gfn, in any era: its counted work replaces the measured work; "
         "measured: the kernel's own; book3s-hv reads C bits, nothing is protected; book3s-pr unmaps what others protect",
     )
     a_bits: Flag = Field(
         default=DEFAULT.a_bits,
-        description="its page tables have accessed bits; false: as before Haswell, what is made old faults"
+        description="page tables with accessed bits; false: as before Haswell, a page made old faults at its next access",
     )
 
     def spec(self, costs: str = "") -> MmuSpec:

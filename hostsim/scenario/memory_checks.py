@@ -21,7 +21,7 @@ from hostsim.scenario.memory_schema import MIB, NO_SWAP, Frames, HostMemory, Rec
 if TYPE_CHECKING:
     from hostsim.scenario.schema import Scenario
 
-KVM_WANTED = "KVM under it: another dirty_tracking than 'tcg'"
+KVM_WANTED = "a guest under KVM: a dirty_tracking other than 'tcg'"
 AGE_SCANS_MAX = 10_000
 """A page's age in scans is a number of at most so much."""
 KVM_EXAMPLE = 'dirty_tracking = "get-dirty-log" under [vm]'
@@ -95,7 +95,7 @@ def _ageing(scenario: Scenario) -> Iterator[Finding]:
         return
     if ageing.policy != "scan" and "call_pages" in ageing.model_fields_set:
         wanted = 'only with policy = "scan": other policies ask page by page'
-        yield Finding("ageing.call_pages", "a key without meaning here", wanted, "", ("ageing.policy",))
+        yield Finding("ageing.call_pages", "a key that has no effect here", wanted, "", ("ageing.policy",))
     if scenario.host.memory is not None and not policy_named(ageing.policy).scans:
         # All others keep lists of their own, of pages that do not come and go.
         wanted = "'scan' or 'idle' beside [host.memory], whose own policy keeps the lists and ages by itself (proactive)"
@@ -114,7 +114,7 @@ def _pinned(key: str, mmu: Mmu, table: str) -> Finding:
 def _needless_limits(vms: Vms) -> Iterator[Finding]:
     for key, vm in vms:
         if vm.memory_limit is not None:
-            got, wanted = "a key without meaning here", "only with [host.memory]"
+            got, wanted = "a key that has no effect here", "only with [host.memory]"
             yield Finding(f"{key}.memory_limit", got, wanted, "", ("host.memory",))
 
 
@@ -122,7 +122,7 @@ def _swap_keys(key: str, memory: Frames) -> Iterator[Finding]:
     """``key``: of the table of ``memory``."""
     for name in sorted(memory.model_fields_set & _keys_of_swap(memory)):
         wanted = f'only with a swap device: swap = "{NO_SWAP}"'
-        yield Finding(f"{key}.{name}", "a key without meaning here", wanted, 'swap = "nvme"', (f"{key}.swap",))
+        yield Finding(f"{key}.{name}", "a key that has no effect here", wanted, 'swap = "nvme"', (f"{key}.swap",))
     if memory.size < MIB:
         yield Finding(f"{key}.size", format_bytes(memory.size), "at least 1MiB", 'size = "8GiB"')
 
@@ -147,7 +147,7 @@ def _room(memory: HostMemory, vms: Vms) -> Iterator[Finding]:
         tail = ("memory", "filled", "fill", "ramblock", "memory_limit")
         uses = ("host.memory", *(f"{key}.{name}" for key, _ in vms for name in tail))
         got = f"{format_bytes(sum(filled) * PAGE_BYTES)} that have content at the start"
-        wanted = f"at most what frames and swap hold: {format_bytes(out * PAGE_BYTES)} have no place"
+        wanted = f"at most as much as frames and swap hold: {format_bytes(out * PAGE_BYTES)} do not fit"
         if memory.swap != NO_SWAP:
             wanted = f"{wanted} in frames, and swap_size is {format_bytes(memory.swap_size)}"
         yield Finding("host.memory.size", got, wanted, 'filled = "none" under [vm], or swap = "nvme"', uses)
@@ -172,9 +172,9 @@ def _reclaim(scenario: Scenario, memory: HostMemory, reclaim: Reclaim) -> Iterat
 
 def _reclaim_keys(memory: HostMemory, reclaim: Reclaim) -> Iterator[Finding]:
     """Keys that are written and that nothing reads."""
-    got, of = "a key without meaning here", "host.memory.reclaim"
+    got, of = "a key that has no effect here", "host.memory.reclaim"
     for name in sorted(memory.model_fields_set & _keys_of_lists(memory)):
-        wanted = f"no such key with [{of}], whose policy keeps the lists and ages by its scans"
+        wanted = f"the table without this key: the policy of [{of}] keeps the lists and ages by its scans"
         yield Finding(f"host.memory.{name}", got, wanted, "", (f"{of}.policy",))
     for name in sorted(reclaim.model_fields_set & _keys_of_age(reclaim)):
         yield Finding(f"{of}.{name}", got, "only with a policy that pages out", 'policy = "idle"', (f"{of}.policy",))

@@ -54,14 +54,17 @@ class Reclaim(Section):
 
     policy: ReclaimName = Field(
         default="idle",
-        description="what finds idle pages: see [ageing policies](#ageing-policies); none: all pages stay, to compare with",
+        description="policy that finds idle pages: see [ageing policies](#ageing-policies); none: all pages stay",
     )
-    age: Duration = Field(default=10_000_000_000, gt=0, description="pages that are idle for as long are paged out")
+    age: Duration = Field(default=10_000_000_000, gt=0, description="pages that have been idle for this time are paged out")
     scan: Duration | None = Field(
-        default=None, gt=0, description="from scan to scan, of which `age` is a multiple; `age` without it", examples=["1s"]
+        default=None,
+        gt=0,
+        description="time from one scan to the next; `age` is a multiple of it; default: `age`",
+        examples=["1s"],
     )
     warm_up: Duration = Field(
-        default=0, description="`hostsim reclaim` measures from then to the end of the run; moves nothing of a run"
+        default=0, description="time at which `hostsim reclaim` begins to measure; does not change the run"
     )
 
     @property
@@ -83,24 +86,25 @@ class Frames(Section):
     """Keys of the memory of a host that runs guests: frames and swap."""
 
     size: PageBytes = Field(gt=0, description="frames for guests, at least 1 MiB", examples=["8GiB"])
-    swap: SwapName = Field(default="nvme", description="the swap device; none: what has no frame cannot be kept")
+    swap: SwapName = Field(default="nvme", description="the swap device; none: pages without a frame have no place")
     swap_size: PageBytes = Field(default=16 << 30, gt=0, description="room on the swap device")
-    policy: PolicyName = Field(default="two-list", description="what decides which pages go")
+    policy: PolicyName = Field(default="two-list", description="policy that selects the pages to evict")
     page_cluster: Count = Field(
         default=PAGE_CLUSTER, ge=0, le=PAGE_CLUSTER_MAX, description="vm.page-cluster: 2^n pages are read at a time"
     )
-    proactive: DurationOrOff = Field(
-        default=0, description="memory is aged each so often besides; off: under pressure alone"
-    )
+    proactive: DurationOrOff = Field(default=0, description="period at which memory is also aged; off: only under pressure")
     async_page_faults: Flag = Field(
-        default=False, description="a task that waits for swap sleeps, and its vCPU does what else it has to do"
+        default=False,
+        description="asynchronous page faults: a task that waits for swap sleeps, and its vCPU runs other tasks",
     )
 
 
 class HostMemory(Frames):
     """[host.memory]: frames and swap under all VMs; without the table all of their memory is there. Needs KVM."""
 
-    reclaim: Reclaim | None = Field(default=None, description="what is idle goes to swap before memory runs short")
+    reclaim: Reclaim | None = Field(
+        default=None, description="proactive reclaim: idle pages are swapped out before memory runs short"
+    )
 
     @property
     def pages_out(self) -> bool:
@@ -122,16 +126,19 @@ class Ageing(Section):
     """[ageing]: a thread of the host for each VM that asks, period after period, which pages were accessed. Needs KVM."""
 
     policy: AgeingName = Field(
-        default="scan", description="which pages a pass asks about: see [ageing policies](#ageing-policies)"
+        default="scan", description="pages whose accessed bits a pass reads: see [ageing policies](#ageing-policies)"
     )
-    period: Duration = Field(default=1_000_000_000, gt=0, description="from the start of a pass to that of the next")
-    call_pages: Count = Field(default=1, ge=1, le=1 << 20, description="scan: pages that one call of the notifier is about")
+    period: Duration = Field(
+        default=1_000_000_000, gt=0, description="time from the start of a pass to the start of the next"
+    )
+    call_pages: Count = Field(default=1, ge=1, le=1 << 20, description="scan: pages in one call of the mmu notifier")
     flush: Flag = Field(
-        default=False, description="by clear_flush_young, as reclaim does; else by clear_young, which flushes no TLB"
+        default=False, description="true: clear_flush_young, as in reclaim; false: clear_young, which flushes no TLB"
     )
     passes: Count | None = Field(
-        default=None, ge=1,
-        description="the run waits for so many passes over [vm], and for the begin of the next; without it for none",
+        default=None,
+        ge=1,
+        description="number of passes over [vm] for which the run waits, and for the start of the next; default: none",
     )
     mmu_lock: AgeingLock = Field(
         default="era", description="how ageing takes mmu_lock: as kernels of the era do, locked (exclusively), or lockless"

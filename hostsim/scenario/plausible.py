@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
-from hostsim.core.constants import NS_PER_S, PAGE_BYTES, PAGE_WIRE_BYTES
+from hostsim.core.constants import NS_PER_MS, NS_PER_S, PAGE_BYTES, PAGE_WIRE_BYTES
 from hostsim.core.units import format_rate
 from hostsim.costs.costs import load_costs
 from hostsim.costs.era import load_era
@@ -107,9 +107,8 @@ def one_stream(scenario: Scenario) -> Iterator[str]:
     fastest_ns, slowest_ns = page_send_range_ns(scenario.host.machine, page_ns)
     if slowest_ns and sent > sent_by(slowest_ns):
         yield (
-            f"one stream sends up to {bits_words(sent)} here; one migration thread is assumed to send between "
-            f"{bits_words(sent_by(slowest_ns))} and {bits_words(sent_by(fastest_ns))} (host.page_send_ns = {slowest_ns} to "
-            f"{fastest_ns}), and users reported {_reported()}: the answer rests on host.page_send_ns = {page_ns}"
+            f"one stream sends up to {bits_words(sent)} here; users reported {_reported()} of one migration thread "
+            f"(host.page_send_ns = {slowest_ns} to {fastest_ns}): the answer rests on host.page_send_ns = {page_ns}"
         )
     elif not slowest_ns and sent > limits.tcp_flow_bytes_per_s:
         yield (
@@ -118,8 +117,18 @@ def one_stream(scenario: Scenario) -> Iterator[str]:
         )
 
 
+def limit_of_nothing(scenario: Scenario) -> Iterator[str]:
+    """A warning of a downtime limit of 0, under which QEMU's loop comes to no second sync (migration_iteration_run)."""
+    if scenario.migration is not None and scenario.migration.downtime_limit < NS_PER_MS:
+        yield (
+            "migration.downtime_limit = 0: QEMU syncs again only while less than its threshold remains, which is 0 then, so "
+            "it never looks for pages that were dirtied again; it stops the guest after the first pass and sends all of "
+            "them in the downtime; the least limit that bounds it is 1 ms"
+        )
+
+
 CHECKS: tuple[Callable[[Scenario], Iterator[str]], ...] = (
-    touches_of_a_core, bytes_of_a_core, cpus_of_a_host, queue_at_mmu_lock, one_stream,
+    touches_of_a_core, bytes_of_a_core, cpus_of_a_host, queue_at_mmu_lock, one_stream, limit_of_nothing,
 )
 """The checks; each yields the warnings of one kind. Those of mechanisms come behind."""
 

@@ -48,7 +48,7 @@ def _needs(scenario: Scenario) -> Iterator[Finding]:
         got, uses = "a table without migration.postcopy_ram", ("migration.postcopy_ram",)
         yield Finding(KEY, got, wanted, "postcopy_ram = true", uses)
     if scenario.vm.dirty_tracking == "tcg":
-        wanted = "KVM under it: another dirty_tracking than 'tcg'"
+        wanted = "a guest under KVM: a dirty_tracking other than 'tcg'"
         example = 'dirty_tracking = "get-dirty-log" under [vm]'
         yield Finding(KEY, "a table with dirty_tracking = 'tcg'", wanted, example, ("vm.dirty_tracking",))
     elif mmu.page_size != "4KiB":
@@ -73,6 +73,6 @@ def _room(scenario: Scenario, memory: DestinationMemory) -> Iterator[Finding]:
     out = pages - kept_at_start([pages], [NO_LIMIT], memory.size // PAGE_BYTES)[0]
     room = 0 if memory.swap == NO_SWAP else memory.swap_size // PAGE_BYTES
     if out > room:
-        wanted = f"frames and swap for all of vm.memory: {format_bytes((out - room) * PAGE_BYTES)} have no place"
+        wanted = f"frames and swap for all of vm.memory: {format_bytes((out - room) * PAGE_BYTES)} do not fit"
         uses = ("vm.memory", "vm.ramblock", f"{KEY}.swap", f"{KEY}.swap_size")
         yield Finding(f"{KEY}.size", format_bytes(memory.size), wanted, 'swap = "nvme", or a larger size', uses)

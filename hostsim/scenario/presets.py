@@ -62,7 +62,7 @@ PRESETS: Mapping[PresetName, Preset] = {
         "QEMU's guestperf: each vCPU XORs a page of random bytes over its part of memory, in a loop",
         {"pattern": "sequential", "split": True, **_LOOP},
         "QEMU 10.2 tests/migration-stress/stress.c::stressone; 512 MiB beside are not written (engine.py)",
-        "128 ms a GiB for each vCPU: measured with such a loop on one AMD Zen 4; yours differs (write_rate)",
+        "128 ms a GiB for each vCPU, as measured on one AMD Zen 4 (set write_rate for your CPU)",
         write_ns=_XOR_NS,
     ),
     "mm-dirty": Preset(
@@ -83,8 +83,8 @@ PRESETS: Mapping[PresetName, Preset] = {
         "stress-ng --vm N --vm-bytes 256M --vm-keep, methods that go over memory in order",
         {"pattern": "sequential", "split": True, "size": "256MiB", **_LOOP},
         "stress-ng stress-vm.c: DEFAULT_VM_BYTES, the loops of write64, moving_inversion and most others",
-        "111 ms a GiB for each vCPU: measured with a loop of stores on one AMD Zen 4; one worker on each vCPU shares the "
-        "region; without --vm-keep each pass gets other pages",
+        "111 ms a GiB for each vCPU, as measured on one AMD Zen 4; one worker on each vCPU shares the region; "
+        "without --vm-keep each pass gets other pages",
         write_ns=_STORE_NS,
     ),
     "stress-ng-swap": Preset(

@@ -24,7 +24,7 @@ INTRODUCTION = (
 )
 PRESET_TEXT = "Values of `preset` in `[[vm.workload]]`; each key that they give may be written beside, and counts then:"
 INDEX_TEXT = "Designs of `index` in `[vm.mmu]`, beside `measured`:"
-POLICY_TEXT = "What `policy` may be, and where; the commands of the table take the names as `--policy`:"
+POLICY_TEXT = "Values of `policy`, and where each is allowed; the commands in the table take the names as `--policy`:"
 PROFILE_TEXT = "Defaults of `[migration]` by `profile`, for keys that are not written:"
 
 

@@ -41,9 +41,9 @@ DURATION_MAX_NS = 366 * 86_400 * 1_000_000_000
 class Scenario(Section):
     """Everything a run depends on but the version of hostsim. InputError with all problems."""
 
-    name: Name | None = Field(default=None, description="names the output folder; the file's name without it")
-    question: Text = Field(default="", description="what the scenario asks")
-    seed: Count = Field(default=1, ge=0, le=SEED_MAX, description="every random draw follows from it")
+    name: Name | None = Field(default=None, description="name of the output folder; default: name of the file")
+    question: Text = Field(default="", description="the question that the scenario answers")
+    seed: Count = Field(default=1, ge=0, le=SEED_MAX, description="seed of every random draw")
     duration: Duration = Field(
         default=600_000_000_000, gt=0, le=DURATION_MAX_NS, description="cap on simulated time", examples=["10min"]
     )
@@ -53,14 +53,14 @@ class Scenario(Section):
     vm: Vm = Field(description="the guest")
     migration: Migration | None = Field(default=None, description="one live migration")
     checkpoints: Checkpoints | None = Field(
-        default=None, description="a replica follows the guest, once [migration] has copied it"
+        default=None, description="continuous checkpoints: a replica follows the guest after [migration] has copied it"
     )
     link: Link = Field(default=Link(), description="the network")
     host: Host = Field(default=Host(), description="the machine")
     destination: Destination | None = Field(
-        default=None, description="the host to which [vm] moves while it runs, if memory may run short there"
+        default=None, description="the host to which [vm] moves while it runs, if its memory may run short"
     )
-    ageing: Ageing | None = Field(default=None, description="who asks which memory is used")
+    ageing: Ageing | None = Field(default=None, description="a daemon of the host that ages memory")
     neighbour: tuple[Vm, ...] = Field(
         default=(), description="further VMs on the host, keys as in [vm]; never migrated; draws of their own"
     )

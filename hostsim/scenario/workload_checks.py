@@ -32,7 +32,7 @@ def _needless(workload: Workload, key: str) -> Iterator[Finding]:
         given = getattr(workload, name)
         if not applies(workload) and given is not None:
             uses = _keys(key, "pattern", "pacing", "tick")
-            yield Finding(f"{key}.{name}", "a key without meaning here", wanted, "", uses)
+            yield Finding(f"{key}.{name}", "a key that has no effect here", wanted, "", uses)
 
 
 def _of_preset(workload: Workload, key: str) -> Iterator[Finding]:

@@ -216,7 +216,7 @@ def count_by_chain(chains: Chains, counts: Ints) -> None:
             node = int(chains.next[node - 1])
 
 
-# What the designs of chains have in common.
+# Steps that all designs of chains share.
 
 
 class ChainedIndex(BaseIndex):

@@ -41,7 +41,7 @@ def walk_tables(tables: SpteTables, walk: Walk, slot_bits: int) -> int:
 
 @inlined
 def walk_table(tables: SpteTables, table: int, walk: Walk) -> int:
-    """Read all 64 lines of a table, whatever it maps; returns how many sptes were changed."""
+    """Read all 64 lines of a table, also where it maps nothing; returns how many sptes were changed."""
     changed = 0
     for spte in range(table * ENTRIES, (table + 1) * ENTRIES):
         if spte & 7 == 0:

@@ -14,7 +14,7 @@ PRESENT, WRITABLE, TRACKED, DIRTY = 1, 2, 4, 8
 BLANK, IN_LOG = 16, 32
 OLD = 64
 STALE = 128
-"""BLANK, IN_LOG: of the page, kept in the place of the 4 KiB spte whatever spte maps the page: the content is zero; the page
+"""BLANK, IN_LOG: of the page, kept in the place of the 4 KiB spte, also under a large spte: the content is zero; the page
 is in the dirty log, or in a dirty ring. OLD: of the mapping: the A bit is clear. STALE, with OLD: no TLB has been flushed
 since, so an access that finds the translation in the TLB leaves the A bit clear.
 """

@@ -26,7 +26,7 @@ def first_seed() -> Any:
 
 def replications() -> Any:
     """The option --reps."""
-    return asked(1, "Replications: seeds N, N + 1, ..., the same for all rows.", "K")
+    return asked(1, "Replications with seeds N, N + 1, ...; all rows run the same seeds.", "K")
 
 
 def most_runs() -> Any:
@@ -36,9 +36,9 @@ def most_runs() -> Any:
 
 def cost_sheet() -> Any:
     """The option --sheet."""
-    return asked("cascade-lake", "Cost sheet: the name of one that comes with hostsim, or a file.")
+    return asked("cascade-lake", "Cost sheet: a file, or the name of a sheet of hostsim.")
 
 
 def has_a_bits() -> Any:
     """The option --a-bits."""
-    return asked(True, "Whether the page tables have accessed bits.", flag="--a-bits/--no-a-bits")
+    return asked(True, "Page tables with accessed bits, or without.", flag="--a-bits/--no-a-bits")

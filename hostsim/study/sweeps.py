@@ -24,7 +24,7 @@ class NamedSweep:
     """A sweep.
 
     question: the one it answers; varies: option to key, the last varies fastest.
-    sets: keys of all its runs; baseline: keys of the run that all are held against.
+    sets: keys of all its runs; baseline: keys of the run with which all are compared.
     """
 
     question: str

@@ -41,8 +41,8 @@ class Epochs:
     def runs_s(self) -> float:
         """Time that the guest runs between two pauses: the epoch, or the time that its own checkpoint takes to be sent.
 
-        With one buffer a pause waits until the checkpoint before has been sent; where the link is the brake the time is the
-        fixed point of R = (D(R) b + f) / B.
+        With one buffer a pause waits until the checkpoint before has been sent; where the link is the bottleneck the
+        time is the fixed point of R = (D(R) b + f) / B.
         """
         runs_s = self.epoch_s
         for _ in range(STEPS):

@@ -37,7 +37,7 @@ def run_suites(
     or id that does not exist.
     """
     wanted = list(names) or list(SUITES)
-    _check("suite", wanted, list(SUITES))
+    _check("--suite", wanted, list(SUITES))
     more = {"kvm" if wanted == ["kvm"] else "qemu": {"cases": cases}} if cases else {}
     rows = [row for name in wanted for row in _suite(name)(only, jobs, progress, **more.get(name, {}))]
     _check("id", _unmatched(only or (), rows), [])

@@ -1,4 +1,4 @@
-"""Runs of indexes of sptes, by themselves, that the closed forms are held against."""
+"""Runs of indexes of sptes, by themselves, for comparison with the closed forms."""
 
 from __future__ import annotations
 

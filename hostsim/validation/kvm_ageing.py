@@ -22,7 +22,7 @@ def populate_rows() -> Iterator[Row]:
     """K8: wall time of the vCPUs and mean pass of ageing; shapes: times over those without ageing, or without the lock."""
     # Model limit: vCPUs that populate memory meet at mmu_lock alone; in a host they meet at its page allocator, too.
     data = measured("K8")
-    times = _populate_times(data)
+    times = populate_times(data)
     for series in ERAS:
         for vcpus, wall_s in data["seconds"][series].items():
             where = f"K8/{series}/{vcpus}"
@@ -35,7 +35,7 @@ def populate_rows() -> Iterator[Row]:
         yield from _shape_rows(data, times, vcpus)
 
 
-def _populate_times(data: dict[str, Any]) -> dict[tuple[str, str], tuple[float, float]]:
+def populate_times(data: dict[str, Any]) -> dict[tuple[str, str], tuple[float, float]]:
     """{(series, vCPUs): (wall time of the vCPUs, mean pass of ageing)} [s], for memory of the measured size."""
     scale, times = data["pages_per_vcpu"] / RUN_PAGES / 1e9, {}
     for series, era in ERAS.items():

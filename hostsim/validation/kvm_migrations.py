@@ -10,10 +10,13 @@ from importlib.resources import as_file, files
 from typing import Any
 
 from hostsim.core.constants import NS_PER_MS
+from hostsim.costs.postcopy_sheet import load_postcopy
 from hostsim.kvm.spec import Interface, MmuSpec, Mode, WriteTracking
 from hostsim.machine.machine import Machine, MachineSpec
+from hostsim.memory.spec import HostMemorySpec
 from hostsim.qemu.dirty_limit import LimitChange
-from hostsim.qemu.mechanisms.dirty_limit import NAME
+from hostsim.qemu.mechanisms.dirty_limit import NAME as DIRTY_LIMIT
+from hostsim.qemu.mechanisms.postcopy import NAME as POSTCOPY
 from hostsim.validation.qemu.cases import Case, load_cases
 from hostsim.validation.qemu.machine import left_out, not_simulated, spec_of
 from hostsim.validation.rows import Row
@@ -52,6 +55,8 @@ ZERO_PAGE_NS = 1_020
 0.9 us (measured: five first passes over 128 MiB of 4 KiB pages on that host, 892 to 915 ns a page; 154 ns the second time),
 and 0.12 us beside the read, which zero_page_ns of qemu-tcg-2core has. With huge pages a fault maps 2 MiB of zeros.
 """
+AMPLE = HostMemorySpec(1 << 20, "none", 0)
+"""Memory of the destination, 4 GiB: no guest of a case fills it, and each pays its exits there, too."""
 SHIPPED = Under()
 """The host of hostsim/data/kvm_real."""
 
@@ -83,7 +88,9 @@ def machine_of(case: Case, repeat: Mapping[str, Any], under: Under = SHIPPED) ->
     is_small = case.inputs.get("thp") is False
     sheet = replace(spec.sheet, zero_page_ns=ZERO_PAGE_NS) if is_small else spec.sheet
     return replace(
-        spec, workloads=loads, dirty_tracking=tracking, mmu=mmu, inputs={**spec.inputs, NAME: limits}, sheet=sheet
+        spec, workloads=loads, dirty_tracking=tracking, mmu=mmu, sheet=sheet,
+        inputs={**spec.inputs, DIRTY_LIMIT: limits, POSTCOPY: load_postcopy(under.sheet)},
+        destination_memory=AMPLE if "postcopy-ram" in case.inputs["capabilities"] else None,
     )
 
 

@@ -61,7 +61,7 @@ def _spec(run: dict[str, Any]) -> MachineSpec:
         lay_out([("pc.ram", PAGES, [(1024, FILL + WORKING_SET)])]), (load,), 1,
         HostSheet(1_000, 500, 100, 5_000_000, 100_000, 1_000_000, 100_000, 100_000, 125_900, 60_000),
         run["seed"], 20_000_000_000,
-        "initially-all-set", LinkSpec(0, 0, UNIX_SOCKET_BYTES),
+        "initially-all-set", LinkSpec(0, 0, UNIX_SOCKET_BYTES, wake_bytes=UNIX_SOCKET_BYTES * 3 // 4),
         MigrationParameters(qemu="7.2", downtime_limit_ms=100, postcopy_ram=True, postcopy_after_rounds=2),
         mmu=MmuSpec(era=ERA, costs=SHEET, mmu="shadow", eager_split=False), inputs={NAME: load_postcopy("zen4-pvm")},
     )  # fmt: skip

@@ -55,7 +55,7 @@ def _form(epoch_ns: int, bytes_per_s: int) -> Epochs:
 
 
 def _run(epoch_ns: int, bytes_per_s: int) -> list[Checkpoint]:
-    # A page costs the sender nothing, so that the link alone is the brake, as in the closed form.
+    # A page costs the sender nothing, so that the link alone is the bottleneck, as in the closed form.
     sheet = replace(load_sheet("generic"), page_send_ns=1, zero_page_ns=1)
     load = Workload("w", "uniform", (0,), 0, PAGES, Fraction(WRITES_PER_S))
     machine = Machine(

@@ -10,9 +10,11 @@ from hostsim.validation.published_curve import curve_rows, fitted_guest_rows
 from hostsim.validation.published_far_memory import far_memory_rows
 from hostsim.validation.published_field import never_completes_rows, run_fraction_rows, wire_byte_rows
 from hostsim.validation.published_index import index_rows
+from hostsim.validation.published_many_vcpus import many_vcpu_rows
 from hostsim.validation.published_postgres import postgres_rows
 from hostsim.validation.published_replacement import hit_ratio_rows
 from hostsim.validation.published_run import run_rows
+from hostsim.validation.published_streams import stream_rows
 from hostsim.validation.published_swap import swap_rows
 from hostsim.validation.published_userfault import userfault_rows
 from hostsim.validation.published_zstd import zstd_rows
@@ -23,7 +25,7 @@ if TYPE_CHECKING:
 
 
 def rows(cases: Sequence[str] | None = None, _jobs: int = 1, progress: Progress | None = None) -> list[Row]:
-    """All rows, in one process: about a minute of work, seconds without the K rows."""
+    """All rows, in one process: about two minutes of work, seconds without the B and K rows."""
     found = selected(_all_rows(cases), cases)
     if progress:
         progress("published", len(found), len(found))
@@ -31,7 +33,7 @@ def rows(cases: Sequence[str] | None = None, _jobs: int = 1, progress: Progress 
 
 
 def _all_rows(cases: Sequence[str] | None) -> Iterator[Row]:
-    if cases is None or not all(case.startswith("K") for case in cases):
+    if cases is None or not all(case.startswith(("B", "K")) for case in cases):
         yield from _migration_rows()
     yield from kvm_rows(cases)
     yield from index_rows()
@@ -39,6 +41,8 @@ def _all_rows(cases: Sequence[str] | None) -> Iterator[Row]:
     if cases is None or any(case.startswith("S") for case in cases):
         yield from swap_rows()
         yield from far_memory_rows()
+    if cases is None or any(case.startswith("B") for case in cases):
+        yield from _blind_rows()
 
 
 def _migration_rows() -> Iterator[Row]:
@@ -51,3 +55,8 @@ def _migration_rows() -> Iterator[Row]:
     yield from zstd_rows()
     yield from userfault_rows()
     yield from postgres_rows()
+
+
+def _blind_rows() -> Iterator[Row]:
+    yield from many_vcpu_rows()
+    yield from stream_rows()

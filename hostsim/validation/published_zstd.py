@@ -30,7 +30,7 @@ def zstd_rows() -> Iterator[Row]:
     plain, packed = (_sent(method, int(data["streams"]), link) for method in ("none", "zstd"))
     ratio = data["none_gib"] / data["zstd_gib"]
     yield _row("wire_none_over_zstd", ratio, plain.wire_bytes / packed.wire_bytes, "the ratio of pages is the input")
-    alone = _sent("zstd", 1, 0)
+    alone = _sent("zstd", 1, 0, zeros=False)
     speed = alone.normal_pages * PAGE_BYTES / alone.seconds / 1e6
     yield _row("mb_per_s_per_stream", data["mb_per_s_per_stream"], speed, "sets zstd_page_ns; copying and headers beside")
     cores = (packed.channel_cpu_s + packed.thread_cpu_s) / packed.seconds
@@ -38,11 +38,12 @@ def zstd_rows() -> Iterator[Row]:
     yield _row("cores_per_vm", data["cores_per_vm"], cores, note, scored=False)
 
 
-def _sent(method: str, channels: int, link_bytes_per_s: int) -> Sender:
-    """An idle guest sent once; the share of its memory that is not zero is the published one."""
+def _sent(method: str, channels: int, link_bytes_per_s: int, *, zeros: bool = True) -> Sender:
+    """An idle guest sent once; the share of its memory that is not zero is the published one, or all without ``zeros``."""
     data = published("zstd")
-    n_pages = int(data["vm_gib"] * (1 << 30)) // PAGE_BYTES // SCALE
-    filled = int(n_pages * data["none_gib"] / data["vm_gib"])
+    vm_pages = int(data["vm_gib"] * (1 << 30)) // PAGE_BYTES // SCALE
+    filled = int(vm_pages * data["none_gib"] / data["vm_gib"])
+    n_pages = vm_pages if zeros else filled
     parameters = MigrationParameters(
         max_bandwidth=0, multifd=True, multifd_channels=channels, multifd_compression="zstd" if method == "zstd" else "none"
     )

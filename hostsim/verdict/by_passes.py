@@ -18,7 +18,7 @@ LATE = 4
 ALIKE = 0.8
 FAR = 3.0
 """An iteration so many times the downtime limit sends far more than may be left (assumed)."""
-AGAIN = ("query-migrate or virsh domjobinfo DOMAIN each second: only they tell what is left and how fast it is sent",)
+AGAIN = ("query-migrate or virsh domjobinfo DOMAIN each second: only these report the remaining memory and the bandwidth",)
 
 
 def by_passes(log: MigrationLog, evidence: Evidence) -> Verdict | None:
@@ -38,7 +38,7 @@ def by_passes(log: MigrationLog, evidence: Evidence) -> Verdict | None:
         reason="floor" if outcome == "not converging" else None,
         headline=f"{words}: {status} after {seconds_words(evidence.elapsed_s)}, in pass {passes:.0f} over the memory",
         findings=(_lengths_words(lengths),) if len(lengths) else (),
-        confidence=Confidence("low", "events tell when each iteration began, not what is left"),
+        confidence=Confidence("low", "events report when each iteration began, but not the remaining memory"),
         measure_next=AGAIN,
         numbers={"passes": float(passes), "iteration_s": float(lengths[-1]) if len(lengths) else 0.0},
     )

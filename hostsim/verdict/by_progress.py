@@ -7,13 +7,13 @@ from dataclasses import replace
 import numpy as np
 
 from hostsim.logs.model import MigrationLog
-from hostsim.verdict.commands import command_for
+from hostsim.verdict.commands import command_for, poll_for
 from hostsim.verdict.course import last, rate, running
 from hostsim.verdict.evidence import Evidence
 from hostsim.verdict.findings import REASONS, after_words, sent_words
 from hostsim.verdict.forecast import MARGIN
 from hostsim.verdict.model import Confidence, Outcome, Remedy, Verdict
-from hostsim.verdict.remedies import LIMIT_MAX_S, always_end
+from hostsim.verdict.remedies import LIMIT_MAX_S, always_end, throttled_in_vain
 from hostsim.verdict.waiting import more_time_for
 from hostsim.verdict.words import bandwidth_words, bytes_words, rounded_up, seconds_words
 
@@ -43,9 +43,11 @@ def by_ratio(log: MigrationLog, evidence: Evidence) -> Verdict | None:
     if evidence.status in ("completed", "failed"):
         return None
     sent, total = last(log.transferred_bytes[running(log)]), last(log.total_bytes)
+    left = last(log.remaining_bytes[running(log)])
+    if not log.t_s.any() and (sent is not None or left is not None) and (~np.isnan(log.transferred_bytes)).sum() != 1:
+        return _without_speed(log, left)
     if sent is None or not total:
         return _percent_only(log)
-    left = last(log.remaining_bytes[running(log)])
     speed = _speed(log, sent)
     if not speed:
         return _without_speed(log, left)
@@ -60,13 +62,13 @@ def by_ratio(log: MigrationLog, evidence: Evidence) -> Verdict | None:
 
 def _without_speed(log: MigrationLog, left: float | None) -> Verdict:
     told = log.transferred_bytes[~np.isnan(log.transferred_bytes)]
-    grew = told.max() > told.min()
-    why = "the log tells no times" if grew or len(told) == 1 else "nothing was sent between the answers"
+    is_idle = len(told) > 1 and told.max() == told.min() and bool(log.t_s.any())
+    why = "no bytes were sent between the answers" if is_idle else "the log has no times"
     rest = "" if left is None else f"; {bytes_words(left)} are left"
     return Verdict(
         "cannot tell",
         f"cannot tell: {why}, so there is no bandwidth{rest}",
-        measure_next=("the same with a time before each answer (date; ...), each second over several rounds",),
+        measure_next=("the same log with a time before each answer (run date before it), each second over several rounds",),
     )
 
 
@@ -108,8 +110,8 @@ def _verdict(
         findings=tuple(line for line in (_why(log, ratio, speed), _fits(log, evidence, left, speed)) if line),
         remedies=_remedies(log, evidence, outcome, left, speed),
         confidence=Confidence("medium" if ratio >= SURELY or (ratio < OFTEN and left is not None) else "low",
-                              "judged by what was sent, not by rounds"),
-        measure_next=("virsh domjobinfo DOMAIN each second over several rounds: it tells syncs and the dirty rate",),
+                              "judged by the bytes sent, not by rounds"),
+        measure_next=(f"{poll_for(evidence.profile)} each second over several rounds: it reports syncs and the dirty rate",),
         numbers={
             "bandwidth_bytes_per_s": speed, "threshold_bytes": speed * evidence.limit_s, "sent_over_ram": ratio,
             **({} if left is None else {"remaining_bytes": left, "stop_now_s": left / speed}),
@@ -131,16 +133,16 @@ def _why(log: MigrationLog, ratio: float, speed: float) -> str:
         return ""
     dirty = last(log.dirty_pages_rate_per_s)
     told = f" (dirty rate in the log: {bandwidth_words(dirty * 4096)})" if dirty else ""
-    fast = f"the guest dirties about as fast as {bandwidth_words(speed)}{told}"
-    return f"Why: all of RAM was sent {ratio:.1f} times over, so {fast}."
+    fast = f"the guest dirties memory at about {bandwidth_words(speed)}{told}"
+    return f"Why: QEMU sent all of RAM {ratio:.1f} times, so {fast}."
 
 
 def _fits(log: MigrationLog, evidence: Evidence, left: float | None, speed: float) -> str:
-    fits = f"{bytes_words(speed * evidence.limit_s)} fit the downtime limit of {seconds_words(evidence.limit_s)}"
+    fits = f"{bytes_words(speed * evidence.limit_s)} fit into the downtime limit of {seconds_words(evidence.limit_s)}"
     least = [value for value in (last(log.watermark_bytes), _least(log)) if value]
-    low = f"; the least ever left was {bytes_words(min(least))}" if least and left and min(least) < left else ""
+    low = f"; the least that was left before is {bytes_words(min(least))}" if least and left and min(least) < left else ""
     if left is None:
-        return f"Floor: not told by this form of log; {fits}."
+        return f"Floor: this form of log does not report the remaining memory; {fits}."
     return f"Floor: {bytes_words(left)} left take {seconds_words(left / speed)} to send, {fits}{low}."
 
 
@@ -154,16 +156,22 @@ def _remedies(
     log: MigrationLog, evidence: Evidence, outcome: Outcome, left: float | None, speed: float
 ) -> tuple[Remedy, ...]:
     pages = (left if left is not None else last(log.total_bytes) or 0.0) / evidence.page_bytes
-    ends = always_end(evidence, pages)
+    ends = always_end(evidence, pages, "about" if left is not None else "up to")
     if outcome == "would converge":
         until = rounded_up((_ended_s(log, evidence) + (left or 0.0) / speed) * MARGIN)
         return more_time_for(evidence, until), *ends
-    more = f"bandwidth: clearly more than {bandwidth_words(speed)}, as much as the guest dirties now; "
-    bandwidth = Remedy("bandwidth", more + "how much more this log does not tell", certain=False)
-    slows = "throttling (auto-converge): slows a guest whose writes take all of its CPU time; a log does not show that"
-    command = command_for(evidence.profile, "auto_converge", 99)
-    throttle = Remedy("auto_converge", slows, command=command, certain=False)
-    return (*_limit(evidence, left, speed), bandwidth, *ends, throttle)
+    more = f"bandwidth: clearly more than {bandwidth_words(speed)}, the rate at which the guest dirties memory now; "
+    bandwidth = Remedy("bandwidth", more + "this log does not show how much more", certain=False)
+    return (*_limit(evidence, left, speed), bandwidth, *ends, _throttle(evidence))
+
+
+def _throttle(evidence: Evidence) -> Remedy:
+    if evidence.no_throttle:
+        return Remedy("auto_converge", f"auto-converge: {evidence.no_throttle}", helps=False)
+    if evidence.throttle_percent:
+        return throttled_in_vain(evidence)
+    slows = "throttling (auto-converge): slows a guest whose writes take all its CPU time; a log does not show if they do"
+    return Remedy("auto_converge", slows, command=command_for(evidence.profile, "auto_converge", 99), certain=False)
 
 
 def _limit(evidence: Evidence, left: float | None, speed: float) -> tuple[Remedy, ...]:
@@ -171,7 +179,7 @@ def _limit(evidence: Evidence, left: float | None, speed: float) -> tuple[Remedy
     if not 0 < value_s <= LIMIT_MAX_S:
         return ()
     now = f"now {seconds_words(evidence.limit_s)}"
-    text = f"downtime limit of at least {seconds_words(value_s)} ({now}) if as much is left at a sync"
+    text = f"downtime limit of at least {seconds_words(value_s)} ({now}), if a later sync finds as much"
     command = command_for(evidence.profile, "downtime_limit", value_s * 1000)
     return (Remedy("downtime_limit", text, value_s * 1000, "ms", command, certain=False),)
 
@@ -187,12 +195,12 @@ def _early(log: MigrationLog, evidence: Evidence, total: float, left: float | No
         findings=(
             (
                 f"Left: {bytes_words(rest)} of {bytes_words(total)}, {'at most' if left is None else 'about'} "
-                f"{seconds_words(left_s)} more at this speed; what the guest dirties meanwhile comes on top."
+                f"{seconds_words(left_s)} more at this speed; pages that the guest dirties meanwhile come on top."
             ),
         ),
         remedies=always_end(evidence, rest / evidence.page_bytes),
-        confidence=Confidence("low", "not all of RAM was sent once"),
-        measure_next=("virsh domjobinfo DOMAIN each second over several rounds: it tells syncs and the dirty rate",),
+        confidence=Confidence("low", "the first pass over RAM has not ended"),
+        measure_next=(f"{poll_for(evidence.profile)} each second over several rounds: it reports syncs and the dirty rate",),
         numbers={"remaining_bytes": rest, "first_pass_left_s": left_s, "bandwidth_bytes_per_s": speed},
     )  # fmt: skip
 
@@ -214,7 +222,7 @@ def _percent_only(log: MigrationLog) -> Verdict | None:
     return Verdict(
         outcome="cannot tell",
         headline=_percent_words(log, percent, after),
-        findings=("A percentage does not tell why: it may stay at 99 % for hours while the guest dirties memory.",),
+        findings=("A percentage does not show the reason: it may stay at 99 % for hours while the guest dirties memory.",),
         measure_next=("virsh domjobinfo DOMAIN each second over several rounds",),
         numbers={"percent": percent},
     )

@@ -1,4 +1,4 @@
-"""Channels of multifd: how busy they were, what was the brake, and how many a migration over one stream would need."""
+"""Channels of multifd: how busy they were, the bottleneck, and how many a migration over one stream would need."""
 
 from __future__ import annotations
 
@@ -10,18 +10,16 @@ from hostsim.verdict.evidence import Channels, Evidence
 from hostsim.verdict.model import Remedy, Verdict
 from hostsim.verdict.words import bandwidth_words, seconds_words
 
-MOST_CHANNELS = 255
-"""migration/options.c: multifd-channels is a uint8."""
 TRIED_MOST = 32
 """More channels than this are not advised: each takes a CPU of its own (assumed)."""
 MORE = "use more channels (multifd-channels), or a faster host"
-"""The remedy where the CPUs of the channels are the brake."""
+"""The remedy where the CPUs of the channels are the bottleneck."""
 BRAKES = {
-    "max-bandwidth": "max-bandwidth was the brake",
-    "link": "the link was the brake",
-    "channels": "the CPUs of the channels were the brake",
-    "migration thread": "the migration thread was the brake",
-    "window": "the windows of their connections were the brake",
+    "max-bandwidth": "max-bandwidth was the bottleneck",
+    "link": "the link was the bottleneck",
+    "channels": "the CPUs of the channels were the bottleneck",
+    "migration thread": "the migration thread was the bottleneck",
+    "window": "the windows of their connections were the bottleneck",
 }
 
 
@@ -48,7 +46,7 @@ def _note(one: Channels) -> str:
 
 def _brake(one: Channels) -> str:
     if one.brake == "channels" and one.compression != "none":
-        return f"the CPUs of the channels, busy with {one.compression}, were the brake"
+        return f"the CPUs of the channels, busy with {one.compression}, were the bottleneck"
     return BRAKES[one.brake]
 
 
@@ -69,7 +67,7 @@ def multifd(evidence: Evidence, needed_bytes_per_s: float, value: float | None =
 
 
 def _one_stream_bytes_per_s(evidence: Evidence) -> float:
-    """What one stream carries by its thread or by its window; 0: neither is the brake."""
+    """Bandwidth of one stream, limited by its thread or its window [bytes/s]; 0: neither is the bottleneck."""
     if evidence.brake == "host":
         return evidence.host_bandwidth_bytes_per_s or 0.0
     return evidence.window.bytes_per_s if evidence.brake == "window" and evidence.window else 0.0

@@ -6,6 +6,16 @@ from hostsim.core.units import parse_duration
 from hostsim.scenario.profiles import PROFILES
 from hostsim.verdict.evidence import DOWNTIME_LIMIT_MS
 
+POLLS = {
+    "proxmox": "qm monitor VMID, info migrate", "kubevirt": "kubectl exec POD -c compute -- virsh domjobinfo DOMAIN",
+}  # fmt: skip
+"""How to ask for the progress of a migration, where it is not virsh on the host."""
+
+
+def poll_for(profile: str) -> str:
+    """The command that tells the progress of a migration, bitmap syncs included."""
+    return POLLS.get(profile, "virsh domjobinfo DOMAIN")
+
 
 def command_for(profile: str, kind: str, value: float | None = None) -> str:
     """The profile's command for a remedy with ``value`` filled in; "" where the profile has none.

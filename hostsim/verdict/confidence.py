@@ -12,7 +12,7 @@ from hostsim.verdict.words import bandwidth_words, seconds_words
 WIDE = 1.3
 """A remedy's range wider than this is worth a measurement."""
 FAR = 2.0
-"""A floor this many times the threshold decides the outcome whatever the limit exactly is."""
+"""A floor this many times the threshold decides the outcome for any limit that the log allows."""
 
 
 def confidence_of(evidence: Evidence, found: Forecast) -> Confidence:
@@ -29,7 +29,7 @@ def confidence_of(evidence: Evidence, found: Forecast) -> Confidence:
             "low", f"answers too far apart: up to {max(r.syncs for r in evidence.rounds[1:])} syncs between two"
         )
     if later >= 2:
-        return Confidence("medium", f"{later} rounds after the first pass" + (", limit not sure" if shaky else ""))
+        return Confidence("medium", f"{later} rounds after the first pass" + (", limit uncertain" if shaky else ""))
     return Confidence("low", "only the first pass" if later == 0 else "only one round after the first pass")
 
 
@@ -55,12 +55,12 @@ def measure_next(evidence: Evidence, found: Forecast | None) -> Iterator[str]:
     if len(evidence.rounds[1:]) < STUCK_ROUNDS:
         yield "poll query-migrate each second over " + _rounds_wanted(evidence)
     if found is None or _is_wide(found):
-        yield "pages dirtied in 1 s (calc-dirty-rate calc-time=1 mode=dirty-bitmap): smaller values may do"
+        yield "pages dirtied in 1 s (calc-dirty-rate calc-time=1 mode=dirty-bitmap): smaller values may suffice"
     if evidence.downtime_limit_from in ("assumed", "behaviour") or evidence.limit_is_contradicted:
         yield "downtime-limit (query-migrate-parameters)"
     if evidence.brake is None and evidence.bandwidth_is_steady:
         speed = bandwidth_words(evidence.bandwidth_bytes_per_s or 0.0)
-        yield f"whether max-bandwidth or the link holds it at {speed}"
+        yield f"whether max-bandwidth or the link limits it to {speed}"
 
 
 def _rounds_wanted(evidence: Evidence) -> str:

@@ -149,13 +149,13 @@ def _only_new_garbage() -> Iterator[None]:
 def _with_seeds(verdict: Verdict) -> Verdict:
     """``verdict`` with a note on how its values were confirmed."""
     runs = [one.seeds for one in (*verdict.remedies, *verdict.margins) if one.confirmed]
-    what = "Margins are" if verdict.converged else '"Run again" is'
+    what = "Each margin was confirmed by a run of" if verdict.converged else '"Run again" means a run of'
     if not runs:
         return verdict
     most, least = max(runs, key=len), min(runs, key=len)
     told = f"seed{'s' * (len(most) > 1)} {', '.join(map(str, most))}"
     told += f"; some with seed{'s' * (len(least) > 1)} {', '.join(map(str, least))} alone" if least != most else ""
-    note = f"{what} this scenario{' run again' * verdict.converged} with that change alone ({told})"
+    note = f"{what} this scenario with that change alone ({told})"
     return replace(verdict, notes=(*verdict.notes, note))
 
 
@@ -251,7 +251,7 @@ def _not_run(remedy: Remedy, evidence: Evidence) -> Remedy:
     if how.not_run is not None:
         return how.not_run(remedy)
     if remedy.kind in ("downtime_limit", "bandwidth") and (remedy.value or 0.0) <= _now(remedy.kind, evidence):
-        text = f"{how.name}: more than {_what(remedy, _now(remedy.kind, evidence))}; how much was not run"
+        text = f"{how.name}: more than {_what(remedy, _now(remedy.kind, evidence))}; no run has found how much more"
         return replace(remedy, text=text, value=None, command="", certain=False)
     return replace(remedy, text=f"{remedy.text}; computed, not run again")
 

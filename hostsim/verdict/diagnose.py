@@ -20,7 +20,7 @@ from hostsim.verdict.throttled import with_throttle
 from hostsim.verdict.words import bandwidth_words, bytes_words, seconds_words
 
 LINES = (with_interruptions, with_throttle, with_logging_cost, with_sender)
-"""Each adds to any verdict what it knows, or returns the verdict as it is; the lines of mechanisms come behind."""
+"""Each adds its lines to a verdict, or returns the verdict as it is; the lines of mechanisms come behind."""
 SLOPE_SHARE = 0.75
 """Remaining that settles above this share of the filled memory is no floor: the guest outruns the link."""
 GROWTH = 1.05
@@ -49,7 +49,7 @@ def diagnose(evidence: Evidence) -> Verdict:
 
 
 def _with_lines(verdict: Verdict, evidence: Evidence) -> Verdict:
-    """``verdict`` with what ``LINES`` and each mechanism add for this migration."""
+    """``verdict`` with the lines that ``LINES`` and each mechanism add for this migration."""
     for line_of in (*LINES, *(one.line for one in mechanisms() if one.line is not None)):
         verdict = line_of(verdict, evidence)
     return verdict
@@ -71,8 +71,8 @@ def _of_advice(verdict: Verdict, evidence: Evidence) -> tuple[str, ...]:
     who = "the channels are" if evidence.channels else "one migration thread is"
     most = "they carry" if evidence.channels else "one stream carries"
     text = (
-        f"{who} only sure to send {bandwidth_words(sure)} (slow end of host.page_send_ns): the "
-        f"bandwidth of {bandwidth_words(advised.value or 0.0)} that is advised may be more than {most}"
+        f"{who} certain to send only {bandwidth_words(sure)} (slow end of host.page_send_ns): the "
+        f"advised bandwidth of {bandwidth_words(advised.value or 0.0)} may be more than {most}"
     )
     return (text,)
 
@@ -89,9 +89,9 @@ def _no_evidence(evidence: Evidence) -> Verdict | None:
     if evidence.samples == 0:
         why = f'no progress in the log: status "{evidence.status}" and no figures of RAM'
     elif evidence.samples == 1:
-        why = "one answer is a picture, not a course: how remaining changes cannot be seen"
+        why = "one answer does not show how remaining changes"
     elif not evidence.bandwidth_bytes_per_s:
-        why = "nothing was sent between the answers, so there is no bandwidth to judge by"
+        why = "no bytes were sent between the answers, so the bandwidth is unknown"
     elif evidence.too_short:
         why = evidence.too_short
     else:
@@ -113,13 +113,13 @@ def _first_pass_only(evidence: Evidence) -> Verdict | None:
         headline=(f"too early to tell: {evidence.status} after {seconds_words(evidence.elapsed_s)}, within the first pass"),
         findings=(
             (
-                f"{100 * done:.0f} % of {bytes_words(ram)} was sent once; what the guest dirties is not "
-                "counted before that pass ends, "
+                f"{100 * done:.0f} % of {bytes_words(ram)} was sent once; QEMU does not count the pages "
+                "that the guest dirties before that pass ends, "
                 f"at most {seconds_words(left_s)} later at this bandwidth."
             ),
         ),
         remedies=always_end(evidence, (evidence.remaining_bytes or 0.0) / evidence.page_bytes),
-        confidence=Confidence("low", "no bitmap sync after the first pass was seen"),
+        confidence=Confidence("low", "the log shows no bitmap sync after the first pass"),
         measure_next=tuple(measure_next(evidence, None)),
         numbers={"remaining_bytes": evidence.remaining_bytes or 0.0, "first_pass_left_s": left_s},
     )
@@ -139,12 +139,12 @@ def _no_sync_seen(evidence: Evidence) -> Verdict | None:
         ),
         findings=(
             (
-                f"Before the log begins {mean.syncs} syncs, one each {seconds_words(mean.duration_s)} or sooner, found "
-                f"{found} dirty again each, on average; whether remaining falls from sync to sync was not seen."
+                f"Before the log begins {mean.syncs} syncs, one every {seconds_words(mean.duration_s)} or less, found "
+                f"{found} dirty again each, on average; the log does not show whether remaining falls from sync to sync."
             ),
         ),
         remedies=always_end(evidence, left),
-        confidence=Confidence("low", "no round was seen to end"),
+        confidence=Confidence("low", "the log shows the end of no round"),
         measure_next=tuple(measure_next(evidence, None)),
         numbers={"found_bytes": mean.newly_dirty_pages * evidence.page_bytes},
     )
@@ -160,7 +160,7 @@ def _not_seen(evidence: Evidence, before: int) -> str:
 def _judged(evidence: Evidence) -> Verdict:
     found = forecast(evidence)
     if found is None:
-        return Verdict("cannot tell", "cannot tell: no iteration found dirty pages, so there is no dirty rate to judge by")
+        return Verdict("cannot tell", "cannot tell: no iteration found dirty pages, so the dirty rate is unknown")
     return _verdict(evidence, found, _outcome(evidence, found))
 
 

@@ -11,7 +11,6 @@ from hostsim.verdict.words import bandwidth_words, bytes_words, rounded_up, seco
 
 WIRE = PAGE_WIRE_BYTES / PAGE_BYTES
 """A page takes 8 bytes more on the wire (QEMU migration/ram.c::save_page_header)."""
-SNIPPET_MEMORY = "8GiB"
 PERIODS = "1, 2, 5, 10 and 30 s"
 
 
@@ -31,8 +30,8 @@ def no_migration_yet(log: MigrationLog, link_bytes_per_s: float | None) -> Verdi
         headline=f"no migration yet: a measured dirty rate, {_reading_words(top)}, {bandwidth_words(per_s)}",
         findings=(_link(per_s, link_bytes_per_s), _again(measured)),
         remedies=(
-            Remedy("bandwidth", f"bandwidth: a link that carries more than {converges} for this migration "
-                   "alone converges by itself", per_s * WIRE, "bytes/s"),
+            Remedy("bandwidth", f"bandwidth: over a link that carries more than {converges} for this migration "
+                   "alone, it converges by itself", per_s * WIRE, "bytes/s"),
         ),
         confidence=Confidence("medium" if len(measured) > 1 else "low", count),
         measure_next=(f"virsh domdirtyrate-calc DOMAIN --seconds N --mode dirty-bitmap for {PERIODS}",),
@@ -51,7 +50,7 @@ def scenario_lines(log: MigrationLog, link_bytes_per_s: float | None) -> list[st
     link = link_bytes_per_s or rounded_up(2 * rate * WIRE)
     pages = max(1, round(rate * period / PAGE_BYTES))
     return [
-        "# what was measured; write in the guest's memory, and the working set once longer periods have shown it",
+        "# the measured rate; fill in the memory of the guest, and its working set when longer periods have shown it",
         "[vm]",
         f'memory = "{_memory(pages * PAGE_BYTES)}"',
         "[[vm.workload]]",
@@ -83,8 +82,8 @@ def _link(per_s: float, link: float | None) -> str:
     if link:
         told = f"This link, {bandwidth_words(link)}, is {'faster' if link > per_s * WIRE else 'slower'}. "
     return (
-        f"Will it converge? {told}Over a link faster than {words} it does. Over a slower one only if the guest writes the "
-        "same pages again and again: a longer period then finds a lower rate."
+        f"Will it converge? {told}It converges over a link faster than {words}. Over a slower link it converges only if the "
+        "guest writes the same pages again and again; then a longer period measures a lower rate."
     )
 
 
@@ -93,7 +92,7 @@ def _again(measured: Sequence[DirtyReading]) -> str:
         return "Measured: " + "; ".join(_reading_words(reading) for reading in measured[:5]) + "."
     period = measured[0].period_s
     size = (measured[0].bytes_per_s or 0.0) * (period or 1.0)
-    return f"Pages: at least {bytes_words(size)} are written; how many more there are, one period does not tell."
+    return f"Pages: the guest writes at least {bytes_words(size)}; one period does not show how much more."
 
 
 def _not_measured(reading: DirtyReading) -> Verdict:

@@ -49,8 +49,8 @@ def waits_for_disks(log: MigrationLog, evidence: Evidence) -> Verdict | None:
 def _no_speed_words(log: MigrationLog) -> str:
     told = log.disk_transferred_bytes[~np.isnan(log.disk_transferred_bytes)]
     if len(told) and told[-1] > told[0]:
-        return "and the log tells no times, so how fast they are copied is not known"
-    return "and nothing of it was copied between the answers"
+        return "and the log has no times, so the speed of the copy is unknown"
+    return "and no bytes were copied between the answers"
 
 
 def _speed(log: MigrationLog, left: float, total: float) -> tuple[float, str]:
@@ -68,9 +68,9 @@ def _speed(log: MigrationLog, left: float, total: float) -> tuple[float, str]:
 def _ram(log: MigrationLog) -> str:
     left = last(log.remaining_bytes)
     if left is None:
-        return "RAM is not what it waits for: its copy has not begun, or is not told."
+        return "RAM: the migration does not wait for it; the copy of RAM has not begun, or the log does not report it."
     return (
-        f"RAM is not what it waits for: {bytes_words(left)} of it are left, and are sent again while the disks are copied."
+        f"RAM: the migration does not wait for it; {bytes_words(left)} are left, and are sent again while disks are copied."
     )
 
 

@@ -27,7 +27,7 @@ def failed(evidence: Evidence) -> Verdict | None:
     """The verdict on a failed migration: QEMU's own reason, as a failure is no evidence about convergence."""
     if evidence.status != "failed":
         return None
-    why = evidence.error_desc or "no error-desc in the log; the QEMU log of both hosts has it"
+    why = evidence.error_desc or "the log has no error-desc; look in the QEMU log of both hosts"
     after = f" after {seconds_words(evidence.elapsed_s)}" if evidence.elapsed_s else ""
     return Verdict("failed", f"failed{after}, not a matter of convergence: {why}")
 
@@ -59,7 +59,7 @@ def _total_words(evidence: Evidence) -> str:
 
 def _downtime_words(evidence: Evidence) -> str:
     if evidence.downtime_ms is None:
-        return "not told by this log"
+        return "not in this log"
     return seconds_words(evidence.downtime_ms / 1000)
 
 
@@ -69,7 +69,7 @@ def _why(evidence: Evidence) -> str:
         return ""
     return (
         f"Why: {_dirtied_words(rounds, evidence.page_bytes)}; QEMU stops the guest below "
-        f"{bytes_words(evidence.threshold_pages * evidence.page_bytes)}, what "
+        f"{bytes_words(evidence.threshold_pages * evidence.page_bytes)}, the amount that "
         f"{bandwidth_words(evidence.bandwidth_bytes_per_s)} sends within the downtime limit of "
         f"{seconds_words(evidence.limit_s)}."
     )
@@ -80,15 +80,14 @@ def _dirtied_words(rounds: list[Round], page_bytes: int) -> str:
     sizes = [bytes_words(r.newly_dirty_pages * page_bytes) for r in (first, last)]
     times = [f"{seconds_words(r.duration_s)}{_mean_words(r)}" for r in (first, last)]
     if len(rounds) == 1:
-        return f"the guest dirtied {sizes[0]} again in an iteration of {times[0]}"
+        return f"in an iteration ({times[0]}) the guest dirtied {sizes[0]} again"
     return (
-        f"the first iteration took {times[0]} and the guest dirtied {sizes[0]} again meanwhile, the last one took "
-        f"{times[1]} and it dirtied {sizes[1]}"
+        f"in the first iteration ({times[0]}) the guest dirtied {sizes[0]} again, in the last one ({times[1]}) {sizes[1]}"
     )
 
 
 def _mean_words(r: Round) -> str:
-    return f" (mean of {r.syncs} iterations)" if r.syncs > 1 else ""
+    return f", mean of {r.syncs} iterations" if r.syncs > 1 else ""
 
 
 def _margins(evidence: Evidence, found: Forecast | None) -> Iterator[Remedy]:
@@ -117,7 +116,7 @@ def margin_line(margins: Sequence[Remedy], evidence: Evidence) -> str:
     ran = " or ".join(one.text for one in margins if one.confirmed)
     computed = " or ".join(one.text + given[one.kind] for one in margins if not one.confirmed)
     parts = [f"it also completes {ran}"] if ran else []
-    parts += [f"by the rate of its writes it would also complete {computed} (computed, not run)"] if computed else []
+    parts += [f"computed from the guest's write rate, it would also complete {computed} (not run)"] if computed else []
     return f"Margin: {'; '.join(parts)}."
 
 

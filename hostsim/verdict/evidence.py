@@ -49,7 +49,7 @@ class Round:
 
 @dataclass(frozen=True)
 class Seen:
-    """What was seen of one mechanism; a mechanism with more to say has a class of its own.
+    """Evidence of one mechanism; a mechanism with more facts has a class of its own.
 
     counts_parts: pages travelled in part, so that bytes sent and pages remaining do not compare.
     may_count_parts: the log does not show whether they did.
@@ -142,7 +142,7 @@ class Evidence:
     throttle_percent: float = 0.0
     max_cpu_throttle: float = 99.0
     throttled: Throttled | None = None
-    """What the throttle has cost; None without one, and in logs, which do not say it."""
+    """The cost of the throttle; None without a throttle, and in logs, which do not show it."""
     cpu_bound_share: float | None = None
     paces: tuple[tuple[float, float], ...] = ()
     """(share of the writes, full speed of a vCPU over its nominal speed); 1 for work bound to the CPU, () if unknown."""
@@ -151,7 +151,7 @@ class Evidence:
     curve: DirtyCurve | None = None
     """Expected distinct pages written in an interval, guest unthrottled."""
     mechanisms: Mapping[str, Seen] = field(default_factory=dict)
-    """What was seen of each mechanism, by its name (hostsim.verdict.mechanism)."""
+    """Evidence of each mechanism, by its name (hostsim.verdict.mechanism)."""
     logging: LoggingCost | None = None
     """The cost of KVM's dirty logging; None if it was not counted."""
     profile: str = "qemu"
@@ -163,7 +163,7 @@ class Evidence:
     channels: Channels | None = None
     """Channels of a run with multifd."""
     thread: BusyThread | None = None
-    """The migration thread of a run without multifd, if its CPU was the brake."""
+    """The migration thread of a run without multifd, if its CPU was the bottleneck."""
     interruptions: Mapping[str, Any] = field(default_factory=dict)
     """Facts of hostsim.results.interruptions; {} for a log."""
     surely_sent_bytes_per_s: float = 0.0

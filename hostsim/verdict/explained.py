@@ -10,22 +10,25 @@ from hostsim.logs.model import MigrationLog
 from hostsim.verdict.by_passes import by_passes
 from hostsim.verdict.by_progress import by_progress, sent_over_and_over
 from hostsim.verdict.course import last
-from hostsim.verdict.device_state import stopped_in_device_state
+from hostsim.verdict.device_state import stopped_in_device_state, waits_to_begin
 from hostsim.verdict.diagnose import diagnose
 from hostsim.verdict.dirty_rate import no_migration_yet
 from hostsim.verdict.disks import waits_for_disks
+from hostsim.verdict.ended_unseen import ended_unseen
 from hostsim.verdict.evidence import Evidence
 from hostsim.verdict.far_apart import stays_where_it_is
+from hostsim.verdict.forced import stopped_by_manager
 from hostsim.verdict.from_log import evidence_from_log
 from hostsim.verdict.mechanism import LogJudge, mechanisms
 from hostsim.verdict.model import Remedy, Verdict
 from hostsim.verdict.one_answer import first_pass, nothing_sent, one_answer
 from hostsim.verdict.other_jobs import not_a_migration
+from hostsim.verdict.remedies import throttled_in_vain
 from hostsim.verdict.waiting import more_time_for
 from hostsim.verdict.words import bandwidth_words, bytes_words, seconds_words
 
 GIB = float(1 << 30)
-FIRST = (stopped_in_device_state, waits_for_disks)
+FIRST = (stopped_in_device_state, waits_to_begin, stopped_by_manager, waits_for_disks)
 """Judges of logs that come before those of mechanisms."""
 THEN = (nothing_sent, by_passes, by_progress, one_answer, first_pass)
 UNCONFIRMED = "Values are computed from this log; no run has confirmed them"
@@ -41,7 +44,7 @@ def explain_log(log: MigrationLog, **known: Any) -> Verdict:
     verdict = next((found for judge in _judges() if (found := judge(log, evidence))), None)
     verdict = verdict or _without_time(evidence) or _ended_without_figures(log, evidence) or diagnose(evidence)
     verdict = stays_where_it_is(log, evidence, verdict) or sent_over_and_over(log, evidence, verdict) or verdict
-    return _finished(log, evidence, verdict)
+    return _finished(log, evidence, ended_unseen(log, evidence, verdict))
 
 
 def _judges() -> tuple[LogJudge, ...]:
@@ -53,9 +56,9 @@ def _without_time(evidence: Evidence) -> Verdict | None:
     if evidence.status != "completed" or evidence.elapsed_s > 0 or evidence.total_time_ms:
         return None
     if evidence.downtime_ms is None:
-        return Verdict("completed", "completed; the log tells neither how long it took nor its downtime")
+        return Verdict("completed", "completed; the log reports neither its total time nor its downtime")
     downtime = seconds_words(evidence.downtime_ms / 1000)
-    return Verdict("completed", f"completed, downtime {downtime}; the log does not tell how long it took")
+    return Verdict("completed", f"completed, downtime {downtime}; the log does not report its total time")
 
 
 def _ended_without_figures(log: MigrationLog, evidence: Evidence) -> Verdict | None:
@@ -87,12 +90,7 @@ def _as_logs_can_tell(remedy: Remedy, evidence: Evidence) -> Remedy:
     if remedy.kind == "timeout" and remedy.value:
         return more_time_for(evidence, remedy.value)
     if remedy.kind == "auto_converge" and "clock" in remedy.text and not remedy.helps:
-        so_far = f", up to {evidence.throttle_percent:.0f} % so far," if evidence.throttle_percent else ""
-        text = (
-            f"throttling (auto-converge){so_far} has not slowed the writes in this log; whether more of it helps "
-            "depends on the guest: writes paced by a clock catch up until the throttle leaves them too little CPU time"
-        )
-        return replace(remedy, text=text, certain=False)
+        return throttled_in_vain(evidence)
     return remedy
 
 

@@ -54,7 +54,7 @@ def _verdict(evidence: Evidence, syncs: int, left: tuple[float, float], dirty: f
     threshold = speed * evidence.limit_s
     many = "1 bitmap sync" if syncs == 1 else f"{syncs} bitmap syncs"
     status = "cancelled" if evidence.status.startswith("cancel") else f"still {evidence.status}"
-    rate = f"The guest dirties {bandwidth_words(dirty)}" if dirty else "The log tells no dirty rate"
+    rate = f"The guest dirties {bandwidth_words(dirty)}" if dirty else "The log has no dirty rate"
     return Verdict(
         outcome="not converging",
         reason="floor",
@@ -63,12 +63,12 @@ def _verdict(evidence: Evidence, syncs: int, left: tuple[float, float], dirty: f
         findings=(
             (f"Why: {bytes_words(left[0])} were remaining; {many} later {bytes_words(left[1])} are. "
              f"{rate}, and {bandwidth_words(speed)} is sent."),
-            (f"Floor: QEMU stops the guest below {bytes_words(threshold)}, what {bandwidth_words(speed)} sends within the "
-             f"downtime limit of {seconds_words(evidence.limit_s)}."),
+            (f"Floor: QEMU stops the guest below {bytes_words(threshold)}, the amount that {bandwidth_words(speed)} sends "
+             f"within the downtime limit of {seconds_words(evidence.limit_s)}."),
         ),
         remedies=remedies_at(evidence, "not converging", left[1], dirty, speed),
         confidence=Confidence("medium" if dirty and syncs >= MANY_SYNCS else "low",
-                              f"{many} between the answers, none of them seen"),
+                              f"{many} between the answers, none of them in the log"),
         measure_next=("poll query-migrate each second over 4 iterations",),
         numbers={
             "remaining_bytes": left[1], "dirty_bytes_per_s": dirty, "bandwidth_bytes_per_s": speed,

@@ -16,10 +16,12 @@ from hostsim.verdict.words import bandwidth_words, bytes_words, pages_words, sec
 LAST_ROUNDS = 5
 REASONS = {
     "floor": "remaining stops falling", "slope": "memory is dirtied faster than it is sent",
-    "near threshold": "remaining stays just above what the downtime limit allows",
+    "near threshold": "remaining stays just above the threshold",
 }  # fmt: skip
 OPEN = 0.01
 """A lower bound below this share of the greatest value counts as none (assumed)."""
+FLOOR_SEEN = 0.9
+"""Remaining of a run that fell below this share of the computed floor refutes the floor (assumed)."""
 
 
 def where_it_stands(evidence: Evidence, outcome: Outcome, reason: Reason) -> str:
@@ -137,7 +139,15 @@ def _floor(evidence: Evidence, found: Forecast) -> str:
     if found.floor[1] > 1.1 * found.floor[0]:
         floor = f"remaining stays above {least}, and maybe above {most}"
     later = [r.remaining_pages for r in evidence.rounds[1:]]
-    if evidence.source == "run" and later and found.floor[1] <= evidence.threshold_pages:
+    # A guest that a mechanism slows down (dirty-limit, cpu-throttle) goes below the floor of its full speed.
+    is_wrong = bool(later) and (found.floor[1] <= evidence.threshold_pages or min(later) < FLOOR_SEEN * found.floor[0])
+    if evidence.source == "run" and is_wrong and min(later) < evidence.threshold_pages:
+        low = bytes_words(min(later) * evidence.page_bytes)
+        return (
+            f"Floor: remaining fell to {low} after an iteration, when the bandwidth of the last window, and with it the "
+            f"threshold, was low; at the end QEMU stops the guest below {_threshold_words(evidence)}."
+        )
+    if evidence.source == "run" and is_wrong:
         floor = f"remaining has not fallen below {bytes_words(min(later) * evidence.page_bytes)} after an iteration"
     if _is_open(found.floor):
         floor = f"remaining may fall to nothing or stay above as much as {bytes_words(found.floor[1] * evidence.page_bytes)}"
@@ -147,7 +157,7 @@ def _floor(evidence: Evidence, found: Forecast) -> str:
 def _threshold_words(evidence: Evidence) -> str:
     speed = bandwidth_words(evidence.switchover_bandwidth_bytes_per_s or evidence.bandwidth_bytes_per_s or 0.0)
     threshold = bytes_words(evidence.threshold_pages * evidence.page_bytes)
-    return f"{threshold}, what {speed} sends within the downtime limit of {seconds_words(evidence.limit_s)}"
+    return f"{threshold}, the amount that {speed} sends within the downtime limit of {seconds_words(evidence.limit_s)}"
 
 
 def _is_open(pages: Range) -> bool:

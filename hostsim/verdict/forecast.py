@@ -82,9 +82,21 @@ def forecast(evidence: Evidence) -> Forecast | None:
         speed=speed,
         cpu_bound=cpu_bound,
         settle=(settles_seen(evidence) if fit else None) or span(now, lambda c: settle_pages(c, sent)),
-        floor=span(now, lambda c: floor_pages(c, sent)),
+        floor=_as_seen(span(now, lambda c: floor_pages(c, sent)), evidence if fit else None),
         stuck=stuck,
     )
+
+
+def _as_seen(floor: Range, evidence: Evidence | None) -> Range:
+    """``floor``, no higher than what was seen to remain after a sync: curves that agree with short rounds may be far off.
+
+    A range that lies above it altogether, by short rounds alone, tells nothing of the least.
+    """
+    seen = remaining_seen(evidence) if evidence else []
+    least = SEEN_WITHIN * min(seen, default=float("inf"))
+    if floor[0] > least and evidence and _creeps(evidence):
+        return 0.0, least
+    return min(floor[0], least), min(floor[1], least)
 
 
 def speed_under(evidence: Evidence, percent: float, cpu_bound: bool | None = None) -> float:

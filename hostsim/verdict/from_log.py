@@ -11,9 +11,11 @@ from numpy.typing import NDArray
 
 from hostsim.core.constants import PAGE_BYTES
 from hostsim.logs.figures import sane
+from hostsim.logs.forms import PROFILES
 from hostsim.logs.model import MigrationLog, Setup
 from hostsim.qemu.mechanism import moved_statuses
 from hostsim.verdict.commands import default_limit_ms
+from hostsim.verdict.course import last
 from hostsim.verdict.evidence import Evidence
 from hostsim.verdict.limit import limit_bounds_ms, revealed_limit_ms
 from hostsim.verdict.log_rounds import rounds_of
@@ -41,8 +43,8 @@ COUNTED_S = 1.0
 def evidence_from_log(log: MigrationLog, **known: Any) -> Evidence:
     """Evidence from ``log``; ``known``: fields of Evidence that the caller knows better (None is ignored)."""
     told = {name: value for name, value in known.items() if value is not None}
-    told = _of_setup(log.setup) | told
-    limit_ms = _last(log.limit_ms)
+    told = {"profile": PROFILES.get(log.format, "qemu")} | _of_setup(log.setup) | told
+    limit_ms = last(log.limit_ms)
     if limit_ms is not None:
         told.setdefault("downtime_limit_ms", limit_ms)
     if told.get("downtime_limit_ms") is not None:
@@ -52,8 +54,8 @@ def evidence_from_log(log: MigrationLog, **known: Any) -> Evidence:
     if len(progress):
         evidence = replace(evidence, **_progress(log, progress))
     else:
-        evidence = replace(evidence, sent_bytes=_last(log.transferred_bytes), ram_bytes=_last(log.total_bytes))
-    if log.status[-1] == "completed" and _last(log.transferred_bytes[_ended(log)]) is None:
+        evidence = replace(evidence, sent_bytes=last(log.transferred_bytes), ram_bytes=last(log.total_bytes))
+    if log.status[-1] == "completed" and last(log.transferred_bytes[_ended(log)]) is None:
         evidence = replace(evidence, sent_bytes=None)  # bytes were sent after the last poll before the end
     evidence = replace(evidence, **_ends(log), **told, mechanisms=seen_in_log(log, live_answers(log, progress)))
     return replace(evidence, **_with_limit(log, progress, evidence)) if len(progress) else evidence
@@ -70,17 +72,17 @@ def _of_setup(setup: Setup) -> dict[str, Any]:
 
 
 def _progress(log: MigrationLog, at: NDArray[np.int64]) -> dict[str, Any]:
-    page = int(_last(log.page_size_bytes) or PAGE_BYTES)
+    page = int(last(log.page_size_bytes) or PAGE_BYTES)
     live = at[np.array([log.status[i] != "completed" for i in at], bool)]
     return {
         "samples": len(at),
         "page_bytes": page,
         "page_wire_bytes": page + 8,
-        "ram_bytes": _last(log.total_bytes),
-        "sent_bytes": _last(log.transferred_bytes),
-        "remaining_bytes": _last(log.remaining_bytes[live]) if len(live) else _last(log.remaining_bytes),
-        "sync_count": _last(log.dirty_sync_count),
-        "throttle_percent": _last(log.throttle_percent) or 0.0,
+        "ram_bytes": last(log.total_bytes),
+        "sent_bytes": last(log.transferred_bytes),
+        "remaining_bytes": last(log.remaining_bytes[live]) if len(live) else last(log.remaining_bytes),
+        "sync_count": last(log.dirty_sync_count),
+        "throttle_percent": last(log.throttle_percent) or 0.0,
         "auto_converge": True if np.any(log.throttle_percent > 0) else None,
         **_bandwidth(log, live),
     }
@@ -109,7 +111,7 @@ def _bandwidth(log: MigrationLog, live: NDArray[np.int64]) -> dict[str, Any]:
 def whole_window(rates: Array) -> float | None:
     """The speed of a window of 100 ms, where all rates are those of equal windows that ended late; None where they are not.
 
-    QEMU 7.2 sends what max-bandwidth allows a window and then sleeps; the next window begins when the thread runs again, a
+    QEMU 7.2 sends the quota of a window and then sleeps; the next window begins when the thread runs again, a
     whole number of milliseconds later. So each rate is the largest one times 100 ms over 100, 101, 102, ... ms.
     """
     if len(rates) < RATES_LEAST:
@@ -152,8 +154,8 @@ def _ended(log: MigrationLog) -> NDArray[np.bool_]:
 def _ends(log: MigrationLog) -> dict[str, Any]:
     """Totals and times of the last answer that has them; QEMU has not computed them in "completed" with total-time 0."""
     ends = _ended(log)
-    total, downtime = (_last(column[ends]) or 0.0 for column in (log.total_time_ms, log.downtime_ms))
-    told = _last(log.downtime_ms[ends]) is not None
+    total, downtime = (last(column[ends]) or 0.0 for column in (log.total_time_ms, log.downtime_ms))
+    told = last(log.downtime_ms[ends]) is not None
     computed = log.status[-1] == "completed" and total > 0
     return {
         "total_time_ms": total if computed else None,
@@ -186,8 +188,3 @@ def _limit(log: MigrationLog, bounds: tuple[float, float] | None, profile: str) 
     if bounds is None or bounds[0] <= default <= bounds[1]:
         return default, "assumed"
     return (bounds[0] + bounds[1]) / 2, "behaviour"
-
-
-def _last(column: Array) -> float | None:
-    told = column[~np.isnan(column)]
-    return float(told[-1]) if len(told) else None

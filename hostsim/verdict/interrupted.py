@@ -23,6 +23,8 @@ PARAMETERS: Mapping[str, tuple[str, Callable[[int], str]]] = {
 
 LONG_PAUSE_MS = 100
 """libvirt sends migrate-continue within milliseconds of each migration."""
+TOLD_FROM_MS, TOLD_FROM_SHARE = 5.0, 0.1
+"""Difference of outage and downtime, and share of the downtime, up to which the downtime says enough."""
 LONG_CANCEL_MS = 500
 """A window of 100 ms and a log switched off are ordinary; a cancel that takes longer is worth a sentence."""
 
@@ -46,8 +48,24 @@ def held_in_switchover(evidence: Evidence) -> Verdict | None:
 
 def with_interruptions(verdict: Verdict, evidence: Evidence) -> Verdict:
     """``verdict`` with a sentence for each interruption."""
-    lines = tuple(_lines(evidence.interruptions, verdict.outcome))
+    lines = (*_guests_outage(evidence), *_lines(evidence.interruptions, verdict.outcome))
     return replace(verdict, findings=(*verdict.findings, *lines)) if lines else verdict
+
+
+def is_other_than(outage_ms: float, downtime_ms: float) -> bool:
+    """Whether the guest's own outage is worth a sentence beside the downtime that the source reports."""
+    return abs(outage_ms - downtime_ms) > max(TOLD_FROM_MS, TOLD_FROM_SHARE * downtime_ms)
+
+
+def _guests_outage(evidence: Evidence) -> Iterator[str]:
+    """The source's downtime ends as it has written all, or has the answer; the guest runs in between."""
+    outage_ms, downtime_ms = evidence.interruptions.get("outage_ms"), evidence.downtime_ms
+    if outage_ms is None or downtime_ms is None or not is_other_than(outage_ms, downtime_ms):
+        return
+    yield (
+        f"Outage: the guest stood still for {seconds_words(outage_ms / 1000)} from its stop at the source until it ran at "
+        f"the destination; the downtime that QEMU reports, {seconds_words(downtime_ms / 1000)}, is the source's view."
+    )
 
 
 def _lines(facts: Mapping[str, Any], outcome: str) -> Iterator[str]:
@@ -57,7 +75,7 @@ def _lines(facts: Mapping[str, Any], outcome: str) -> Iterator[str]:
     yield from _of_acts(facts)
     if facts.get("pre_switchover_ms", 0.0) >= LONG_PAUSE_MS and outcome == "completed":
         waited = seconds_words(facts["pre_switchover_ms"] / 1000)
-        yield f"Pause: {waited} of the downtime are the wait for migrate-continue (status pre-switchover)."
+        yield f"Pause: for {waited} of the downtime the guest waited for migrate-continue (status pre-switchover)."
     if facts.get("cancelled_in", "active") != "active" or facts.get("cancelling_ms", 0.0) > LONG_CANCEL_MS:
         took = seconds_words(facts.get("cancelling_ms", 0.0) / 1000)
         yield f"Cancel: migrate_cancel met status {facts['cancelled_in']}; status cancelling lasted {took}."

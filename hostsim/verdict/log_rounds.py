@@ -56,7 +56,7 @@ def rounds_of(
     ``at``: the answers with figures, before the guest moved; rounds_max: rounds kept besides the first.
     in_bursts: a rate limit lets the pages of a window leave at its start.
     """
-    course = _course(log, at, evidence.page_bytes, in_bursts=in_bursts and evidence.bandwidth_is_steady)
+    course = _course(log, at, evidence, in_bursts=in_bursts and evidence.bandwidth_is_steady)
     rounds, last = _before(course, evidence)
     clock, windows = _Clock(last), _windows(course, evidence)
     for i in np.flatnonzero((np.diff(course.syncs) > 0) & (course.syncs[:-1] >= 1)):
@@ -73,10 +73,11 @@ def _first_pass_s(course: _Course, rounds: list[Round]) -> float | None:
     return rounds[0].duration_s
 
 
-def _course(log: MigrationLog, at: NDArray[np.int64], page_bytes: int, *, in_bursts: bool) -> _Course:
+def _course(log: MigrationLog, at: NDArray[np.int64], evidence: Evidence, *, in_bursts: bool) -> _Course:
+    page_bytes = evidence.page_bytes
     zero, encoded = np.nan_to_num(log.zero_pages[at]), np.nan_to_num(log.xbzrle_pages[at])
     return _Course(
-        t_s=log.t_s[at] - _started_s(log, at),
+        t_s=log.t_s[at] - _started_s(log, at, evidence.bandwidth_bytes_per_s or 0.0),
         syncs=log.dirty_sync_count[at],
         remaining=log.remaining_bytes[at] / page_bytes,
         sent=_sent_pages(log, at, page_bytes) + zero + encoded,
@@ -96,10 +97,17 @@ def _sent_pages(log: MigrationLog, at: NDArray[np.int64], page_bytes: int) -> Ar
     return np.where(np.isnan(normal), np.where(by_bytes >= 0, by_bytes, by_wire), normal)
 
 
-def _started_s(log: MigrationLog, at: NDArray[np.int64]) -> float:
-    """The start of the migration by the poller's clock [s], which may have any origin."""
+def _started_s(log: MigrationLog, at: NDArray[np.int64], bandwidth_bytes_per_s: float) -> float:
+    """The start of the migration by the poller's clock [s], which may have any origin.
+
+    Without QEMU's clock a log whose first answer has bytes sent began before that answer: at the log's bandwidth.
+    """
     told = at[log.total_time_ms[at] > 0][:1]
-    return float(log.t_s[told[0]] - log.total_time_ms[told[0]] / 1000) if len(told) else 0.0
+    if len(told):
+        return float(log.t_s[told[0]] - log.total_time_ms[told[0]] / 1000)
+    first = at[~np.isnan(log.transferred_bytes[at])][:1]
+    began_before = len(first) and log.t_s[first[0]] == 0 and log.dirty_sync_count[first[0]] <= 1
+    return -float(log.transferred_bytes[first[0]]) / bandwidth_bytes_per_s if began_before and bandwidth_bytes_per_s else 0.0
 
 
 def _before(course: _Course, evidence: Evidence) -> tuple[list[Round], _Instant | None]:
@@ -203,7 +211,7 @@ def _round(
     if seconds <= 0:
         return None
     if course.in_bursts:
-        seconds = max(seconds, WINDOW_S)  # a window's quota is sent between two syncs, whatever the polls say
+        seconds = max(seconds, WINDOW_S)  # a window's quota is sent between two syncs, also where the polls show less
     pending, off = (sync.pending_pages, 0.0) if sync else _pending(course, i, evidence)
     return Round(seconds, found, pending, float(course.throttle[i]), off_s / seconds, off, syncs)
 

@@ -66,7 +66,7 @@ class Tried:
 class Mechanism:
     """A mechanism in verdicts.
 
-    name: that of its record in hostsim.qemu.mechanisms, by which ``Evidence.mechanisms`` has what was seen of it.
+    name: that of its record in hostsim.qemu.mechanisms, by which ``Evidence.mechanisms`` has its evidence.
     place: order of its lines.
     of_run: evidence of a simulated migration; None: nothing of the mechanism was seen.
     of_log: evidence of a log, at the answers int64[k] before the guest moved.
@@ -74,7 +74,7 @@ class Mechanism:
     under_way: judges a log whose last answer shows the mechanism at work.
     ended: judges migrations whose end the mechanism decides.
     running: judges migrations that have not ended, where their course says less than the mechanism does.
-    line: adds to any verdict what the mechanism did, or returns the verdict as it is.
+    line: adds a line on the mechanism to a verdict, or returns the verdict as it is.
     advice: a remedy where the stream would have to send so many bytes/s; None: it does not help here.
     always_ends: the remedy that ends any migration, once so many seconds of sending [s] are left, with the word before them
     ("about", "up to"); None: the mechanism promises no end.

@@ -102,15 +102,16 @@ def _working_set(row: dict[str, Any]) -> str:
     if unseen >= 0.5:
         found += f", and missed {count_words(unseen)} more whose translation was in a TLB"
     if unasked >= 0.5:
-        found += f". It counts {count_words(unasked)} more as used without asking: {count_words(estimate)} in all"
+        counted = f"{count_words(unasked)} more without reading their accessed bits: {count_words(estimate)} in all"
+        found += f". It counts {counted}"
     if not true:
         return found
-    return f"{found}. By its rates the guest accesses {count_words(true)}: {_off(estimate, host_read, true)}"
+    return f"{found}. By its access rates the guest uses {count_words(true)} in that time: {_off(estimate, host_read, true)}"
 
 
 def _off(estimate: float, host_read: float, true: float) -> str:
     """The error of the estimate against the pages that the guest accesses, with and without the migration thread's pages."""
-    told = f"as an estimate of the guest's working set this is {_direction(estimate / true - 1)}"
+    told = f"as an estimate of the guest's working set the count is {_direction(estimate / true - 1)}"
     if host_read < 0.5:
         return told
     return f"{told}, and {_direction((estimate - host_read) / true - 1)} without the migration thread's pages"

@@ -8,10 +8,10 @@ from hostsim.logs.model import MigrationLog
 from hostsim.verdict.commands import command_for
 from hostsim.verdict.course import last, rate
 from hostsim.verdict.evidence import Evidence
-from hostsim.verdict.findings import after_words
+from hostsim.verdict.findings import after_words, sent_words
 from hostsim.verdict.forecast import MARGIN
 from hostsim.verdict.model import Confidence, Outcome, Remedy, Verdict
-from hostsim.verdict.remedies import LIMIT_MAX_S, always_end, always_end_within
+from hostsim.verdict.remedies import LIMIT_MAX_S, always_end, always_end_within, throttled_in_vain
 from hostsim.verdict.waiting import more_time_for
 from hostsim.verdict.words import bandwidth_words, bytes_words, rounded_up, seconds_words, times_words
 
@@ -62,14 +62,14 @@ def _later(log: MigrationLog, evidence: Evidence, speed: float) -> Verdict:
     return Verdict(
         outcome=outcome,
         headline=f"{_headline(outcome)}: one answer, {evidence.status}{after_words(evidence)} with "
-        f"{bytes_words(left)} left{_sent(evidence)}",
+        f"{bytes_words(left)} left{sent_words(evidence)}",
         findings=(
             (f"The first pass is over (dirty-sync-count {last(log.dirty_sync_count):.0f}): the last sync found at least "
             f"{bytes_words(left)}{total} dirty again."),
             _rates(dirty, speed, threshold, stop_s, evidence),
         ),
         remedies=remedies_at(evidence, outcome, left, dirty, speed),
-        confidence=Confidence("low", "one answer is a picture, not a course"),
+        confidence=Confidence("low", "one answer does not show how remaining changes"),
         measure_next=AGAIN,
         numbers={
             "remaining_bytes": left, "dirty_bytes_per_s": dirty, "bandwidth_bytes_per_s": speed,
@@ -89,16 +89,9 @@ def _outcome(left: float, dirty: float, speed: float, threshold: float) -> Outco
 
 def _headline(outcome: Outcome) -> str:
     return {
-        "not converging": "not converging, if the guest goes on so",
-        "would converge": "would converge, if the guest goes on so",
+        "not converging": "not converging, if the guest goes on like this",
+        "would converge": "would converge, if the guest goes on like this",
     }.get(outcome, "undecided")
-
-
-def _sent(evidence: Evidence) -> str:
-    if not evidence.sent_bytes or not evidence.ram_bytes:
-        return ""
-    ratio = times_words(evidence.sent_bytes / evidence.ram_bytes)
-    return f"; {bytes_words(evidence.sent_bytes)} sent for {bytes_words(evidence.ram_bytes)} of RAM ({ratio})"
 
 
 def _rates(dirty: float, speed: float, threshold: float, stop_s: float | None, evidence: Evidence) -> str:
@@ -107,7 +100,7 @@ def _rates(dirty: float, speed: float, threshold: float, stop_s: float | None, e
     fits = f"{bytes_words(threshold)} fit the downtime limit of {seconds_words(evidence.limit_s)}"
     stop = f"A stop now would take {seconds_words(stop_s or 0.0)}; {fits}"
     if not dirty:
-        return f"Rates: {bandwidth_words(speed)} is sent; the dirty rate is not known from this answer. {stop}."
+        return f"Rates: {bandwidth_words(speed)} is sent; this answer does not show the dirty rate. {stop}."
     side = "above" if dirty > speed else "below" if dirty < speed else "as much as"
     consequence = (
         "It will not end by itself unless the guest writes fewer pages."
@@ -123,7 +116,12 @@ def _rates(dirty: float, speed: float, threshold: float, stop_s: float | None, e
 
 
 def remedies_at(evidence: Evidence, outcome: Outcome, left: float, dirty: float, speed: float) -> tuple[Remedy, ...]:
-    """The changes that the figures of one answer suffice to name."""
+    """The changes that follow from the figures of one answer.
+
+    left: bytes remaining.
+    dirty: bytes a second that the guest dirties.
+    speed: bytes a second that QEMU sends.
+    """
     pages = left / evidence.page_bytes
     if outcome == "would converge" and speed:
         share = min(dirty / speed, CLEARLY)
@@ -132,7 +130,7 @@ def remedies_at(evidence: Evidence, outcome: Outcome, left: float, dirty: float,
     if not speed:
         return always_end(evidence, pages)
     return (*_limit(evidence, left / speed), _bandwidth(evidence, dirty, speed), *always_end(evidence, pages),
-            _throttle(dirty, speed))  # fmt: skip
+            _throttle(evidence, dirty, speed))  # fmt: skip
 
 
 def _limit(evidence: Evidence, stop_s: float) -> tuple[Remedy, ...]:
@@ -140,28 +138,32 @@ def _limit(evidence: Evidence, stop_s: float) -> tuple[Remedy, ...]:
     if value_s > LIMIT_MAX_S:
         return ()
     now = f"now {seconds_words(evidence.limit_s)}"
-    text = f"downtime limit of at least {seconds_words(value_s)} ({now}) if as much is left at a sync"
+    text = f"downtime limit of at least {seconds_words(value_s)} ({now}), if a later sync finds as much"
     command = command_for(evidence.profile, "downtime_limit", value_s * 1000)
     return (Remedy("downtime_limit", text, value_s * 1000, "ms", command, certain=False),)
 
 
 def _bandwidth(evidence: Evidence, dirty: float, speed: float) -> Remedy:
     if not dirty:
-        return Remedy("bandwidth", f"bandwidth: more than {bandwidth_words(speed)}; how much more one answer does not tell")
+        return Remedy("bandwidth", f"bandwidth: more than {bandwidth_words(speed)}; one answer does not show how much more")
     value = rounded_up(max(dirty, speed) * MARGIN * 8) / 8
     text = (
-        f"bandwidth of at least {bandwidth_words(value)}, {times_words(value / speed)} what is sent now: then each "
+        f"bandwidth of at least {bandwidth_words(value)}, {times_words(value / speed)} the present bandwidth: then each "
         "iteration finds less than the one before"
     )
     command = command_for(evidence.profile, "bandwidth", value) if evidence.brake in (None, "max-bandwidth") else ""
     return Remedy("bandwidth", text, value, "bytes/s", command, certain=False)
 
 
-def _throttle(dirty: float, speed: float) -> Remedy:
+def _throttle(evidence: Evidence, dirty: float, speed: float) -> Remedy:
+    if evidence.no_throttle:
+        return Remedy("auto_converge", f"auto-converge: {evidence.no_throttle}", helps=False)
+    if evidence.throttle_percent:
+        return throttled_in_vain(evidence)
     needed = 100 * (1 - CLEARLY * speed / dirty) if dirty > CLEARLY * speed else 0.0
     about = f" to about {rounded_up(needed):.0f} %" if needed else ""
     text = (
-        f"throttling (auto-converge){about}: slows a guest whose writes take all of its CPU time; a log does not show that"
+        f"throttling (auto-converge){about}: slows a guest whose writes take all its CPU time; a log does not show that"
     )
     return Remedy("auto_converge", text, certain=False)
 
@@ -200,11 +202,11 @@ def first_pass_verdict(log: MigrationLog, evidence: Evidence, speed: float) -> V
         headline=f"too early to tell: {evidence.status}{after_words(evidence)}, within the first pass "
         f"with {bytes_words(left)} left",
         findings=(
-            (f"{done}{_pages(log, evidence, passed)}: at that rate the {bytes_words(left)} left are through in about "
-            f"{seconds_words(left_s)}; what the guest dirties is not counted before that."),
+            (f"{done}{_pages(log, evidence, passed)}: at that rate QEMU sends the {bytes_words(left)} left in about "
+            f"{seconds_words(left_s)}, and counts dirtied pages only then."),
         ),
         remedies=always_end_within(evidence, left_s),
-        confidence=Confidence("low", "no bitmap sync after the first pass was seen"),
+        confidence=Confidence("low", "the log shows no bitmap sync after the first pass"),
         measure_next=("poll query-migrate each second over several rounds",),
         numbers={
             "remaining_bytes": left, "first_pass_left_s": left_s, "pass_bytes_per_s": passed,

@@ -30,11 +30,11 @@ def not_a_migration(log: MigrationLog) -> Verdict | None:
     if log.operation == "incoming migration" and last(log.remaining_bytes) is None:
         return Verdict(
             outcome="cannot tell",
-            headline="cannot tell: this is the destination's side of a migration, which is shown without figures",
+            headline="cannot tell: this is the destination's side of a migration, for which libvirt shows no figures",
             measure_next=("virsh domjobinfo DOMAIN on the source, each second",),
         )
     is_file_job = log.format == "domjobinfo" and log.operation == "" and _is_disks_only(log)
-    what = OTHERS.get(log.operation, "a job on disks, as a backup is" if is_file_job else "")
+    what = OTHERS.get(log.operation, "a job on disks, such as a backup" if is_file_job else "")
     if not what:
         return None
     named = f' (libvirt: "Operation: {log.operation.capitalize()}")' if log.operation else ""
@@ -52,7 +52,7 @@ def _not_started(log: MigrationLog) -> Verdict:
     return Verdict(
         outcome="no migration yet",
         headline="no migration yet: the answer is empty, as QEMU answers before any migration is started",
-        findings=("The destination answers so, too, until data arrive: ask the QEMU of the source.",),
+        findings=("The destination, too, answers like this until data arrive: ask the QEMU of the source.",),
         measure_next=("query-migrate each second on the source, from the start of the migration",),
     )
 
@@ -60,7 +60,7 @@ def _not_started(log: MigrationLog) -> Verdict:
 def _no_job() -> Verdict:
     return Verdict(
         outcome="no migration yet",
-        headline="no migration runs: libvirt tells Job type None, as before a job and after its end",
+        headline="no migration runs: libvirt reports Job type None, as before a job and after its end",
         measure_next=("virsh domjobinfo DOMAIN --completed once it has ended, each second while it runs",),
     )
 

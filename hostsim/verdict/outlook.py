@@ -1,4 +1,4 @@
-"""Where a migration that still runs is going, by its answers so far: when it ends, or what keeps it from ending."""
+"""Where a migration that still runs is going, by its answers so far: when it ends, or why it does not end."""
 
 from __future__ import annotations
 

@@ -28,6 +28,8 @@ WAITS_ENOUGH = 0.5
 """With this share of the vCPUs' time spent on waits for pages the verdict says why (assumed)."""
 
 EXACT_BELOW = 100_000
+EXACTLY = 1.1
+"""Two times that differ by no more are told as one."""
 
 
 @dataclass(frozen=True)
@@ -46,12 +48,14 @@ class Phase:
 class SeenPostcopy(Seen):
     """The phase after the switch.
 
-    seconds: for which the guest needed both hosts; None: the statuses of a log do not tell.
+    seconds: for which the guest needed both hosts, at least; None: the statuses of a log do not tell.
+    seconds_most: the same at most, since the last answer before the switch; None: as ``seconds``.
     requests: pages that the guest has requested.
     phase: its figures; None from a log, which has the requests alone.
     """
 
     seconds: float | None = None
+    seconds_most: float | None = None
     requests: float = 0.0
     phase: Phase | None = None
 
@@ -70,16 +74,18 @@ def seen_in(evidence: Evidence) -> SeenPostcopy | None:
 def phase_of_run(_result: RunResult, migration: MigrationResult) -> SeenPostcopy | None:
     """The phase of a run's migration."""
     facts = migration.facts.get(NAME)
-    return None if facts is None else SeenPostcopy(float(facts["exposed_s"]), float(facts["requests"]), Phase(facts))
+    return None if facts is None else SeenPostcopy(float(facts["exposed_s"]), None, float(facts["requests"]), Phase(facts))
 
 
 def phase_of_log(log: MigrationLog, _at: NDArray[np.int64]) -> SeenPostcopy | None:
     """The phase by the statuses of a log, or by requests of the guest in it."""
     switched = [i for i, status in enumerate(log.status) if status in MOVED]
     requests = last(log.postcopy_requests) or 0.0
+    before = [i for i, status in enumerate(log.status) if status == "active" and i < (switched or [len(log)])[0]]
+    most = float(log.t_s[-1] - log.t_s[before[-1]]) if before else None
     if not switched:
-        return SeenPostcopy(requests=requests) if requests else None
-    return SeenPostcopy(float(log.t_s[-1] - log.t_s[switched[0]]), requests)
+        return SeenPostcopy(seconds_most=most, requests=requests) if requests else None
+    return SeenPostcopy(float(log.t_s[-1] - log.t_s[switched[0]]), most, requests)
 
 
 def _requests(count: float) -> str:
@@ -96,18 +102,25 @@ def completed(evidence: Evidence) -> Verdict | None:
     seen = seen_in(evidence)
     if evidence.status != "completed" or seen is None:
         return None
-    seconds = "an unknown time" if seen.seconds is None else seconds_words(seen.seconds)
     waited = f"; it waited for {_requests(seen.requests)} requested page{_plural(seen.requests)}" if seen.requests else ""
     return Verdict(
         outcome=COMPLETED,
         headline=f"{COMPLETED} in {took_words(evidence)}{sent_words(evidence)}",
         findings=(
-            f"Exposed: for {seconds} the guest needed both hosts and the link{waited}.",
+            f"Exposed: for {_exposed_words(seen)} the guest needed both hosts and the link{waited}.",
             *_phase_lines(seen),
-            "Pre-copy was given up early, so this says nothing of whether pre-copy would have converged.",
+            "QEMU left pre-copy early, so this run does not show whether pre-copy would have converged.",
         ),
         confidence=Confidence("high", "the migration completed"),
     )
+
+
+def _exposed_words(seen: SeenPostcopy) -> str:
+    """How long the phase was: answers that are far apart leave it between two times."""
+    least, most = seen.seconds or 0.0, seen.seconds_most
+    if most is None or most <= EXACTLY * least:
+        return "an unknown time" if seen.seconds is None else seconds_words(least)
+    return f"{seconds_words(least)} to {seconds_words(most)}" if least else f"at most {seconds_words(most)}"
 
 
 def under_way(evidence: Evidence) -> Verdict | None:
@@ -119,7 +132,7 @@ def under_way(evidence: Evidence) -> Verdict | None:
     left = bytes_words(evidence.remaining_bytes or 0.0)
     return Verdict(
         outcome="would converge",
-        headline=f"post-copy under way for {seconds_words(seen.seconds)}: {left} left, nothing is dirtied any more",
+        headline=f"post-copy under way for {seconds_words(seen.seconds)}: {left} left, no page is dirtied any more",
         findings=(
             (
                 f"Requests: the guest has waited for {_requests(seen.requests)} requested page{_plural(seen.requests)} so "
@@ -142,13 +155,13 @@ def last_answer(log: MigrationLog, evidence: Evidence) -> Verdict | None:
     span = f" for {seconds_words(seconds)}" if seconds else ""
     speed = evidence.bandwidth_bytes_per_s or 0.0
     left_s = left / speed if left is not None and speed else None
-    rest = "what is left is not told" if left is None else f"{bytes_words(left)} left"
+    rest = "the log does not report the memory left" if left is None else f"{bytes_words(left)} left"
     about = "" if left_s is None else f", about {seconds_words(left_s)} more at {bandwidth_words(speed)}"
     if status in ("postcopy-paused", "postcopy-recover", "postcopy-recover-setup"):
         return _paused(status, rest)
     return Verdict(
         outcome="would converge",
-        headline=f"post-copy under way{span}: {rest}{about}; nothing is dirtied any more",
+        headline=f"post-copy under way{span}: {rest}{about}; no page is dirtied any more",
         findings=((f"Requests: the guest has waited for {_requests(requests)} pages so far; until the last page "
                   "is there it needs both hosts and the link."),),
         confidence=Confidence("high", "every page crosses once after the switch"),
@@ -192,6 +205,25 @@ def lost(evidence: Evidence) -> Verdict | None:
     )  # fmt: skip
 
 
+def failed(evidence: Evidence) -> Verdict | None:
+    """The verdict on a log in which the migration failed after the switch."""
+    seen = seen_in(evidence)
+    if evidence.status != "failed" or seen is None or seen.phase is not None or (seen.seconds is None and not seen.requests):
+        return None
+    left = "" if not evidence.remaining_bytes else f", with {bytes_words(evidence.remaining_bytes)} left on the source alone"
+    why = evidence.error_desc or "no error-desc in the log; the QEMU log of both hosts has it"
+    return Verdict(
+        outcome=LOST,
+        headline=f"{LOST}: failed after {seconds_words(evidence.elapsed_s)}{left}: {why}",
+        findings=(
+            ("Loss: the guest had moved before its memory, so neither host has the whole guest: do not resume it on the "
+             "source; it has to be started again from its disk."),
+        ),
+        remedies=(Remedy("expose less", "a shorter phase: switch after more rounds, or give the phase more bandwidth"),),
+        confidence=Confidence("high", "the log shows post-copy before the failure"),
+    )  # fmt: skip
+
+
 def _phase_lines(seen: SeenPostcopy) -> Iterator[str]:
     """Findings on a phase whose figures are known."""
     if seen.phase is not None:
@@ -232,7 +264,7 @@ def _why(phase: Phase) -> str:
 
 
 def remedy(evidence: Evidence, seconds: float, word: str) -> Remedy:
-    """The switch, after which what is left takes so long to send [s]."""
+    """The switch to post-copy. seconds: to send the remaining pages after it [s]."""
     text = (
         f"post-copy always ends; for {word} {seconds_words(seconds)} the guest needs both hosts and the link, "
         "and is lost if one of them fails"

@@ -1,4 +1,4 @@
-"""The brake of post-copy in a sentence: the stage that was busy all the time, and how much of the link it left."""
+"""The bottleneck of post-copy in a sentence: the stage that was busy all the time, and how much of the link it left."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ WORDS: Mapping[str, Callable[[Facts], str]] = {
     PLACING: _placing,
     SOURCE: lambda _: "the CPU of the source's one migration thread, which worked for {share}",
     LINK: lambda _: "the link, which was used for {share}",
-    WINDOW: lambda _: "the window of the one connection, which carried its most for {share}",
+    WINDOW: lambda _: "the window of the one connection, which was full for {share}",
     LIMIT: _limit,
     SWAP: lambda _: "the swap device of the source, from which pages were read back for {share}",
     FRAMES: lambda _: "the memory of the destination, where the thread that places pages waited for free frames for {share}",
@@ -35,7 +35,7 @@ WORDS: Mapping[str, Callable[[Facts], str]] = {
 
 
 SHORT_S = 0.1
-"""A phase that is over sooner has no brake that concerns anyone (assumed)."""
+"""A shorter phase gets no line on its bottleneck (assumed)."""
 
 
 def brake_of(facts: Facts) -> str:
@@ -53,4 +53,4 @@ def brake_line(facts: Facts) -> str:
     busy = facts["busy"]
     why = WORDS[stage](facts).format(share=f"{percent_words(busy[stage])} of the phase")
     link = f"; the link was used for {percent_words(busy[LINK])}" if stage != LINK and LINK in busy else ""
-    return f"Brake: {why}; pages moved at {bandwidth_words(facts['sent_bytes_per_s'])}{link}."
+    return f"Bottleneck: {why}; pages moved at {bandwidth_words(facts['sent_bytes_per_s'])}{link}."

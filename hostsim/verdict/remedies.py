@@ -69,7 +69,7 @@ def downtime_limit(evidence: Evidence, found: Forecast, value_ms: float | None =
     needed = limit_needed_s(found, evidence)
     if value_ms is None and _is_open(evidence, needed, evidence.limit_s):
         stop_s = (evidence.remaining_bytes or 0.0) / (evidence.bandwidth_bytes_per_s or 1.0)
-        text = f"downtime limit: the log does not tell which is needed; a stop now would take {seconds_words(stop_s)}"
+        text = f"downtime limit: the log does not show which limit is needed; a stop now would take {seconds_words(stop_s)}"
         return Remedy("downtime_limit", text, unit="ms", certain=False)
     value_s = rounded_up(needed[1] * MARGIN) if value_ms is None else value_ms / 1000
     if value_s > LIMIT_MAX_S:
@@ -89,7 +89,7 @@ def bandwidth(evidence: Evidence, found: Forecast, value: float | None = None) -
     needed = bandwidth_needed_bytes_per_s(found, evidence)
     if value is None and _is_open(evidence, needed, evidence.bandwidth_bytes_per_s or 0.0):
         now = bandwidth_words(max(needed[0], evidence.bandwidth_bytes_per_s or 0.0))
-        text = f"bandwidth: more than {now}; the log does not tell how much more is needed"
+        text = f"bandwidth: more than {now}; the log does not show how much more is needed"
         return Remedy("bandwidth", text, unit="bytes/s", certain=False)
     value = rounded_up(needed[1] * MARGIN * 8) / 8 if value is None else value
     now = bandwidth_words(evidence.bandwidth_bytes_per_s or 0.0)
@@ -121,9 +121,26 @@ def throttle(evidence: Evidence, found: Forecast, percent: float | None = None) 
         text = f"auto-converge does not suffice: at its greatest throttle, 99 %, the guest keeps {left:.0f} % of its writes"
         return Remedy("auto_converge", text, THROTTLE_MAX, "percent", helps=False)
     if evidence.auto_converge and evidence.throttle_percent >= percent:
-        text = f"auto-converge does not suffice: it has throttled the guest by {evidence.throttle_percent:.0f} % in vain"
+        text = f"auto-converge does not suffice: a throttle of {evidence.throttle_percent:.0f} % was not enough"
         return Remedy("auto_converge", text, percent, "percent", helps=False)
     return _throttle_to(evidence, percent)
+
+
+def throttled_in_vain(evidence: Evidence) -> Remedy:
+    """Auto-converge by a log in which it has not ended the migration, however the guest is paced."""
+    percent = evidence.throttle_percent
+    if percent >= evidence.max_cpu_throttle:
+        text = (
+            f"auto-converge does not suffice: it is on and has throttled the guest by {percent:.0f} %, the most that is "
+            f"{'allowed (max-cpu-throttle)' if percent < THROTTLE_MAX else 'possible'}, in vain"
+        )
+        return Remedy("auto_converge", text, helps=False)
+    so_far = f", up to {percent:.0f} % so far," if percent else ""
+    text = (
+        f"throttling (auto-converge){so_far} has not slowed the writes in this log; whether more of it helps "
+        "depends on the guest: writes paced by a clock catch up until the throttle leaves them too little CPU time"
+    )
+    return Remedy("auto_converge", text, certain=False)
 
 
 def throttled_speed(evidence: Evidence, percent: float) -> float:
@@ -147,7 +164,7 @@ def always_end(evidence: Evidence, pages: float, word: str = "about") -> tuple[R
 
 
 def always_end_within(evidence: Evidence, seconds: float, word: str = "about") -> tuple[Remedy, ...]:
-    """The remedies that end any migration; what is left takes so long to send [s]."""
+    """The remedies that end any migration. seconds: to send the remaining pages [s]."""
     return tuple(one.always_ends(evidence, seconds, word) for one in mechanisms() if one.always_ends is not None)
 
 
@@ -157,7 +174,7 @@ def more_time(evidence: Evidence, found: Forecast, value_s: float | None = None)
     value_s = rounded_up((evidence.elapsed_s + left_s) * MARGIN) if value_s is None else value_s
     had = seconds_words(evidence.elapsed_s)
     if evidence.source == "log":
-        text = f"time: do not cancel it before {seconds_words(value_s)} (it has had {had})"
+        text = f"time: do not cancel it before {seconds_words(value_s)} (it has run for {had})"
         return Remedy("timeout", text, value_s, "s", command_for(evidence.profile, "timeout", value_s))
     capped = evidence.status == "active"
     key = "duration" if capped else "migration.timeout"
@@ -184,7 +201,7 @@ def _brakes_below(evidence: Evidence, value: float) -> list[str]:
         found.append(f"use a faster link, this one has {bandwidth_words(link)}")
     if evidence.window and evidence.window.bytes_per_s < value:
         found.append(wider_window(evidence.window, value))
-    unknown = "raise max-bandwidth if that is what limits it, else use a faster link"
+    unknown = "raise max-bandwidth if that is the bottleneck, else use a faster link"
     if evidence.channels and evidence.brake == "host":
         return [MORE]
     return found or ["use a faster host" if evidence.brake == "host" else unknown]
@@ -197,22 +214,22 @@ def _is_clock_paced(evidence: Evidence, found: Forecast) -> bool:
 def _throttle_not_seen(evidence: Evidence) -> Remedy:
     so_far = f" (up to {evidence.throttle_percent:.0f} %)" if evidence.throttle_percent else ""
     text = (
-        f"auto-converge: no throttle so far{so_far} has slowed the guest's writes, which follow the clock and catch up; one "
-        "that leaves too little CPU time to catch up would, at the cost of the guest's speed"
+        f"auto-converge: no throttle so far{so_far} has slowed the guest's writes, which follow the clock and catch up; a "
+        "throttle that leaves too little CPU time to catch up would slow them, and the guest"
     )
     return Remedy("auto_converge", text, unit="percent", helps=False, certain=False)
 
 
 def _throttle_unknown(evidence: Evidence) -> Remedy:
     at = f" {evidence.throttle_percent:.0f} % has changed nothing yet;" if evidence.throttle_percent else ""
-    text = f"auto-converge:{at} the throttle it needs is not known, as writes within one downtime limit were not seen"
+    text = f"auto-converge:{at} the necessary throttle is unknown, as the log gives only a lower bound of the write rate"
     return Remedy("auto_converge", text, unit="percent", helps=False, certain=False)
 
 
 def _throttle_to(evidence: Evidence, percent: float) -> Remedy:
     known = bool(evidence.paces) or evidence.cpu_bound_share is not None
     text = _throttle_words(evidence, percent)
-    text += "" if known else ", if the guest's writes follow its CPU time (those that follow the clock catch up)"
+    text += "" if known else ", if the guest's writes follow its CPU time (writes that follow the clock catch up)"
     text += f"; the guest keeps {100 * (1 - percent / 100):.0f} % of its CPU time"
     kept = throttled_speed(evidence, percent)
     text += f" and {100 * kept:.0f} % of its writes" if _catches_up(evidence) else ""

@@ -1,4 +1,4 @@
-"""The one thread that sends a migration without multifd, where its CPU and not the network was the brake."""
+"""The one thread that sends a migration without multifd, where its CPU and not the network was the bottleneck."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class BusyThread:
 
 
 def busy_thread(sender: Sender | None, busy: float) -> BusyThread | None:
-    """The migration thread, if it was the brake and worked for the share ``busy`` of the time; None with multifd."""
+    """The migration thread, if it was the bottleneck and worked for the share ``busy`` of the time; None with multifd."""
     if sender is None or sender.channels or sender.brake != "migration thread" or sender.thread_share < busy:
         return None
     encoder_share = sender.encoder_cpu_s / sender.thread_cpu_s
@@ -38,12 +38,12 @@ def busy_thread(sender: Sender | None, busy: float) -> BusyThread | None:
 
 
 def with_sender(verdict: Verdict, evidence: Evidence) -> Verdict:
-    """``verdict`` with a note on the thread that was the brake; a guest that has moved has a line of its own."""
+    """``verdict`` with a note on the thread that was the bottleneck; a guest that has moved has a line of its own."""
     one = evidence.thread
     if one is None or evidence.guest_moved:
         return verdict
     note = (
-        "Sender: the CPU of the migration thread was the brake, not the network: it worked for "
+        "Sender: the CPU of the migration thread was the bottleneck, not the network: it worked for "
         f"{percent_words(one.share)} of the time{_for_encoder(one)} and sent {bandwidth_words(one.bytes_per_s)}"
     )
     return replace(verdict, notes=(*verdict.notes, note), numbers=verdict.numbers | {"thread_share": one.share})

@@ -1,4 +1,4 @@
-"""A line of the verdict on what auto-converge has cost the guest: how long its vCPUs slept, and how much work was left."""
+"""A line of the verdict on the cost of auto-converge to the guest: how long its vCPUs slept, and how much work was left."""
 
 from __future__ import annotations
 

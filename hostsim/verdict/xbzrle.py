@@ -72,11 +72,9 @@ def _findings(evidence: Evidence, tail: XbzrleTail) -> tuple[str, ...]:
             f"the limit of {seconds_words(evidence.limit_s)}."
         ),
         (
-            f"But QEMU compares {bytes_words(low)} to {bytes_words(high)} of whole pages with bandwidth x "
-            "limit, and that bandwidth "
-            f"is the deltas' {bandwidth_words(rate)}: it asks for "
-            f"{seconds_words(tail.needed_limit_ms[0] / 1000)} to "
-            f"{seconds_words(tail.needed_limit_ms[1] / 1000)}."
+            f"But QEMU compares whole pages, {bytes_words(low)} to {bytes_words(high)}, with bandwidth x limit, and "
+            f"the bandwidth of the deltas is {bandwidth_words(rate)}: for whole pages it would need a limit of "
+            f"{seconds_words(tail.needed_limit_ms[0] / 1000)} to {seconds_words(tail.needed_limit_ms[1] / 1000)}."
         ),
     )
 
@@ -94,12 +92,12 @@ def _limit(evidence: Evidence, tail: XbzrleTail) -> Remedy:
     least_s, most_s = (rounded_up(needed_ms / 1000 * MARGIN) for needed_ms in tail.needed_limit_ms)
     # Runs confirm a value or raise it, so the advice for a run begins with the least.
     value_s = least_s if evidence.source == "run" else most_s
-    others = f"the greatest remaining x 8 / mbps seen; {seconds_words(least_s)} passes sooner or later"
+    others = f"the greatest remaining x 8 / mbps seen; {seconds_words(least_s)} passes at some syncs"
     if evidence.source == "run":
         others = f"now {seconds_words(evidence.limit_s)}; {seconds_words(most_s)} would pass at every sync seen"
     text = (
-        f"downtime limit >= {seconds_words(value_s)} ({others}): only the test needs it, the guest stops for about "
-        f"{seconds_words(outage_s(tail, evidence))}"
+        f"downtime limit >= {seconds_words(value_s)} ({others}): only QEMU's test needs this limit; the guest stops for "
+        f"about {seconds_words(outage_s(tail, evidence))}"
     )
     command = command_for(evidence.profile, "downtime_limit", value_s * 1000)
     return Remedy("downtime_limit", text, value_s * 1000, "ms", command, helps=value_s <= LIMIT_MAX_S)
@@ -107,7 +105,7 @@ def _limit(evidence: Evidence, tail: XbzrleTail) -> Remedy:
 
 def _switchover_bandwidth(evidence: Evidence, tail: XbzrleTail) -> Remedy:
     value = rounded_up(tail.remaining_bytes[1] / evidence.limit_s * MARGIN)
-    text = f"QEMU >= 8.2: avail-switchover-bandwidth >= {bandwidth_words(value)}, the speed at which the rest counts as sent"
+    text = f"QEMU >= 8.2: avail-switchover-bandwidth >= {bandwidth_words(value)}, from which QEMU then computes the downtime"
     command = f"migrate_set_parameter avail-switchover-bandwidth {value:.0f}"
     return Remedy("avail_switchover_bandwidth", text, value, "bytes/s", command, helps=evidence.qemu != "7.2")
 

@@ -86,7 +86,7 @@ def with_cost(verdict: Verdict, evidence: Evidence, cost: XbzrleCost) -> Verdict
 
 
 def larger_cache(evidence: Evidence, cost: XbzrleCost) -> Remedy:
-    """A cache that holds what the guest writes; advice only once a run has confirmed it."""
+    """A cache that holds all pages that the guest writes; advice only once a run has confirmed it."""
     value = float(cost.fitting_bytes)
     text = f"XBZRLE's cache of {_size(cost.fitting_bytes)} (now {_size(cost.cache_bytes)}): it holds every page written"
     return Remedy(CACHE, text, value, "bytes", command_for(evidence.profile, CACHE, value), certain=False)
@@ -101,7 +101,7 @@ def not_run(remedy: Remedy) -> Remedy:
 def _note(cost: XbzrleCost) -> str:
     looked = cost.hits + cost.misses
     if looked == 0:
-        return "no page was sent again, so its cache was never asked"
+        return "no page was sent again, so QEMU never looked into its cache"
     contents = " and ".join(dict.fromkeys(f"{size} B {_place(place)}" for size, place in cost.changed))
     return (
         f"{pages_words(cost.hits)} were in its cache of {_size(cost.cache_bytes)} and took {bytes_words(cost.delta_bytes)} "
@@ -120,8 +120,8 @@ def _overflowed(cost: XbzrleCost) -> str:
 
 def _missed(cost: XbzrleCost) -> str:
     if cost.is_too_small:
-        return f"missed it and went whole: the guest writes to {bytes_words(cost.span_pages * PAGE_BYTES)} of memory"
-    return "missed it and went whole, most of them the first time that they were sent again"
+        return f"missed it and were sent whole: the guest writes to {bytes_words(cost.span_pages * PAGE_BYTES)} of memory"
+    return "missed it and were sent whole, most of them the first time that they were sent again"
 
 
 def _size(n_bytes: int) -> str:

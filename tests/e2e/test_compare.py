@@ -48,7 +48,8 @@ def folder(tmp_path: Path) -> Path:
 def compare(
     folder: Path, *arguments: str, file: str = "quick.toml", draws: bool = False
 ) -> subprocess.CompletedProcess[str]:
-    return hostsim("compare", file, *arguments, cwd=folder, draws=draws)
+    one = () if "--seeds" in arguments else ("--seeds", "1")
+    return hostsim("compare", file, *arguments, *one, cwd=folder, draws=draws)
 
 
 def varied(*texts: str) -> list[str]:
@@ -106,6 +107,14 @@ def test_workers_move_no_byte(folder: Path) -> None:
         assert compare(folder, *varied(BANDWIDTH, LIMIT), *options, file="drawn.toml").returncode == 0
     assert tree(folder / "o1") == tree(folder / "o3")
     assert len(records(folder / "o1")) == 8
+
+
+def test_small_runs_get_five_seeds_by_themselves(folder: Path) -> None:
+    done = hostsim("compare", "drawn.toml", *varied(BANDWIDTH), "--out", "o", "--workers", "2", cwd=folder)
+    asked = compare(folder, *varied(BANDWIDTH), "--seeds", "5", "--out", "o5", "--workers", "1", file="drawn.toml")
+    assert done.stdout.replace("o/", "o5/") == asked.stdout
+    assert tree(folder / "o") == tree(folder / "o5")
+    assert "Each row is the mean of 5 runs of hostsim 0.1.0, seeds 1 to 5." in done.stdout
 
 
 def test_all_combinations_have_the_same_seeds(folder: Path) -> None:

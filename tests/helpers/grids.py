@@ -144,7 +144,7 @@ def _of_studies() -> Iterator[Grid]:
     aged = _StudyRow(figures, {"age": "10s", "policy": WORD, "swap": "sata-ssd"}, case, verdict)
     other = _StudyRow(figures, {"age": "20s", "policy": "idle", "swap": "nvme"}, case, verdict)
     yield from reclaim_tables(plan, [aged, other])  # type: ignore[list-item]
-    turns = tuple(Crossing("half of what is mapped is mapped twice or more, 50 processes", 265_648.0, 265_589.0,
+    turns = tuple(Crossing("half of the mapped pages have two or more sptes, 50 processes", 265_648.0, 265_589.0,
                            "of memory used between scans", "n q = 1") for _ in range(2))  # fmt: skip
     says = "chain only slots that are logged: no penalty for normal RAM of 16 GiB, unless Kemari or migration"
     yield from debate_tables([Claim(8, says, "Graf / Kivity", "holds if", "x", turns, Panel("x", "y", ()))])

@@ -15,7 +15,7 @@ HOLD_NS = {MAP: 1000, WP: 120, SPLIT: 30_000}
 DRAIN_NS = 2048
 LOG = LogCosts(
     get_ns=0.5, clear_ns=30.0, protect_ns=16.0, split_ns=26_000.0, recover_ns=36_000.0, all_set_ns=0.25, flush_ns=661.0,
-    first_ipi_ns=775.0, more_ipi_ns=70.0,
+    first_ipi_ns=775.0, more_ipi_ns=70.0, bare_word_ns=128.0,
 )  # fmt: skip
 NUMBERS = {
     "exit_ns": EXIT_NS, "entry_ns": ENTRY_NS, "loop_ns": LOOP_NS, "read_loop_ns": READ_LOOP_NS, "map_hold_ns": HOLD_NS[MAP],
@@ -24,7 +24,8 @@ NUMBERS = {
     "wide_handover_ns": 0, "split_fault_ns": HOLD_NS[SPLIT] - HOLD_NS[MAP], "spurious_hold_ns": 50, "pml_log_ns": 40,
     "pml_drain_entry_ns": DRAIN_NS / 512, "get_page_ns": LOG.get_ns, "clear_rmap_ns": LOG.clear_ns,
     "clear_tree_cmpxchg_ns": LOG.clear_ns, "clear_tree_atomic_ns": LOG.clear_ns, "protect_page_ns": LOG.protect_ns,
-    "eager_split_ns": LOG.split_ns, "recover_region_ns": LOG.recover_ns,
+    "bare_word_rmap_ns": LOG.bare_word_ns, "bare_word_tree_ns": LOG.bare_word_ns, "eager_split_ns": LOG.split_ns,
+    "recover_region_ns": LOG.recover_ns,
     "initially_set_ratio": LOG.all_set_ns / LOG.protect_ns, "flush_local_ns": LOG.flush_ns,
     "flush_first_ns": LOG.first_ipi_ns, "flush_vcpu_ns": LOG.more_ipi_ns,
 }  # fmt: skip

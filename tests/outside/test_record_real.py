@@ -21,7 +21,7 @@ from tests.helpers.terminal import COLUMNS, CTRL_C, ROWS, Terminal, frames
 
 SHOWN_CURSOR = "\x1b[?25h"
 PATIENCE_S = 60.0
-ATTEMPTS, REFUSED = 3, "no guest whose behaviour stays alike"
+ATTEMPTS, REFUSED = 3, "no guest with a steady load"
 BUSY_MACHINE = 0.35
 """Of the prediction: alone on a machine it is within 3 %, and a machine that is busy slows QEMU and its guest."""
 

@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable, Iterator
 from functools import cache
 from random import Random
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -47,12 +48,17 @@ DECORATORS = r"from hostsim\.compiled\.jit import ([\w, ]+)"
 
 def plain(old: str = "", new: str = "") -> Write:
     """``tcp.write`` as plain Python, with ``old`` in the source of its module replaced by ``new``."""
-    source = inspect.getsource(tcp)
-    assert old in source, f"tcp.py no longer says {old!r}: state the mutation anew"
+    return plain_module(tcp, old, new)["write"]  # type: ignore[no-any-return]
+
+
+def plain_module(module: ModuleType, old: str = "", new: str = "") -> dict[str, Any]:
+    """The names of a compiled module as plain Python, with ``old`` in its source replaced by ``new``."""
+    source = inspect.getsource(module)
+    assert old in source, f"{module.__name__} no longer says {old!r}: state the mutation anew"
     source = re.sub(DECORATORS, lambda found: f"{found[1].replace(', ', ' = ')} = lambda function: function", source)
-    module: dict[str, Any] = {"__name__": "plain_tcp"}
-    exec(compile(source.replace(old, new, 1) if old else source, "plain_tcp", "exec"), module)  # noqa: S102
-    return module["write"]  # type: ignore[no-any-return]
+    names: dict[str, Any] = {"__name__": f"plain_{module.__name__}"}
+    exec(compile(source.replace(old, new, 1) if old else source, names["__name__"], "exec"), names)  # noqa: S102
+    return names
 
 
 def drawn_spec(rng: Random) -> LinkSpec:

@@ -61,7 +61,7 @@ def shortage_of(seed: int, n_pages: int) -> Shortage:
 
 
 def drawn_short(seed: int) -> MachineSpec:
-    """Machine number ``seed``; on every second one the link is so fast that placing pages is the brake."""
+    """Machine number ``seed``; on every second one the link is so fast that placing pages is the bottleneck."""
     spec = drawn_postcopy(seed)
     migration = replace(spec.migration, host_page_bytes=4096)
     if seed % 2:
@@ -99,7 +99,7 @@ class PlainGuest:
         self.guest = replace(vm.guest, clocks=vm.guest.clocks.copy())
         self.memory = replace(
             vm.memory, zero=np.where(missing, 1, vm.memory.zero).astype(np.uint8),
-            version=np.where(missing, 0, vm.memory.version).astype(np.uint32),
+            version=np.where(missing, 0, vm.memory.version).astype(np.uint16),
         )  # fmt: skip
         here = np.where(self.memory.zero, UNTOUCHED, RESIDENT)
         self.backing = np.where(missing, MISSING, here).astype(np.uint8)

@@ -57,6 +57,7 @@ class HostCosts:
     flush_ns: float
     first_ipi_ns: float
     more_ipi_ns: float
+    bare_word_ns: float = 0.0
 
 
 @dataclass(frozen=True)

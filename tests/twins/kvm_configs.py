@@ -298,7 +298,7 @@ def _host_costs(rng: Random, times: tuple[int, ...], n_pages: int) -> HostCosts:
     return HostCosts(
         get_ns=page, clear_ns=some(0.02, 0.25, 1.5), protect_ns=rng.choice((page, some(0.05))), split_ns=some(0.5, 3, 10.25),
         recover_ns=some(0.5, 5), all_set_ns=rng.choice((page, page / 10)), lock_pair_ns=some(0.1, 2),
-        flush_ns=some(1, 1, 3.5), first_ipi_ns=some(0, 1.5), more_ipi_ns=some(0, 0.4, 1),
+        flush_ns=some(1, 1, 3.5), first_ipi_ns=some(0, 1.5), more_ipi_ns=some(0, 0.4, 1), bare_word_ns=page * 3,
     )  # fmt: skip
 
 

@@ -226,7 +226,7 @@ def _by_name(item: tuple[int, int]) -> str:
 def _memory(case: Case) -> GuestMemory:
     zero = np.zeros(case.n_pages, np.uint8)
     zero[sorted(case.blank)] = 1
-    return GuestMemory((RamBlock("pc.ram", 0, case.n_pages),), zero, np.zeros(case.n_pages, np.uint32))
+    return GuestMemory((RamBlock("pc.ram", 0, case.n_pages),), zero, np.zeros(case.n_pages, np.uint16))
 
 
 def _sptes(case: Case) -> Sptes:
@@ -266,7 +266,7 @@ def _plan(case: Case) -> LogPlan:
     costs, rules = case.host_costs, case.rules
     log_costs = LogCosts(
         costs.get_ns, costs.clear_ns, costs.protect_ns, costs.split_ns, costs.recover_ns, costs.all_set_ns,
-        costs.flush_ns, costs.first_ipi_ns, costs.more_ipi_ns,
+        costs.flush_ns, costs.first_ipi_ns, costs.more_ipi_ns, bare_word_ns=costs.bare_word_ns,
     )  # fmt: skip
     return LogPlan(
         rules.interface, log_costs, _mmu(case), costs.lock_pair_ns,

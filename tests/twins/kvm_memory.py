@@ -150,6 +150,10 @@ class TwinMemory:
         """Whether one more spte has to make room first."""
         return bool(self.case.cap_pages) and sum("present" in flags for flags in self.spte.values()) >= self.case.cap_pages
 
+    def is_small(self, page: int) -> bool:
+        """Whether a 4 KiB spte maps it."""
+        return not self.is_large(page) and "present" in self.spte.get(page, set())
+
     def _empty(self, region: int) -> bool:
         return not self.is_large(region * REGION_PAGES) and not any(self.spte.get(page) for page in pages_of(region))
 

@@ -203,10 +203,16 @@ MUTATIONS = {
     "no PML drain before a harvest": Mutation(f"{LOG}.kvm_log", "KvmLog._drain", "if self._plan.pml", "if not self._plan"),
     "protection takes effect at the release": Mutation(
         f"{LOG}.get_dirty_log", "GetDirtyLog._get",
-        "if found:\n            yield from self._vm.flush()\n        newly = self._clear(bmap)",
-        "newly = self._clear(bmap)\n        if found:\n            yield from self._vm.flush()",
+        "if found:\n            yield from self._vm.flush()\n        newly += self._clear(bmap, protected, self._n_pages)",
+        "newly += self._clear(bmap, protected, self._n_pages)\n        if found:\n            yield from self._vm.flush()",
     ),
-    "a cleared page keeps its flag": Mutation(f"{KVM}.dirty_log", "_clear_page", "flag | IN_LOG", "IN_LOG"),
+    "a GET protects all pages after its flush": Mutation(
+        f"{LOG}.get_dirty_log", "GetDirtyLog._turns", "if not found or", "if found or"
+    ),
+    "a turn of a GET ends within a word": Mutation(
+        f"{LOG}.get_dirty_log", "GetDirtyLog._turns", "(last // MASK_PAGES + 1) * MASK_PAGES", "last + 1"
+    ),
+    "a cleared page keeps its flag": Mutation(f"{KVM}.dirty_log", "_clear_region", "flag | IN_LOG", "IN_LOG"),
     "a CLEAR takes the whole chunk": Mutation(
         f"{LOG}.clear_dirty_log", "ClearDirtyLog._clear", "first, end, self._in_log)", "first, end)"
     ),

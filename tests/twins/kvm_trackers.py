@@ -88,22 +88,40 @@ class TwinGet(TwinTracker):
 
     def sync(self) -> Process:
         self._settle_buffers()
-        found: list[set[int]] = []
-        yield from self.host.lock.hold("exclusive", lambda: self._found_ns(found))
-        new = 0
-        if found[0]:
+        found, new = yield from self.host.lock.during("exclusive", self._protect())
+        if found:
             yield from self.host.flush()
-            self.memory.clear(found[0])
+            if not self._in_order():
+                self.memory.clear(found)
+                new = self._to_send(found)
             self._invalidate()
-            new = self._to_send(found[0])
         yield self.env.timeout(round(self.n_pages * self.costs.get_ns))
         return new
 
-    def _found_ns(self, found: list[set[int]]) -> float:
-        found.append(self.memory.written())
-        if self.memory.mechanism == "d-bit":
-            return self.n_pages * self.costs.get_ns
-        return len(found[0]) * self.costs.clear_ns
+    def _protect(self) -> Process:
+        """The hold: a 64th of the dirty pages after the other, up to the end of a word of the bitmap each."""
+        found, new = self.memory.written(), 0
+        hold_ns, start_ns = max(1, round(self._hold_ns(found))), self.env.now
+        if self._in_order():
+            pages, done = sorted(found), 0
+            for turn in range(1, 65):
+                share = len(pages) * turn // 64
+                if share <= done:
+                    continue
+                end = (pages[share - 1] // 64 + 1) * 64
+                mine = {page for page in pages[done:] if page < end}
+                done += len(mine)
+                yield self.env.timeout(start_ns + hold_ns * done // len(pages) - self.env.now)
+                self.memory.clear(mine)
+                new += self._to_send(mine)  # user space reads them after the call, and the thread that does is in the call
+        yield self.env.timeout(start_ns + hold_ns - self.env.now)
+        return found, new
+
+    def _in_order(self) -> bool:
+        return self.memory.mechanism not in ("d-bit", "pml") and not self.rules.invalidates
+
+    def _hold_ns(self, found: set[int]) -> float:
+        return self.n_pages * self.costs.get_ns if self.memory.mechanism == "d-bit" else len(found) * self.costs.clear_ns
 
 
 class TwinClear(TwinTracker):
@@ -146,7 +164,11 @@ class TwinClear(TwinTracker):
             large.append(self.memory.open_large(pages))
         each_ns = self.costs.split_ns if self.rules.eager else self.costs.protect_ns
         more_turns_ns = (self._turns(due[0]) - 1) * self.costs.lock_pair_ns
-        return len(due[0]) * self.costs.clear_ns + sum(large) * each_ns + more_turns_ns
+        kept = {page for page in due[0] if not (large and self.rules.eager and self.memory.is_large(page))}
+        small = {page for page in kept if self.memory.is_small(page)}
+        bare = {page // MASK_BITS for page in kept} - {page // MASK_BITS for page in small}
+        walked_ns = len(small) * self.costs.clear_ns + len(bare) * self.costs.bare_word_ns
+        return walked_ns + sum(large) * each_ns + more_turns_ns
 
     def _turns(self, due: set[int]) -> int:
         """Times that mmu_lock is taken; words of 64 pages all count alike."""

@@ -113,7 +113,7 @@ class TwinPhase:
 
     def _buffer(self) -> None:
         link = self.spec.link
-        self.room = link.send_buffer_bytes
+        self.room = self.goes_on = link.send_buffer_bytes + (0 if self.latency else 32768)  # QEMUFile's own buffer
         if self.latency and self.rate and self.costs.place_page_ns * self.rate <= 4104 * 10**9:
             self.room = max(self.room - self.rate * self.latency // 10**9, 4104)
         elif self.latency:
@@ -191,7 +191,7 @@ class TwinPhase:
         life = self.life
         self._at(self.now + self.costs.request_ns + self.latency, ARRIVE, lambda: self._arrive(gfn, life))
 
-    def _place(self, gfn: int | None) -> None:
+    def _place(self, gfn: int | None, wake_ups: int = 4) -> None:
         if gfn is None:
             return
         host_page = gfn >> self.shift
@@ -200,7 +200,7 @@ class TwinPhase:
         self.missing -= pages
         for page in pages:
             self.m.ram.destination[page] = self.m.memory.content[page]
-        busy = self.costs.busy_wake_ns if self.sending and self.wire else 0
+        busy = self.costs.busy_wake_ns * wake_ups // 4 if self.sending and self.wire else 0
         woken = [v for v, page in sorted(self.waiting.items()) if page == host_page]
         known = [v for v in woken if v in self.began]
         if known and len(self.began) == self.spec.n_vcpus:
@@ -234,6 +234,9 @@ class TwinPhase:
             self.read_until = max(self.read_until, self._link(t_ns, other))
         self.gathered, self.gathered_pages, self.gathered_small = [], 0, 0
         self.blocked = self.unread > self.room
+        self.goes_on = self.room
+        if self.spec.link.wake_bytes and not self.latency:  # unix_writable
+            self.goes_on = min(self.room, self.unread - self.spec.link.wake_bytes)
 
     def _read(self, life: int) -> None:
         if life != self.life:
@@ -244,7 +247,7 @@ class TwinPhase:
         self._place(gfn)
 
     def _unblock(self) -> None:
-        if self.blocked and self.unread <= self.room:
+        if self.blocked and self.unread <= self.goes_on:
             self.blocked, self.t_ns = False, max(self.t_ns, self.now)
 
     def _header(self, gfn: int, apart: bool) -> int:
@@ -265,7 +268,7 @@ class TwinPhase:
             is_zero = self.m.memory.is_zero(page)
             header = (9 if is_zero else 8) + self._header(page, apart)
             n_bytes = header + (0 if is_zero else 4096)
-            t_ns += sheet.zero_page_ns if is_zero else sheet.page_send_ns
+            t_ns += sheet.zero_page_ns if is_zero else (self.costs.send_page_ns or sheet.page_send_ns)
             ram.zero_pages += is_zero
             ram.normal_pages += not is_zero
             whole = page if page == pages[-1] else None
@@ -299,7 +302,7 @@ class TwinPhase:
     def _read_urgent(self, gfn: int | None, life: int) -> None:
         if life == self.life:
             self.urgent_left -= 1
-            self._place(gfn)
+            self._place(gfn, 5)
 
     def _arrive(self, gfn: int, life: int) -> None:
         if life != self.life or self.is_down:

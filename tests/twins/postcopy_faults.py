@@ -63,7 +63,7 @@ class TwinFaultyPhase(TwinPhase):
         self.has_room = True
 
     def _buffer(self) -> None:
-        self.room = self.link.send_buffer_bytes + self.link.receive_window_bytes
+        self.room = self.goes_on = self.link.send_buffer_bytes + self.link.receive_window_bytes
 
     # -- writing
 

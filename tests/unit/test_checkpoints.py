@@ -26,6 +26,7 @@ from hostsim.results.interruptions import interruptions
 from hostsim.results.read import read_run
 from hostsim.results.series import moments_of
 from hostsim.results.store import run_files
+from hostsim.results.tables import RunResult
 from hostsim.scenario import Scenario
 from hostsim.simulation import run
 from hostsim.study.compare.figures import slowdown_percent
@@ -110,11 +111,21 @@ def test_the_pause_before_the_first_epoch_is_told_apart() -> None:
     assert facts["stopped_ms"] == (found.began_ns - stopped_ns) / MS
 
 
-def test_a_chart_has_the_figures_of_a_unit_in_one_panel() -> None:
+def ran_remus() -> RunResult:
     vm = {"memory": "64MiB", "workload": [{"pattern": "uniform", "size": "16MiB", "write_rate": "10000/s"}]}
     checkpoints = {"policy": "remus", "epoch": "50ms", "output_rate": "500/s"}
     keys = {"vm": vm, "migration": {"bandwidth": "unlimited"}, "checkpoints": checkpoints, "duration": "1s"}
-    result = run(Scenario.model_validate(keys))
+    return run(Scenario.model_validate(keys))
+
+
+def test_the_verdict_names_the_pause_after_the_first_copy() -> None:
+    findings = diagnose(evidence_from_result(ran_remus())).findings
+    assert any(line.startswith("First copy: at its end the guest stood still") for line in findings)
+    assert not any("runs at the source" in line for line in findings)
+
+
+def test_a_chart_has_the_figures_of_a_unit_in_one_panel() -> None:
+    result = ran_remus()
     (migration,) = result.migrations
     (chart,) = own_charts(migration)
     assert [panel.y.label for panel in chart.panels] == ["time", "dirty pages", "sent", "outputs"]

@@ -11,7 +11,7 @@ import pytest
 from rich.console import Console
 
 from hostsim.core.errors import InputError, InvariantError
-from hostsim.report import compare_files, compare_progress
+from hostsim.report import compare_progress
 from hostsim.report.charts.chart import COLOURS, Bars, Panel
 from hostsim.report.charts.compare import compare_chart, heat_maps
 from hostsim.report.columns import Grid
@@ -20,6 +20,7 @@ from hostsim.report.compare_table import caption, compare_tables, short_keys
 from hostsim.report.compare_words import figure_words, ratio_words, verdict_lines
 from hostsim.report.html.pictures import pictures_of
 from hostsim.report.html.registry import folder_content
+from hostsim.report.origin_words import rows_rest_on
 from hostsim.study.compare.axes import read_axes
 from hostsim.study.compare.best import all_best
 from hostsim.study.compare.plan import Plan, Request, make_plan
@@ -81,8 +82,18 @@ def test_the_verdict_names_what_is_best_and_by_how_much() -> None:
         "Downtime: 200 ms with all.",
         "Sent: 2 GB with all.",
         "Guest slowdown: best 0 % with a.x=0, b.y=1.",
-        "Each combination ran with one seed, so chance may explain the differences; --seeds 5 shows whether it does.",
     ]
+
+
+@pytest.mark.parametrize(
+    ("seeds", "words"),
+    [
+        ((7,), "Each row is a single run of hostsim 0.1.0 (seed 7, n = 1), so it has no interval, and chance"),
+        ((7, 8, 9), "Each row is the mean of 3 runs of hostsim 0.1.0, seeds 7 to 9"),
+    ],
+)
+def test_the_last_line_of_a_verdict_names_runs_seeds_and_version(seeds: tuple[int, ...], words: str) -> None:
+    assert rows_rest_on(seeds).startswith(words)
 
 
 def test_the_verdict_names_what_does_not_converge() -> None:
@@ -121,7 +132,7 @@ def test_chance_is_told_where_seeds_tell_it() -> None:
     summary = Summary((of("a", 1000, 1100, 1200), of("b", 501, 599, 700), of("c", 500, 600, 700)), (1, 2, 3))
     (line,) = [text for text in verdict_lines(summary, all_best(summary)) if text.startswith("Total")]
     best = "best 600 ms with x=b (0.545 times that of the first combination)"
-    assert line == f"Total time: {best}; by these seeds as good: x=c."
+    assert line == f"Total time: {best}; equally good with these seeds: x=c."
     alike = Summary(summary.rows[1:], (1, 2, 3))
     about = "Total time: about 600 ms with all; the seeds differ by more than the combinations."
     assert about in verdict_lines(alike, all_best(alike))
@@ -184,7 +195,7 @@ def test_the_files_hold_every_figure(plan: Plan, tmp_path: Path) -> None:
 
 def test_without_the_extra_there_are_fewer_files(plan: Plan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("hostsim.report.html.pictures.has_plots", lambda: False)
-    monkeypatch.setattr(compare_files, "has_parquet", lambda: False)
+    monkeypatch.setattr("hostsim.results.encode.has_parquet", lambda: False)
     outcome = outcome_of(plan, *[FIRST] * 4)
     summary = summarise(plan, outcome.figures)
     paths = write_comparison(tmp_path / "out", plan, outcome, summary, {"verdict": []})

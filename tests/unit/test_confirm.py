@@ -92,7 +92,7 @@ def test_the_words_tell_what_came_of_it(stuck: tuple[Scenario, RunResult, Verdic
     text = render(verdict)
     assert text.count("; run again, it completes in ") == 3
     assert "and until then the guest does" in text
-    assert text.endswith('"Run again" is this scenario with that change alone (seeds 1, 2, 3).')
+    assert text.endswith('"Run again" means a run of this scenario with that change alone (seeds 1, 2, 3).')
     assert [remedy["confirmed"] for remedy in verdict.to_dict()["remedies"]] == [True, True, True, False]
 
 

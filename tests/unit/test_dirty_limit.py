@@ -61,6 +61,25 @@ def test_the_arithmetic_of_a_sleep() -> None:
     assert throttle(one, 70_000, 10, 0) == 0
 
 
+def test_a_quota_of_1_leaves_a_hundredth_of_the_speed() -> None:
+    """Sleeps are at most 99 times as long as a ring fills, and a rate within 25 MiB/s of the quota is left as it is."""
+    n_pages = 1 << 17
+    sweep = Workload("sweep", "sequential", (0,), 0, n_pages, Fraction(80_000))
+    one = Machine(
+        MachineSpec(
+            lay_out([("pc.ram", n_pages, [(0, n_pages)])]), (sweep,), 1, load_sheet("generic"), duration_ns=12 * S,
+            dirty_tracking="dirty-ring", mmu=MmuSpec(ring_entries=256), link=LinkSpec(0, 0, 212_992),
+            inputs={"dirty_limit": (LimitChange(1 * S, 1),)},
+        )
+    )  # fmt: skip
+    one.run()
+    first, *later = limit_of(one).history
+    ring_full_us = 1_000_000 // first.rates[0]
+    assert first.throttle_us == (99 * ring_full_us,), "a ring of 256 entries is 1 MiB"
+    assert {found.rates[0] for found in later} == {first.rates[0] // 100}, "not 1"
+    assert {found.throttle_us for found in later} == {first.throttle_us}, "QEMU has done its part"
+
+
 @pytest.mark.parametrize("qemu", ["7.2", "10.2"])
 def test_writers_pay_and_readers_do_not(qemu: Any) -> None:
     one = machine(limits=(LimitChange(1 * S, 10),), qemu=qemu)

@@ -118,7 +118,7 @@ REFUSED = {
     "query-dirty-rate.json": "known at one time only",
     "backup-job.txt": "not a migration",
     "one-postcopy.txt": "after the switch to post-copy",
-    "more-time.jsonl": "no guest whose behaviour stays alike",
+    "more-time.jsonl": "no guest with a steady load",
     "events-running.txt": "no answer with figures of RAM",
     "zero-pages.jsonl": "dirty rate and working set are free",
 }
@@ -235,7 +235,7 @@ def test_windows_that_end_late_are_those_of_max_bandwidth() -> None:
 
 def test_a_larger_max_bandwidth_than_the_log_is_taken_to_allow_changes_nothing(folder: Path) -> None:
     """Without a word of it the forecast of a migration that max-bandwidth had held back was three times too long."""
-    raised, told = Change(("migration.bandwidth=1GB/s",)), "taken for the speed of the link"
+    raised, told = Change(("migration.bandwidth=1GB/s",)), "is taken for that of the"
     by_link = fit(qemu_log("link_rand090", folder), draws=0)
     assert any(told in text for text in assumptions_of_whatif(by_link, raised))
     assert not any(told in text for text in assumptions_of_whatif(by_link, Change(bandwidth="1GB/s")))

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from hostsim.core.knobs import Knobs
+from hostsim.core.memory import NEVER_COPIED
 from hostsim.guest.workload import Workload
 from hostsim.kvm.plan import CLEAR_BITMAP_SHIFT
 from hostsim.kvm.spec import MmuSpec
@@ -122,6 +123,6 @@ def test_a_page_is_zero_or_not_as_it_was_when_it_was_sent_first(monkeypatch: pyt
     assert ram._send(LIMITS._replace(settled_ns=start_ns)) == send.HORIZON
     assert (ram.zero_pages, ram.normal_pages) == (1, 5)
     assert np.flatnonzero(ram.bmap).tolist() == list(range(6, 64))
-    assert (ram.copied == [0] * 6 + [send.NEVER_COPIED] * 58).all()
+    assert (ram.copied == [0] * 6 + [NEVER_COPIED] * 58).all()
     assert ram.remaining_bytes == 58 * 4096
     assert ram.send_state[send.T_NS] == start_ns + 5_100

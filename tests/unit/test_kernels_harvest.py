@@ -24,7 +24,7 @@ def armed_sweep(rate: int = 10) -> tuple[TouchTable, Armed]:
 
 
 def clean_pages() -> Pages:
-    return Pages(*(np.zeros(N_PAGES, t) for t in (np.uint8, np.uint8, np.uint32, np.uint8)))
+    return Pages(*(np.zeros(N_PAGES, t) for t in (np.uint8, np.uint8, np.uint16, np.uint8)))
 
 
 def run_harvest(chunk: int, now_ns: int) -> tuple[Pages, np.ndarray, np.ndarray]:
@@ -106,12 +106,12 @@ def test_a_page_that_does_not_await_its_next_touch_is_found() -> None:
 
 
 def test_a_written_page_that_passes_for_zero_is_found() -> None:
-    version, zero = np.array([0, 1, 1], np.uint32), np.array([1, 0, 1], np.uint8)
+    version, zero = np.array([0, 1, 1], np.uint16), np.array([1, 0, 1], np.uint8)
     assert first_false_zero(version, zero) == 2
     assert first_false_zero(version[:2], zero[:2]) == -1
 
 
 def test_a_stale_copy_that_waits_for_nothing_is_found() -> None:
-    version, copied, bmap = np.array([1, 2, 3], np.uint32), np.array([1, 1, 1], np.uint32), np.array([0, 1, 0], np.uint8)
+    version, copied, bmap = np.array([1, 2, 3], np.uint16), np.array([1, 1, 1], np.uint16), np.array([0, 1, 0], np.uint8)
     assert first_stale(version, copied, bmap) == 2
     assert first_stale(version, version, bmap) == -1

@@ -5,13 +5,20 @@ from __future__ import annotations
 import operator
 from typing import Any
 
+import numba
+import numba.extending
 import pytest
-from numba.core import event, ir, targetconfig
+from numba.core import base, compiler, event, ir, postproc, targetconfig
+from numba.core.registry import cpu_target
 
 from hostsim.compiled.lighter import LOCK_EVENT, lighten
 
 _ir: Any = ir
 _event: Any = event
+_compiler: Any = compiler
+_postproc: Any = postproc
+_context: Any = cpu_target.target_context
+_extending: Any = numba.extending
 WHERE = _ir.Loc("here.py", 1)
 
 
@@ -57,3 +64,59 @@ def test_calls_of_llvm_make_no_events_and_compiling_does() -> None:
             _event.start_event(kind)
             _event.end_event(kind)
     assert (len(locks.buffer), len(compiles.buffer)) == (0, 2)
+
+
+def halves(n: int) -> int:
+    """A loop whose variables die in it and after it."""
+    found = 0
+    while n > 1:
+        rest = n % 2
+        n = n // 2 + rest
+        found += 1
+    return found
+
+
+def odd(n: int) -> Any:
+    """A generator."""
+    for i in range(n):
+        yield 2 * i + 1
+
+
+def test_the_lives_of_variables_are_there_when_they_are_read() -> None:
+    lighten()
+    code = _compiler.run_frontend(halves)
+    _postproc.PostProcessor(code).run()
+    between = code.variable_lifetime.livemap
+    assert code.generator_info is None
+    _postproc.PostProcessor(code).run(emit_dels=True)
+    assert between == code.variable_lifetime.livemap
+    assert set(code.blocks.values()) <= set(code.block_entry_vars)
+    assert any(isinstance(one, _ir.Del) for block in code.blocks.values() for one in block.body)
+
+
+def test_a_generator_knows_its_state() -> None:
+    lighten()
+    code = _compiler.run_frontend(odd)
+    _postproc.PostProcessor(code).run()
+    assert len(code.generator_info.yield_points) == 1
+
+
+def test_what_registers_itself_is_loaded_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    lighten()
+    loaded: list[str] = []
+    whole = type(_context).load_additional_registries
+    monkeypatch.setattr(type(_context), "load_additional_registries", lambda self: (loaded.append(""), whole(self)))
+    for _ in range(3):
+        _context.refresh()
+    settled = len(loaded)
+    _context.refresh()
+    assert len(loaded) == settled
+
+    def made_up() -> None:
+        """Has a lowering from now on."""
+
+    _extending.lower_builtin(made_up)(lambda *_: None)
+    _context.refresh()
+    assert len(loaded) == settled + 1
+    assert made_up in _context._defns
+    assert base.BaseContext.refresh.__module__ == lighten.__module__

@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from hostsim.logs import MigrationLog, read_logs
+from hostsim.core.errors import InputError
+from hostsim.logs import MigrationLog, parse_logs, read_logs
+from hostsim.logs.figures import quantity
 from hostsim.scenario import load_scenario
 from hostsim.verdict import Verdict, explain_log, render
 from hostsim.verdict.dirty_rate import scenario_lines
@@ -31,6 +33,9 @@ class Facts:
 
 
 END = {"elapsed_s": 24.8, "downtime_ms": 79, "sent_bytes": 9.1e9}
+FLUID = {"elapsed_s": 150, "remaining_bytes": 356e6, "bandwidth_bytes_per_s": 117e6, "sent_bytes": 17.53e9}
+"""One guest, 25 answers 5 s apart."""
+SHOWN = {"elapsed_s": 295, "remaining_bytes": 537e6, "bandwidth_bytes_per_s": 117e6, "ram_bytes": 8 * GIB}
 UNSURE = ("cannot tell", "too early")
 FACTS: dict[str, tuple[Facts, ...]] = {
     "hmp-2-completed.txt": (
@@ -62,7 +67,7 @@ FACTS: dict[str, tuple[Facts, ...]] = {
               is_sure=False),
     ),
     "one-postcopy.txt": (
-        Facts("would converge", {"remaining_bytes": 2.64e9, "left_s": 15.7}, ("nothing is dirtied any more",), UNSURE),
+        Facts("would converge", {"remaining_bytes": 2.64e9, "left_s": 15.7}, ("no page is dirtied any more",), UNSURE),
     ),
     "nan.jsonl": (Facts("completed", {"elapsed_s": 33, "downtime_ms": 40}),),
     "rawstats.txt": (
@@ -85,7 +90,8 @@ FACTS: dict[str, tuple[Facts, ...]] = {
     ),
     "block-migration.jsonl": (
         Facts("would converge", {"disk_remaining_bytes": 191.9e9, "disk_total_bytes": 429.5e9, "disk_bytes_per_s": 1e8,
-                                 "disk_left_s": 1919}, ("disk", "RAM is not"), ("100 ms more",), "", ("timeout",)),
+                                 "disk_left_s": 1919},
+              ("disk", "RAM: the migration does not wait"), ("100 ms more",), "", ("timeout",)),
     ),
     "device-state.jsonl": (
         Facts("stopped in device state", {"stopped_s": 52, "remaining_bytes": 0}, ("stopped", "vfio"), UNSURE),
@@ -136,7 +142,7 @@ FACTS: dict[str, tuple[Facts, ...]] = {
         Facts("not converging", {"dirty_bytes_per_s": 328e6, "bandwidth_bytes_per_s": 304e6, "stop_now_s": 8.1},
               form="kubevirt", is_sure=False),
     ),
-    "postcopy-paused.json": (Facts("undecided", said=("recover",), never=("nothing was sent",)),),
+    "postcopy-paused.json": (Facts("undecided", said=("recover",), never=("no bytes were sent",)),),
     "failed.json": (Facts("failed", said=("Broken pipe",), never=("0 ms",)),),
     "nova-starlingx.txt": (Facts("too early to tell", {"remaining_bytes": 2446 * MIB, "ram_bytes": 4 * GIB}),),
     "backup-rawstats.txt": (Facts("not a migration", said=("backup",)),),
@@ -193,7 +199,7 @@ FACTS: dict[str, tuple[Facts, ...]] = {
     "domjobinfo-failed.txt": (Facts("failed", {"elapsed_s": 97.3}, ("Broken pipe",)),),
     "domjobinfo-postcopy.txt": (Facts("would converge", {"left_s": 17.3}, ("post-copy under way", "5521"), UNSURE),),
     "nothing-sent.txt": (Facts("too early to tell", said=("nothing has been sent",), never=("100 %", "0 ms")),),
-    "hmp-1.1-no-times.txt": (Facts("cannot tell", said=("no times", "2.1 GB"), never=("nothing was sent",)),),
+    "hmp-1.1-no-times.txt": (Facts("cannot tell", said=("no times", "2.1 GB"), never=("no bytes were sent",)),),
     "hmp-blocked.txt": (Facts("failed", said=("VFIO migration is not supported",)),),
     "hmp-10-postcopy.txt": (Facts("would converge", {"remaining_bytes": 1.2 * GIB}, ("2211",), UNSURE),),
     "nova-postcopy.txt": (Facts("completed by post-copy", {"elapsed_s": 246}, never=(" 0 requested",)),),
@@ -204,6 +210,80 @@ FACTS: dict[str, tuple[Facts, ...]] = {
     "vmim-phases.yaml": (Facts("cannot tell", said=("active",)),),
     "vmi-described.txt": (Facts("completed", {"elapsed_s": 102}),),
     "parameters-beside.txt": (Facts("not converging", {"threshold_bytes": 67.1e6}, ("500 ms",), is_sure=False),),
+    "hmp-in-qmp.jsonl": (Facts("not converging", FLUID, ("1.1 GB",), UNSURE, "info-migrate"),),
+    "loki-virt-launcher.json": (Facts("not converging", FLUID, ("1.1 GB",), UNSURE, "kubevirt"),),
+    "job-stats-dicts.txt": (Facts("not converging", FLUID, ("1.1 GB",), UNSURE, "domjobinfo"),),
+    "elastic-nova.json": (
+        Facts("not converging", {"elapsed_s": 275, "sent_bytes": 32.2e9, "bandwidth_bytes_per_s": 117e6}, form="nova"),
+    ),
+    "proxmox-api.json": (Facts("completed", {"elapsed_s": 36, "downtime_ms": 87}, form="proxmox"),),
+    "nova-migration-show.txt": (Facts("not converging", SHOWN, form="nova-api"),),
+    "nova-migration-show.json": (Facts("not converging", SHOWN, form="nova-api"),),
+    "nova-migration-list.txt": (
+        Facts("not converging", {"elapsed_s": 280, "sent_bytes": 32.7e9, "remaining_bytes": 148.5e6}, form="nova-api"),
+    ),
+    "trace-cancelled.txt": (
+        Facts("not converging", {"elapsed_s": 16, "sent_bytes": 537e6, "ram_bytes": 209.7e6, "downtime_limit_ms": 300,
+                                 "bandwidth_bytes_per_s": 33.55e6}, ("49.2 MB",), UNSURE, "trace"),
+    ),
+    "trace-simpletrace.txt": (Facts("completed", {"elapsed_s": 4.4, "sent_bytes": 553.6e6}, ("41 MB",), form="trace"),),
+    "proxmox-8-cancelled.txt": (
+        Facts("not converging", {"downtime_limit_ms": 200, "sent_over_ram": 4.05}, ("cancelled", "up to", "qm monitor"),
+              ("Reason", "migrate_set_capability", "virsh"), "proxmox"),
+    ),
+    "proxmox-8-reason.txt": (Facts("failed", {"elapsed_s": 20}, ("Broken pipe",)),),
+    "proxmox-limit-at-the-end.txt": (Facts("not converging", {"downtime_limit_ms": 3200}, ("3.2 s",), ("300 ms",)),),
+    "nova-forced.txt": (
+        Facts("completed", {"elapsed_s": 311, "stopped_s": 9.9, "timeout_s": 300}, ("forced", "300 s", "not converged"),
+              ("completed (converged)",), "nova"),
+    ),
+    "nova-failure-alone.txt": (Facts("failed", said=("No route to host",), form="nova"),),
+    "virt-launcher-paused.txt": (
+        Facts("would converge", {"remaining_bytes": 500 * MIB, "stopped_s": 5, "left_s": 4.48}, ("paused", "downtime")),
+    ),
+    "virt-launcher-forced.txt": (
+        Facts("completed", {"elapsed_s": 309.8, "stopped_s": 9.8}, ("forced",), ("downtime 33 ms",), "kubevirt"),
+    ),
+    "virt-launcher-budget.txt": (
+        Facts("not converging", {"downtime_limit_ms": 5000, "threshold_bytes": 585e6}, ("9000ms exceeds", "cancelled")),
+    ),
+    "virt-launcher-reason.txt": (Facts("failed", said=("guest CPU",), form="kubevirt"),),
+    "throttled-in-vain.json": (
+        Facts("not converging", {"remaining_bytes": 931e6}, ("99 %", "in vain"), ("migrate_set_capability auto-converge",)),
+    ),
+    "wait-unplug.jsonl": (Facts("too early to tell", {"waited_s": 30}, ("failover", "nothing has been sent")),),
+    "postcopy-failed.jsonl": (
+        Facts("lost in post-copy", {"elapsed_s": 65}, ("Connection reset", "neither host"), ("not a matter",)),
+    ),
+    "remaining-alone.txt": (
+        Facts("not converging", {"elapsed_s": 295, "remaining_bytes": 1.024e9, "bandwidth_bytes_per_s": 117e6},
+              ("tells only what remains", "1.07 GB"), UNSURE, "info-migrate"),
+    ),
+    "remaining-without-times.txt": (Facts("cannot tell", said=("no times", "356 MB"), never=("no figures",)),),
+    "curved-quotes.txt": (Facts("not converging", FLUID, form="query-migrate"),),
+    "html-entities.txt": (Facts("not converging", FLUID, form="query-migrate"),),
+    "hmp-thousands.txt": (Facts("not converging", FLUID, form="info-migrate"),),
+    "hmp-on-one-line.txt": (Facts("not converging", FLUID, form="info-migrate"),),
+    "domjobinfo-on-one-line.txt": (Facts("not converging", FLUID, form="domjobinfo"),),
+    "jq-ram.txt": (Facts("not converging", FLUID | {"elapsed_s": 100}, form="query-migrate"),),
+    "jq-flat.txt": (Facts("not converging", FLUID | {"elapsed_s": 100}, form="query-migrate"),),
+    "ganeti.txt": (Facts("completed", {"elapsed_s": 17}, form="virsh-migrate"),),
+    "two-guests-under-headings.txt": (
+        Facts("not converging", FLUID, form="info-migrate"),
+        Facts("completed", {"elapsed_s": 85.8, "downtime_ms": 281}, form="info-migrate"),
+    ),
+    "dirty-limit.txt": (
+        Facts("not converging", FLUID, ("sleep for up to 123 ms", "66.8 %", "refuses both"), ("max-cpu-throttle",)),
+    ),
+    "dirty-limit.json": (Facts("not converging", {"remaining_bytes": 931e6}, ("refuses both",), ("slows a guest",)),),
+    "domjobinfo-then-none.txt": (
+        Facts("cannot tell", {"elapsed_s": 85}, ("how it ended", "cancelled or failed", "--completed"), ("do not cancel",)),
+    ),
+    "domjobinfo-then-gone.txt": (
+        Facts("not converging", FLUID, ("ended unseen", "runs on the source no more"), ("still active",), "domjobinfo"),
+    ),
+    "hmp-markdown-table.txt": (Facts("not converging", FLUID, form="info-migrate"),),
+    "hmp-with-commas.txt": (Facts("not converging", FLUID, form="info-migrate"),),
 }  # fmt: skip
 
 
@@ -256,6 +336,39 @@ def test_the_scenario_of_a_dirty_rate_is_one(tmp_path: Path) -> None:
     path.write_text("\n".join(scenario_lines(log, 1.25e9)))
     (workload,) = load_scenario(path).vm.workload
     assert workload.size == 412 * MIB
+
+
+REFUSED = {
+    "xc: progress: Saving memory: iter 0 (last sent 0 skipped 0): 52736/1048832    5%": "a log of Xen",
+    "cloud-hypervisor: 12.4s: <vmm> INFO:vmm/src/lib.rs:931 -- Dirty memory migration 0 of 5": "Cloud Hypervisor",
+    "2024-03-05T10:00:01Z info vmx[1001] MigrateSetState: Transitioning from state 0 to 1.": "vMotion",
+    "Block Copy: [ 37.52 %]": "copy of a disk",
+    '{"return": [{"status": "running", "type": "snapshot-save", "id": "snap0"}]}': "a snapshot",
+    "2024-03-05 10:00:00 copying local disk images": "migration of disks",
+    "error: Requested operation is not valid: domain is not running": "an error of virsh",
+    "[  5]   0.00-1.00   sec   112 MBytes   941 Mbits/sec    0": "iperf",
+}
+
+
+@pytest.mark.parametrize("line", REFUSED)
+def test_what_is_no_log_of_qemu_is_refused_by_its_name(line: str) -> None:
+    with pytest.raises(InputError, match=REFUSED[line]):
+        parse_logs(f"some line\n{line}\n")
+
+
+def test_commands_are_those_of_the_layer_that_wrote_the_log() -> None:
+    (log,) = read_logs(str(CASES / "nova-timed-out.txt"))
+    assert "nova.conf" in explain_log(log).remedy("downtime_limit").command
+    assert "migrate_set_parameter" in explain_log(log, profile="qemu").remedy("downtime_limit").command
+
+
+@pytest.mark.parametrize(
+    ("text", "kind", "value"),
+    [("1,234.5", "plain", 1234.5), ("1.234,5 KiB", "bytes", 1234.5 * 1024), ("1,234 GiB", "bytes", 1.234 * GIB),
+     ("755,868 kbytes", "bytes", 755868 * 1024), ("1,048,576", "plain", 1048576), ("480,01 mbps", "mbps", 480.01)],
+)
+def test_figures_with_signs_between_thousands(text: str, kind: str, value: float) -> None:
+    assert quantity(text, kind) == pytest.approx(value)
 
 
 def test_a_link_that_is_told_is_compared() -> None:

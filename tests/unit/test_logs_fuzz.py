@@ -121,7 +121,9 @@ WHOLE = (
     "shell-before-json.txt", "vmi-status.yaml", "virt-launcher-wrapped.txt", "virsh-migrate-verbose.txt", "vmi-list.json",
     "vmi-described.txt", "vmim-phases.yaml", "ansible.txt", "docker-json.txt", "wrapped-at-80.txt", "head-cut-off.txt",
     "pretty-behind-dates.txt", "json-over-dated-lines.txt", "python-dicts-in-a-tree.txt", "virsh-migrate-cancelled.txt",
-    "hmp-blocked.txt",
+    "hmp-blocked.txt", "proxmox-api.json", "elastic-nova.json", "nova-migration-show.json", "throttled-in-vain.json",
+    "dirty-limit.json", "ganeti.txt", "dict-over-prefixed-lines.txt", "two-guests-under-headings.txt",
+    "domjobinfo-then-gone.txt",
 )  # fmt: skip
 BROKEN_COUNTERS = ["-1", "18446744073709551615", "-nan", "nan", "0", "", "9" * 400, "1e400"]
 

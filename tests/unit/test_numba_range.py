@@ -13,10 +13,12 @@ from typing import Any
 import numba
 import numpy as np
 import pytest
-from numba.core import codegen
+from numba.core import codegen, compiler
+from numba.core.registry import cpu_target
 from numpy.typing import NDArray
 
 from hostsim.compiled.jit import inlined, jit, part
+from hostsim.compiled.linked import NEEDLESS, LinkedCompiler
 
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "background" / "design-choices.md"
@@ -110,6 +112,19 @@ def test_what_is_only_inlined_has_no_machine_code_and_refuses_python() -> None:
         assert all(isinstance(copy.library, codegen.JITCodeLibrary) for copy in copies)
         with pytest.raises(TypeError):
             function(7)
+
+
+def pipeline(of: Any) -> list[Any]:
+    """The passes of compiler class ``of``."""
+    context, flags = cpu_target, compiler.Flags()
+    (found,) = of(context.typing_context, context.target_context, None, (), None, flags, {}).define_pipelines()
+    return [one for one, _ in found.passes]
+
+
+def test_a_part_is_compiled_by_all_passes_but_those_that_find_nothing() -> None:
+    whole, kept = pipeline(compiler.Compiler), pipeline(LinkedCompiler)
+    assert {one for one in whole if one not in kept} == NEEDLESS
+    assert kept == [one for one in whole if one not in NEEDLESS]
 
 
 @part

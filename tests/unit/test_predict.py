@@ -8,14 +8,14 @@ import pytest
 
 import hostsim
 from hostsim.core.errors import InputError
-from hostsim.core.units import parse_said_bandwidth, parse_said_dirty_rate
+from hostsim.core.units import parse_duration, parse_said_bandwidth, parse_said_dirty_rate
 from hostsim.report.charts.chart import Bars, Panel
 from hostsim.report.charts.predict import margins_chart, runs_chart
-from hostsim.report.margin_words import margin_words
-from hostsim.report.predict_words import prediction_lines
+from hostsim.report.margin_words import in_the_way, margin_words
+from hostsim.report.predict_words import converges_words, prediction_lines
 from hostsim.scenario.toml_text import scenario_text
 from hostsim.study.predict.bench import Bench
-from hostsim.study.predict.forecast import forecast
+from hostsim.study.predict.forecast import computed_figures, forecast
 from hostsim.study.predict.guest import Guest, scenario_of
 from hostsim.study.predict.knobs import KNOBS
 from hostsim.study.predict.margins import Margin, converging, margins_of
@@ -70,6 +70,38 @@ def test_options_that_make_no_guest_are_refused_by_name(guest: Guest, told: str)
         scenario_of(guest)
 
 
+@pytest.mark.parametrize(
+    ("guest", "overrides", "pass_s"),
+    [
+        (Guest("4GiB", "10Gbit", "1/s"), ["link.latency=1s"], 4 * 1024**3 / 1_310_720),
+        (Guest("64GiB", "10Gbit", "1/s"), ["migration.bandwidth=32MiB/s"], 2048),
+        (Guest("4TiB", "200Gbit", "1/s"), [], 2**30 * 310e-9),
+        (Guest("4TiB", "200Gbit", "1/s", mode="xbzrle"), [], 2**30 * 310e-9),
+    ],
+)  # fmt: skip
+def test_a_migration_has_time_for_four_passes(guest: Guest, overrides: list[str], pass_s: float) -> None:
+    """A window of 2.5 MiB a round trip of 2 s, max-bandwidth, and one thread, which no link of 200 Gbit/s makes faster."""
+    scenario, table = scenario_of(guest, overrides)
+    assert scenario.duration > 4 * pass_s * 1e9
+    assert parse_duration(table["duration"]) == scenario.duration
+
+
+@pytest.mark.parametrize(
+    ("mode", "tracking", "found"),
+    [("auto-converge", "", "initially-all-set"), ("auto-converge", "get-dirty-log", "get-dirty-log"), ("xbzrle", "", "tcg"),
+     ("dirty-limit", "", "dirty-ring")],
+)  # fmt: skip
+def test_a_throttled_guest_is_logged_by_kvm(mode: str, tracking: str, found: str) -> None:
+    """Under TCG each sync waits for vCPUs that sleep: at 99 % rounds take a second, whatever is left to be sent."""
+    scenario, _ = scenario_of(Guest("4GiB", "1Gbit", "1GB/s", "2GiB", mode=mode, tracking=tracking))
+    assert scenario.vm.dirty_tracking == found
+
+
+def test_a_duration_that_is_set_is_kept() -> None:
+    scenario, _ = scenario_of(Guest("64GiB", "10Gbit", "1/s"), ["migration.bandwidth=32MiB/s", "duration=1min"])
+    assert scenario.duration == 60_000_000_000
+
+
 def test_a_guest_that_writes_nothing_has_no_workload() -> None:
     scenario, _ = scenario_of(Guest("1GiB", "10Gbit", "0"))
     assert scenario.vm.workload == ()
@@ -116,6 +148,34 @@ def test_a_prediction_of_python_is_that_of_the_bench() -> None:
     assert found.logged["guest_slowdown_percent"].spread.mean > 0
 
 
+@pytest.mark.parametrize(
+    ("bandwidth", "limit", "total_s"),
+    [("10Gbit", "10s", 14.1), ("15Gbit", "2s", 9.92), ("5Gbit", "28100ms", 27.6), ("10Gbit", "300ms", 15.8)],
+)
+def test_a_limit_longer_than_a_round_is_not_counted_twice(bandwidth: str, limit: str, total_s: float) -> None:
+    """Simulated: a pass of 16 GiB at 5 Gbit/s takes 27.5 s, and a limit of 28.1 s stops the guest at its start."""
+    scenario, _ = scenario_of(Guest("16GiB", bandwidth, "1.5Gbit", "8GiB", limit))
+    found = forecast(scenario)
+    assert found is not None
+    assert found.total_s == pytest.approx(total_s, rel=0.03)
+
+
+def test_a_window_that_holds_the_stream_is_named() -> None:
+    """By hand: 2.5 MiB of the socket buffer in 2 s are 10.5 Mbit/s."""
+    scenario, _ = scenario_of(Guest("4GiB", "10Gbit", "100MB/s", "1GiB"), ["link.latency=1s"])
+    window, floor = in_the_way(computed_figures(scenario))
+    assert "a window of 2.62 MB each round trip of 2 s, which is 10.5 Mbit/s whatever the link carries" in window
+    assert "at 10.5 Mbit/s no less than" in floor
+    wide, _ = scenario_of(Guest("4GiB", "10Gbit", "100MB/s", "1GiB"))
+    assert list(in_the_way(computed_figures(wide))) == []
+
+
+def test_a_run_that_ends_in_its_first_pass_tells_nothing() -> None:
+    short = small_guest().model_copy(update={"duration": 100_000_000})
+    found = hostsim.predict(short, reps=2, workers=1, margins=False)
+    assert converges_words(found).startswith("cannot tell: none of 2 runs got through the first pass within 100 ms")
+
+
 def test_the_computation_knows_the_floor() -> None:
     calm, busy = forecast(small_guest()), forecast(KNOBS[0].turned(small_guest(), 50_000))
     assert calm is not None
@@ -137,7 +197,7 @@ def test_the_answer_is_sentences(completed: int, stuck: int) -> None:
 
 
 def test_a_margin_that_was_not_run_says_so() -> None:
-    assert "computed, not run" in margin_words(Margin("bandwidth_bytes_per_s", 1e9, True, 5e8))
+    assert "not run" in margin_words(Margin("bandwidth_bytes_per_s", 1e9, True, 5e8))
     assert "3.2 Mbit/s" not in margin_words(Margin("bandwidth_bytes_per_s", 1e9, True, 5e8, 5.1e8, 4.9e8, (1,)))
 
 

@@ -7,6 +7,7 @@ import signal
 import socket
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,16 @@ def serve(tmp_path: Path) -> Iterator[Callable[..., Monitor]]:
     yield open_one
     for one in opened:
         one.close()
+
+
+@contextmanager
+def interruptible() -> Iterator[None]:
+    """SIGINT raises KeyboardInterrupt, also where a shell has started the tests with SIGINT ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def refusal(path: Path) -> str:
@@ -69,16 +80,15 @@ def test_ctrl_c_before_a_question_is_sent_leaves_nothing_unawaited(
     serve: Callable[..., Monitor], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     serve()
-    qmp = Qmp(tmp_path / "qmp")
-    qmp._runner.get_loop().call_soon(signal.raise_signal, signal.SIGINT)
     unraisable: list[Any] = []
     monkeypatch.setattr(sys, "unraisablehook", unraisable.append)
-    with pytest.raises(KeyboardInterrupt):
-        qmp.ask("query-migrate")
-    gc.collect()
-    assert not unraisable
-    assert qmp.ask("query-migrate") == ACTIVE
-    qmp.close()
+    with closing(Qmp(tmp_path / "qmp")) as qmp, interruptible():
+        qmp._runner.get_loop().call_soon(signal.raise_signal, signal.SIGINT)
+        with pytest.raises(KeyboardInterrupt):
+            qmp.ask("query-migrate")
+        gc.collect()
+        assert not unraisable
+        assert qmp.ask("query-migrate") == ACTIVE
 
 
 def test_the_monitor_for_people_is_named(serve: Callable[..., Monitor], tmp_path: Path) -> None:

@@ -166,6 +166,11 @@ def row(age: int, slow: float, p99_ns: float, migrates: bool = False) -> Reclaim
     return ReclaimRow(plan.scenario(int(migrates)), settings, spreads, {}, 1)
 
 
+def test_a_percentile_may_say_that_it_is_of_faults() -> None:
+    (limit,) = read_budget("p99-fault=2ms")
+    assert (limit.figure, limit.most, limit.text) == ("stall_p99_ns", 2e6, "p99-fault=2ms")
+
+
 def test_the_set_point_is_the_smallest_age_from_which_on_all_are_safe() -> None:
     limits = read_budget("p99=2ms,slowdown=1%")
     rows = [row(1, 0.5, 1e6), row(2, 3.0, 1e6), row(3, 0.9, 1.9e6), row(4, 0.1, 1e5)]

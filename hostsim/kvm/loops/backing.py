@@ -57,7 +57,7 @@ def take_page(k: Kvm, v: int) -> None:
 
 @jit
 def look_again(k: Kvm, v: int, now_ns: int) -> None:
-    """The host has done what vCPU ``v`` asked for: it looks the page up again, as of the mmu_invalidate_seq it has."""
+    """The host has the page for vCPU ``v``, which looks it up again with the mmu_invalidate_seq that it read before."""
     k.vcpus[v].next_ns, k.vcpus[v].stage = now_ns, AGAIN
 
 

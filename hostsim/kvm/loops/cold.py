@@ -1,4 +1,4 @@
-"""What a fault costs more because the caches do not hold what it needs.
+"""The additional cost of a fault whose code and data are not in the caches.
 
 A fault in a row finds KVM's code and data in the caches, and the entries of its page beside those of the page before: spte,
 guest's and host's page-table entry are eight to a cache line, and the hardware loads the next lines by itself. A fault that

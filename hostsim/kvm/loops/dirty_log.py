@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hostsim.compiled.jit import jit, part
+from hostsim.core.memory import grown
 from hostsim.costs.cost_rules import PML_ENTRIES
 from hostsim.kvm.loops.armed import count_range, span_end, span_first
 from hostsim.kvm.loops.layout import REGION_BITS, Kvm
@@ -20,18 +21,18 @@ from hostsim.spte_index.spte import BLANK, DIRTY, IN_LOG, KEPT, PRESENT, REGION_
 Bytes = NDArray[np.uint8]
 RECOVER_NONE, RECOVER_ZAP, RECOVER_IN_PLACE = range(3)
 MASK_PAGES = 64
-"""Pages that one mask of KVM_RESET_DIRTY_RINGS spans."""
+"""Pages of a word of the bitmap, and those that one mask of KVM_RESET_DIRTY_RINGS spans."""
 
 
 @part
 def log_flag(k: Kvm) -> int:
-    """What is taken from a 4 KiB spte so that the next write is logged."""
+    """The flag to clear in a 4 KiB spte so that the next write is logged."""
     return DIRTY if k.state.has_d_bits == 1 else WRITABLE
 
 
 @jit
 def map_filled(k: Kvm, n_pages: int) -> None:
-    """A guest that has run for long: what has content is mapped, writable and dirty; what has none is blank.
+    """A guest that has run for long: a page with content is mapped, writable and dirty; a page without content is blank.
 
     Under a cap the first pages with content are mapped, so many as it lets be.
     """
@@ -184,15 +185,49 @@ def stop_log(k: Kvm, recovery: int, now_ns: int) -> None:
 
 @jit
 def mark_due(k: Kvm, due: Bytes, got: Bytes, uses_got: bool, first: int, end: int) -> int:
-    """Mark in ``due`` the pages of [first, end) whose bit in the log (or, with D bits alone, in the spte) is dirty."""
-    by_spte, n = k.state.has_d_bits == 1 and k.state.has_pml == 0, 0
-    for page in range(first, end):
-        bits = k.sptes.spte[page] & (PRESENT | DIRTY)
-        dirty = k.sptes.spte[page] & IN_LOG != 0 or (by_spte and bits == PRESENT | DIRTY)
-        if dirty and (not uses_got or got[page] == 1):
-            due[page] = 1
-            n += 1
+    """Mark in ``due`` the pages of [first, end) whose bit in the log (or, with D bits alone, in the spte) is dirty.
+
+    got: as long as ``due`` and another array; only pages with 1 there are marked if uses_got.
+    """
+    by_spte, least, n = k.state.has_d_bits == 1 and k.state.has_pml == 0, int(uses_got), 0
+    # No branch, and indices from 0 on, so that the compiler takes many pages at a time.
+    sptes, marks, asked = k.sptes.spte[first:end], due[first:end], got[first:end]
+    for i in range(len(sptes)):
+        dirty = (sptes[i] & IN_LOG != 0) | (by_spte & (sptes[i] & (PRESENT | DIRTY) == PRESENT | DIRTY))
+        found = dirty & (asked[i] >= least)
+        marks[i] |= found
+        n += found
     return n
+
+
+@part
+def _due_and_small(sptes: Bytes, marks: Bytes) -> tuple[int, int]:
+    """(Pages due, those of them with an spte). No branch, as in ``mark_due``."""
+    n_due, n_small = 0, 0
+    for i in range(len(marks)):
+        n_due += marks[i]
+        n_small += marks[i] & int(sptes[i] & PRESENT != 0)
+    return n_due, n_small
+
+
+@jit
+def count_due(k: Kvm, due: Bytes, first: int, end: int, splits: bool, n: NDArray[np.int64]) -> None:
+    """Work of a CLEAR of the pages of [first, end) in ``due``, before it splits large sptes.
+
+    n: int64[2], in place: pages with a 4 KiB spte, and words of 64 pages, a page due, without one. With ``splits`` pages of
+    large sptes are in neither: their split protects them.
+    """
+    n[0], n[1] = 0, 0
+    low = first
+    while low < end:  # a word lies in one region
+        high = min(end, (low // MASK_PAGES + 1) * MASK_PAGES)
+        is_large = k.sptes.level[low >> REGION_BITS] != 0
+        if not (is_large and splits):
+            n_due, n_small = _due_and_small(k.sptes.spte[low:high], due[low:high])
+            small = 0 if is_large else n_small
+            n[0] += small
+            n[1] += int(n_due > 0 and small == 0)
+        low = high
 
 
 @part
@@ -200,22 +235,24 @@ def _clear_page(k: Kvm, page: int, flag: int) -> None:
     # The version grows where the record goes, not at the write: the next write leaves a record of its own, and all writes up
     # to now share one version (docs/background/data-model.md).
     k.sptes.spte[page] &= ~(flag | IN_LOG) & 0xFF
-    k.version[page] += 1
+    k.version[page] = grown(k.version[page], 1)
 
 
 @part
 def _clear_region(k: Kvm, due: Bytes, first: int, end: int, flag: int) -> None:
-    for page in range(first, end):
-        if due[page] == 1:
-            due[page] = 0
-            _clear_page(k, page, flag)
+    # As _clear_page, but without a branch, as in ``mark_due``.
+    sptes, versions, marks = k.sptes.spte[first:end], k.version[first:end], due[first:end]
+    for i in range(len(marks)):
+        sptes[i] &= ~((flag | IN_LOG) * marks[i]) & 0xFF
+        versions[i] = grown(versions[i], marks[i])
+        marks[i] = 0
 
 
 @part
 def _has_due(due: Bytes, first: int, end: int) -> bool:
-    n = 0
-    for page in range(first, end):
-        n += int(due[page])
+    n, marks = 0, due[first:end]
+    for i in range(len(marks)):
+        n += int(marks[i])
     return n > 0
 
 
@@ -246,10 +283,10 @@ def copy_log(k: Kvm, got: Bytes, bmap: Bytes) -> int:
     """``got`` and ``bmap`` take in the whole log; returns how many were new in bmap."""
     new = 0
     for page in range(len(bmap)):
-        if k.sptes.spte[page] & IN_LOG != 0:
-            got[page] = 1
-        new += int(got[page] & (1 - bmap[page]))
-        bmap[page] |= got[page]
+        found = got[page] | (k.sptes.spte[page] & IN_LOG != 0)
+        new += int(found) & (1 - int(bmap[page]))
+        got[page] = found
+        bmap[page] |= found
     return new
 
 
@@ -277,7 +314,7 @@ def take_rings(k: Kvm, got: Bytes, n: NDArray[np.int64], first: int, end: int) -
 
 @jit
 def reset_rings(k: Kvm, now_ns: int) -> None:
-    """KVM_RESET_DIRTY_RINGS: what was taken is protected again and leaves the rings."""
+    """KVM_RESET_DIRTY_RINGS: pages of collected entries are write-protected again, and the entries leave the rings."""
     flag, size = log_flag(k), (k.buffers.shape[1] - PML_ENTRIES)
     lowest, highest = len(k.sptes.spte), -1
     for v in range(len(k.vcpus)):

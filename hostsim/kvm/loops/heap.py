@@ -1,4 +1,4 @@
-"""A heap of vCPUs by what comes next for them: the earliest first, of equals the lowest."""
+"""A heap of vCPUs by the time of their next event: the earliest first, of equals the lowest vCPU."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the host does to vCPUs and to mmu_lock, at a time up to which the guest has been advanced."""
+"""Operations of the host on vCPUs and on mmu_lock, at a time up to which the guest has been advanced."""
 
 from __future__ import annotations
 

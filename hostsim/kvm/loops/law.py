@@ -1,4 +1,4 @@
-"""Law 3: while a slot is logged, what can be written without an exit has its record."""
+"""Law 3: while a slot is logged, each page that can be written without an exit has its record."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ def first_unharvested(k: Kvm, got: NDArray[np.uint8], n_pages: int) -> int:
 
 @jit
 def first_miscounted(k: Kvm) -> int:
-    """First part of the guest's work whose armed pages or weights are not what its sptes say, or -1; sweeps count none."""
+    """First part of the guest's work whose armed pages or weights contradict its sptes, or -1; sweeps count none."""
     for p in range(len(k.parts)):
         part, n = k.parts[p], 0
         if part.kind == BY_VISIT:

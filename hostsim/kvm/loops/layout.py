@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from hostsim.compiled.by_reference import ByReference
 from hostsim.compiled.record import Record, Records
+from hostsim.core.memory import Versions
 from hostsim.spte_index.spte import Sptes
 
 Ints = NDArray[np.int64]
@@ -104,7 +105,7 @@ class State(Record):
     host_holders: int  # holders that are host processes or walkers
     invalidate_seq: int  # mmu_invalidate_seq
     invalidate_in_progress: int  # mmu_invalidate_in_progress
-    invalidate_first: int  # first gfn of what is invalidated now
+    invalidate_first: int  # first gfn of the range that is invalidated now
     invalidate_end: int
     wait_ns: int  # of vCPUs at mmu_lock, summed
     hold_ns: int  # of mmu_lock by vCPUs, summed
@@ -307,10 +308,10 @@ class Call(Record):
 class Kvm(ByReference):
     """One VM. Records and arrays are changed in place.
 
-    sptes; zero: uint8[n_pages], 1 = reads as zeros; version: uint32[n_pages]. counts: int64[3, n_regions + n_supers],
+    sptes; zero: uint8[n_pages], 1 = reads as zeros; version: uint16[n_pages]. counts: int64[3, n_regions + n_supers],
     armed pages by is_write and by region, then by 512 regions; STALE_ROW. parts: [n_parts], those of sweeps last; ints:
     int64[n_classes, N_INTS] of hostsim.guest.touch; classes, rates: [n_classes]; page_weights: int64, of WEIGHTED classes
-    from DATA_OFFSET on; tape: int64, trees of visits (32 a word), traces, sums of armed weights, and what TLBs need.
+    from DATA_OFFSET on; tape: int64, trees of visits (32 a word), traces, sums of armed weights, and the tables of TLBs.
     streams: [n_streams], by vCPU; exact: float64[n_streams], the work time of a drawn touch before rounding, or the share of
     writes that went to armed pages when a write was drawn; clocks: int64[n_clocks, N_FIELDS]; own_clocks: int64[n_clocks],
     rows of clocks by vCPU, -1 - row: of a task that is parked. vcpus: [n_vcpus]; heap: [n_vcpus], scratch; buffers:
@@ -320,13 +321,13 @@ class Kvm(ByReference):
     log: [capacity]; due: [n]. backing: uint8[n_pages] if is_backed; fresh: int64[n], pages that got frames at hand, oldest
     first. latencies: int64[WALKER_CALLS + n_hosts, N_COUNTERS], as in hostsim.core.latencies: exits from guest to guest or
     to user space, waits for mmu_lock, its holds, calls of walkers. walks: [n_hosts]; calls: [n_hosts, CALLS_MAX]; found:
-    uint8[n_hosts, FOUND_MAX], what the calls found, page by page, that under way included; flush_ns: int64[n_vcpus + 1], a
+    uint8[n_hosts, FOUND_MAX], 1: the call found the page young, the call under way included; flush_ns: int64[n_vcpus + 1], a
     flush by how many vCPUs are in guest mode; unseen: float64[n_hosts], pages called old that were expected to be accessed.
     """
 
     sptes: Sptes
     zero: NDArray[np.uint8]
-    version: NDArray[np.uint32]
+    version: Versions
     counts: Ints
     parts: Records[Part]
     ints: Ints

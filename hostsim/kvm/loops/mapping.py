@@ -1,4 +1,4 @@
-"""What handling a fault sets, with the counts of armed pages kept.
+"""Changes that the handling of a fault makes to sptes, with the counts of armed pages kept.
 
 Linux arch/x86/kvm/mmu/mmu.c::fast_page_fault, ::direct_page_fault, tdp_mmu.c::kvm_tdp_mmu_map; spte.c::make_spte.
 """
@@ -18,7 +18,7 @@ from hostsim.spte_index.spte import AGED, BLANK, DIRTY, IN_LOG, KEPT, PRESENT, R
 @inlined
 def set_spte(k: Kvm, page: int, value: int) -> None:
     """The 4 KiB spte of ``page``, and what its place holds of the page's content, become ``value``. Disarms at most."""
-    # Asked before the change: how a page was armed says what it weighed in the counts.
+    # Read before the change: the counts held the page as it was armed before.
     read, write = armed_as(k.sptes, k.state, page, 0), armed_as(k.sptes, k.state, page, 1)
     k.sptes.spte[page] = value
     if is_armed(k.sptes, k.state, page, 0):
@@ -167,10 +167,14 @@ def _small_flags(sptes: Sptes, state: State, kind: int, page: int, is_write: boo
 
 @inlined
 def handle(k: Kvm, v: int, kind: int, page: int, is_write: bool, now_ns: int) -> None:
-    """Set what a fault of ``kind`` sets, at the end of its hold.
+    """Change the spte as a fault of ``kind`` does, at the end of its hold.
 
-    The page is young then. W comes back to an access-tracked page only with a write; what is mapped writable in a logged
-    slot is dirty.
+    v: the vCPU.
+    kind: MAP, SPLIT, WP or TRACK.
+    page: gfn of the access; is_write: the access writes.
+    now_ns: end of the hold.
+    The page is young then. W comes back to an access-tracked page only with a write; a page that is mapped writable in a
+    logged slot is dirty.
     """
     if sets_region(k.sptes, k.state, kind, page) and not _handle_large(k, v, kind, page, is_write, now_ns):
         return

@@ -26,7 +26,7 @@ def park(k: Kvm, v: int, now_ns: int) -> int:
 
 @jit
 def unpark(k: Kvm, v: int, clock: int, now_ns: int) -> None:
-    """The page is there: an interrupt tells the guest, and the task goes on when vCPU ``v`` is in the guest next."""
+    """The page is resident: an interrupt wakes the task, which runs when vCPU ``v`` is in the guest next."""
     vcpu = k.vcpus[v]
     if vcpu.stage == IN_GUEST:
         stop_clocks(k, v, now_ns)

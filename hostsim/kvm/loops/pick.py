@@ -22,6 +22,12 @@ def place(part: Part, key0: int, draw: int, attempt: int) -> int:
 
 
 @inlined
+def within(page: int, key1: int, draw: int, attempt: int) -> int:
+    """The page in the region of ``page`` that is tried then, once ``page`` itself was tried."""
+    return int(page - page % REGION_PAGES + (keyed_word(key1, draw, TRIES + attempt) >> (32 - REGION_BITS)))
+
+
+@inlined
 def pick(k: Kvm, p: int, key0: int, key1: int, draw: int, tried: int) -> int:
     """An armed gfn of part ``p``, of which there is one at least; keyed by (key0, key1, draw).
 
@@ -85,14 +91,13 @@ def _try_weights(k: Kvm, p: int, key0: int, key1: int, draw: int) -> int:
 @jit
 def _within(sptes: Sptes, state: State, page: int, is_write: int, counted: int, key: int, draw: int) -> int:
     """One of the ``counted`` armed pages of the region of ``page``, which was drawn."""
-    start = page - page % REGION_PAGES
     probe = page
-    for attempt in range(TRIES, 2 * TRIES):
+    for attempt in range(TRIES):
         if is_armed(sptes, state, probe, is_write):
             return probe
-        probe = start + (keyed_word(key, draw, attempt) >> (32 - REGION_BITS))
+        probe = within(page, key, draw, attempt)
     rest = (keyed_word(key, draw, 2 * TRIES) * counted) >> 32
-    probe = start
+    probe = page - page % REGION_PAGES
     while rest > 0 or not is_armed(sptes, state, probe, is_write):
         if is_armed(sptes, state, probe, is_write):
             rest -= 1

@@ -31,7 +31,7 @@ from hostsim.guest.touch import (
 )
 from hostsim.kvm.loops.armed import sweep_sees
 from hostsim.kvm.loops.layout import IN_GUEST, REGION_BITS, UNIFORM, Ints, Kvm, Stream
-from hostsim.kvm.loops.pick import pick, place
+from hostsim.kvm.loops.pick import pick, place, within
 from hostsim.kvm.loops.visits import clear_visit, next_visit
 from hostsim.kvm.loops.work import active_time, touch_ns, work_time
 
@@ -130,10 +130,10 @@ def _is_cold(stream: Stream, hot: float, cold: float) -> bool:
 
 @inlined
 def _expect(k: Kvm, stream: Stream, p: int) -> None:
-    """Note the page that the stream tries first at its next candidate, and fetch the byte of the page of the draw after it.
+    """Note the page that the stream tries first at its next candidate, and fetch the bytes that the draw after it tries.
 
-    The byte is seldom in a cache, and the candidate may be due sooner than memory answers; the place of the draw after it is
-    known a whole exit ahead.
+    The bytes are seldom in a cache, and the candidate may be due sooner than memory answers; the places of the draw after it
+    are known a whole exit ahead.
     """
     part, key0, draw = k.parts[p], int(stream.key0), int(stream.draws)
     if stream.tried_part != p or stream.ahead_draw != draw:
@@ -142,12 +142,29 @@ def _expect(k: Kvm, stream: Stream, p: int) -> None:
     stream.tried, stream.tried_part = stream.ahead, p
     stream.ahead, stream.ahead_draw = place(part, key0, draw + 1, 0), draw + 1
     _fetch(k, p, stream.ahead)
+    _fetch_more(k, p, stream)
 
 
 @inlined
 def _fetch(k: Kvm, p: int, page: int) -> None:
     prefetch(k.counts[k.parts[p].is_write], page >> REGION_BITS)
     prefetch(k.sptes.spte, page)
+
+
+@inlined
+def _fetch_more(k: Kvm, p: int, stream: Stream) -> None:
+    """Fetch what draw ``ahead_draw`` tries if its first place is not armed: places after it, and pages in their regions."""
+    part, key0, key1, draw = k.parts[p], int(stream.key0), int(stream.key1), int(stream.ahead_draw)
+    n_pages = part.end - part.first
+    # While nearly all pages are armed the first place mostly is, and more hints than are used cost more than they save.
+    if part.armed >= n_pages - (n_pages >> 3):
+        return
+    second = place(part, key0, draw, 1)
+    _fetch(k, p, second)
+    _fetch(k, p, place(part, key0, draw, 2))
+    prefetch(k.sptes.spte, within(stream.ahead, key1, draw, 0))
+    prefetch(k.sptes.spte, within(stream.ahead, key1, draw, 1))
+    prefetch(k.sptes.spte, within(second, key1, draw, 0))
 
 
 @inlined
@@ -185,7 +202,7 @@ def _is_still(stream: Stream, now: float, drawn: float) -> bool:
     """Thinning: whether a touch drawn when ``drawn`` was armed goes to the part that still is."""
     if now >= drawn:
         return True
-    # Few pages were disarmed meanwhile, so most touches are accepted whatever the low bits of the draw are.
+    # Few pages were disarmed meanwhile, so most touches are accepted for all low bits of the draw.
     if keyed_uniform_most(int(stream.key0), int(stream.draws), ACCEPT) * drawn < now:
         return True
     return _uniform(stream, ACCEPT) * drawn < now
@@ -203,7 +220,7 @@ def go_on(k: Kvm, s: int) -> None:
 
 @inlined
 def choose(k: Kvm, v: int) -> None:
-    """What vCPU ``v``, whose clocks run, will touch next: the earliest of its streams, of equals the first.
+    """The next touch of vCPU ``v``, whose clocks run: the earliest of its streams, of equals the first.
 
     No stream if it leaves by itself before: after the touches of the instant in which it has done its work.
     """

@@ -1,4 +1,4 @@
-"""Translations in the TLBs of vCPUs: A bits that were cleared without a flush, and what was accessed unseen meanwhile.
+"""Translations in the TLBs of vCPUs: A bits that were cleared without a flush, and accesses that set none meanwhile.
 
 The processor sets an A bit on a page walk, so only at a TLB miss. hostsim.kvm.miss_chances has how often that is.
 Intel SDM vol. 3, 4.10.2.3 and 30.3.3.2; Linux virt/kvm/kvm_main.c::kvm_flush_remote_tlbs, ::kvm_mmu_notifier_clear_young.

@@ -42,7 +42,7 @@ from hostsim.spte_index.spte import PRESENT, STALE
 
 PASSES, STALLS, LEAVES, EXIT_OVER, RUNS, WAITS = range(6)
 """How a step ends: the access is over and the guest runs on; .. and the vCPU stands still for a PML entry; the vCPU leaves
-the guest; its exit has been handled; it runs; it waits for what comes next.
+the guest; its exit has been handled; it runs; it waits for its next event.
 """
 
 
@@ -54,7 +54,7 @@ def is_write(k: Kvm, v: int) -> bool:
 
 @inlined
 def drain_ns(k: Kvm, v: int) -> int:
-    """Empty the PML buffer of vCPU ``v``; returns what it takes."""
+    """Empty the PML buffer of vCPU ``v``; returns the time that this takes [ns]."""
     return int(k.costs.pml_drain_ns * drain_pml(k, v) // PML_ENTRIES)
 
 

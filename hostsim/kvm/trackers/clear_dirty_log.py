@@ -81,7 +81,9 @@ class ClearDirtyLog(KvmLog):
             large = self._engine.log.count_large(first, end, self._plan.eager_split) if self._plan.all_set else 0
             if self._vm.indexed is not None:
                 return self._vm.indexed.clear(self._due, first, end)
-            return self._plan.clear_hold_ns(pages, large, masks)
+            splits = self._plan.all_set and self._plan.eager_split
+            small, bare_words = self._engine.log.count_due(self._due, first, end, splits=splits)
+            return self._plan.clear_hold_ns(small, large, masks, bare_words)
 
         self._drain()
         if self._plan.costs.clear_call_ns:

@@ -18,7 +18,7 @@ ROLLUP = Path("/proc/self/smaps_rollup")
 def fresh(n_bytes: int, *, huge: bool) -> Words:
     """uint64[n_bytes / 8], not touched yet, from a multiple of 2 MiB on. MemoryError if there is no room.
 
-    huge: ask for 2 MiB pages, or else for none, whatever the machine does by default.
+    huge: True: ask for 2 MiB pages; False: for none; both override the default of the machine.
     """
     try:
         mapping = mmap.mmap(-1, n_bytes + HUGE_BYTES, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)

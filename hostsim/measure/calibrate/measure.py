@@ -41,8 +41,8 @@ little, and to lay a cycle through them takes long.
 class Effort:
     """footprints_bytes: of the curve, growing, the last also that of everything that is to come from memory.
 
-    rounds: over all measurements, so that the repetitions of each lie apart in time, and a neighbour who is busy for a while
-    meets few of them; repetitions: of each measurement in a round.
+    rounds: over all measurements, so that the repetitions of each lie apart in time, and a busy neighbour meets few of
+    them; repetitions: of each measurement in a round.
     """
 
     footprints_bytes: tuple[int, ...]

@@ -27,7 +27,7 @@ class Sample:
 
     @property
     def low_ns(self) -> float:
-        """The lower quartile: what other users of the processor add is in the longer repetitions."""
+        """The lower quartile: time that other users of the processor add is in the longer repetitions."""
         return float(np.percentile(self.ns, 25))
 
     @property

@@ -12,8 +12,6 @@ KVMIO = 0xAE
 KVM_API_VERSION = 12
 
 KVM_CAP_USER_MEMORY = 3
-KVM_CAP_IOEVENTFD = 36
-KVM_CAP_GET_TSC_KHZ = 61
 KVM_CAP_IMMEDIATE_EXIT = 136
 KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2 = 168
 KVM_CAP_DIRTY_LOG_RING = 192
@@ -137,7 +135,7 @@ class kvm_run(ctypes.Structure):  # noqa: N801
 
 
 class kvm_stats_header(ctypes.Structure):  # noqa: N801
-    """Head of what KVM_GET_STATS_FD gives; offsets in bytes."""
+    """struct kvm_stats_header, the head of the file of KVM_GET_STATS_FD; offsets in bytes."""
 
     _fields_ = tuple((name, U32) for name in _names("flags name_size num_desc id_offset desc_offset data_offset"))
 

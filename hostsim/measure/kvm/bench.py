@@ -1,4 +1,4 @@
-"""Timed work of guests and of the host, held against KVM's counters, repetition by repetition."""
+"""Timed work of guests and of the host, checked by KVM's counters, repetition by repetition."""
 
 from __future__ import annotations
 

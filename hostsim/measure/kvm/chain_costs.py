@@ -64,7 +64,7 @@ class ChainCosts:
     not_aged: str = ""
 
     def lines(self) -> list[str]:
-        """A sentence a work: what a further spte of a page adds, from 2 to 16."""
+        """A sentence for each work: the time that a further spte of a page adds, from 2 to 16."""
         few, many = CHAINS[1], CHAINS[-1]
         told = [
             f"{WORDS[work]}: each further spte of a page adds {self._further(self.real, work, few, many):.1f} ns here, "

@@ -48,7 +48,7 @@ MAPPED_SHARE = 4
 """One page in so many is mapped again in a logged slot, where each takes a fault."""
 PACES_US, PACED_WRITES = (200, 1000), 40
 RACES = 2
-"""Passes of all vCPUs through one memory whose mean is a repetition: who is ahead where is chance."""
+"""Passes of all vCPUs through one memory whose mean is a repetition: the vCPU that is ahead changes by chance."""
 RESERVED_ENTRIES, PML_RESERVED_ENTRIES = 64, 576
 """Entries of a dirty ring below its size at which user space is called, without and with PML: dirty_ring.c."""
 
@@ -137,7 +137,7 @@ def _switch(bench: Bench, vm: Vm, *, on: bool) -> float:
 
 
 def _keep_line(bench: Bench, a_call: str, a_page: str, vms: Sequence[Vm], ns: tuple[Sequence[float], float]) -> None:
-    """Keep the slope over the pages of a small and a large VM, and what is left of each time of the small one."""
+    """Keep the slope over the pages of a small and a large VM, and the intercept for each time of the small one."""
     (few, many), (times, of_many_ns) = (vm.spec.n_pages for vm in vms), ns
     page_ns = max(0.0, (of_many_ns - min(times)) / (many - few))
     bench.keep(a_page, page_ns)
@@ -178,7 +178,7 @@ def _mapped_in_log(bench: Bench, vm: Vm) -> None:
 
 
 def _scattered(bench: Bench, vm: Vm) -> None:
-    """What a fault far from the one before costs more: two passes over protected memory, in a row and far apart."""
+    """The additional cost of a fault far from the fault before: two passes over protected memory, in a row and far apart."""
     n, took = vm.spec.n_pages, []
     for command, every in ((Command.WRITE, 1), (Command.SCATTER, SCATTER)):
         took.append(guest_timing(vm, [Work(command, address_of(0), n, every=every)]))

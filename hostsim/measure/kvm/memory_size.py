@@ -14,7 +14,7 @@ LARGEST_BYTES, SMALLEST_BYTES = 64 << 20, 32 << 20
 """In 16 MiB, a GET or CLEAR of all pages is so short that two runs differ by 10 % and more."""
 PROBE_BYTES = 2 << 20
 PASSES, PAUSE_S = 6, 0.02
-"""The shortest counts, and a neighbour who is busy for a moment is not there at all of them."""
+"""The shortest counts: a neighbour that is busy for a moment does not disturb all of them."""
 PASS_MOST_NS = 150 * NS_PER_MS
 """A pass that faults on every page takes no longer: a first fault takes 4.6 us under PVM, 6.4 beside a neighbour, and more
 than 20 us under nested VMX. The limit lies between, so that no neighbour changes the size, and with it other numbers.

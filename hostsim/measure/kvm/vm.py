@@ -73,7 +73,7 @@ def address_of(page: int, alias: int = 0) -> int:
 
 
 class Vm:
-    """A context manager: whatever ends it, no thread, descriptor or memory is left."""
+    """A context manager: after any end, also an exception, no thread, descriptor or memory is left."""
 
     def __init__(self, kvm: Kvm, spec: VmSpec) -> None:
         self.kvm, self.spec = kvm, spec

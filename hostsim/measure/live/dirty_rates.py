@@ -25,7 +25,7 @@ MODES = ("page-sampling", "dirty-bitmap", "dirty-ring")
 
 @dataclass(frozen=True)
 class Guest:
-    """What decides whether a mode works. version: of QEMU; kvm: None if QEMU does not say; memory_bytes: None likewise."""
+    """Facts that decide whether a mode works. version: of QEMU; kvm, memory_bytes: None if QEMU does not report them."""
 
     version: tuple[int, int]
     kvm: bool | None

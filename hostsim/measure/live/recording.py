@@ -23,7 +23,7 @@ HEADER = (
 READ_ONLY = frozenset({"query-migrate", "query-dirty-rate", *HEADER})
 """All that is sent to a monitor unless more is asked for."""
 CHANGING = ("query-migrate-parameters", "query-migrate-capabilities")
-"""Asked at each poll; a line tells what has changed."""
+"""Commands of each poll; hostsim writes a line only for a changed answer."""
 EVENTS = frozenset({"MIGRATION", "MIGRATION_PASS", "STOP", "RESUME", "SHUTDOWN"})
 SETTLE_S = 2.0
 """For a moment after ``completed`` QEMU 7.2 has not filled in the total time."""
@@ -44,7 +44,7 @@ def ignore(line: str) -> None:
 
 @dataclass(frozen=True)
 class Wanted:
-    """What is recorded.
+    """A recording.
 
     address: of the monitor; interval_s: from poll to poll; for_s: of the whole recording, None: no limit.
     goes_on: record the next migration, too.

@@ -14,7 +14,7 @@ from hostsim.measure.privileged.swap_in import SWAPPED_BYTES, swap_ins
 
 @dataclass(frozen=True)
 class AsRoot:
-    """What a user asked for. swap: one of swap_device.CHOICES, "" for no swapping."""
+    """Options of a measurement as root. swap: one of swap_device.CHOICES, "" for no swapping."""
 
     swap: str = ""
 

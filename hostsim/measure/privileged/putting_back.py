@@ -1,4 +1,4 @@
-"""Changes of the host that are put back, whatever ends the work in between."""
+"""Changes of the host that are put back at any end of the work in between, also an exception or a signal."""
 
 from __future__ import annotations
 

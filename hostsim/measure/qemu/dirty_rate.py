@@ -21,7 +21,7 @@ MIB = 1 << 20
 
 @dataclass(frozen=True)
 class DirtyRate:
-    """What calc-dirty-rate says of a guest that writes uniformly.
+    """The answers of calc-dirty-rate for a guest that writes uniformly.
 
     reported_mib_s: by QEMU, a whole number.
     distinct_mib_s: of distinct pages in the time, expected from the writes that the guest has counted.

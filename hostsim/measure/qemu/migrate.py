@@ -1,4 +1,4 @@
-"""One real migration from a QEMU of this host to another one: the machine protocol's commands, and what QEMU answers."""
+"""One real migration from a QEMU of this host to another one: the machine protocol's commands, and QEMU's answers."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ ROM_FIRST, ROM_END = 0xC0000 // PAGE_BYTES, 0x100000 // PAGE_BYTES
 
 @dataclass(frozen=True)
 class Bench:
-    """What all runs share. binary: path of QEMU; tsc_hz: of the host; folder: for sockets and images."""
+    """Facts that all runs share. binary: path of QEMU; tsc_hz: of the host; folder: for sockets and images."""
 
     binary: str
     tsc_hz: int
@@ -149,7 +149,7 @@ def _settled(src: Qemu) -> dict[str, Any]:
 
 
 def _goes_on(dst: Qemu, start: Mailbox) -> bool:
-    """Whether the guest writes at the destination, beyond what it had written at the start."""
+    """Whether the guest writes at the destination: its counter is above its value at the start."""
     first = dst.mailbox().writes
     time.sleep(LOOK_S)
     return start.writes < first < dst.mailbox().writes

@@ -16,7 +16,7 @@ RING = "dirty-ring-size="
 class Planned:
     """One migration.
 
-    guest: what runs in the VM.
+    guest: program in the VM.
     ring_entries: of each vCPU's dirty ring, 0: the log is a bitmap.
     capabilities: of both sides; parameters: of the source, beside bandwidth and downtime.
     dirty_limit_mb_s: ``set-vcpu-dirty-limit``, before the migration; 0: no limit.
@@ -61,7 +61,7 @@ PLAN = (
     Planned("ring_rand_flat_limit", FLAT, RING_ENTRIES, dirty_limit_mb_s=10, cancel_after_s=6),
     Planned("log_rand_24000_postcopy", Guest(rate=24000), capabilities=("postcopy-ram",), postcopy_after_syncs=2),
 )  # fmt: skip
-"""Bitmap and ring, each pattern, flat out, then what slows or moves a guest that does not converge."""
+"""Bitmap and ring, each pattern, at full speed, then the mechanisms for a guest that does not converge."""
 
 RATE_MODES = {"page-sampling": 0, "dirty-bitmap": 0, "dirty-ring": RING_ENTRIES}
 """Modes of calc-dirty-rate, and the ring that each needs."""

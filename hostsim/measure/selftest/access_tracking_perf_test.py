@@ -147,7 +147,7 @@ class _Test:
 
     def _age_all(self) -> Step:
         """One pass of MGLRU: each page by a call of its own if that takes mmu_lock."""
-        # Model limit: a pass asks for all pages of the slot, mapped or not; MGLRU skips what the host has not mapped.
+        # Model limit: a pass asks for all pages of the slot, mapped or not; MGLRU skips pages that the host has not mapped.
         step = UNLOCKED_PAGES if self._notifier.plan.lock_mode == NONE else 1
         yield from self._notifier.each(CLEAR_YOUNG, np.arange(0, self._plan.n_pages, step), step, self._young)
 

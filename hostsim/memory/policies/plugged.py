@@ -1,4 +1,4 @@
-"""An ageing policy of a plug-in: its maker, and checks of what it says about pages."""
+"""An ageing policy of a plug-in: its maker, and checks of the pages that it returns."""
 
 from __future__ import annotations
 

@@ -133,10 +133,6 @@ class TwoList:
         """See AgeingPolicy."""
         return np.flatnonzero(self._links[0][: self._n_pages] != NOWHERE)
 
-    def active_pages(self) -> int:
-        """Length of the active list."""
-        return int(self._sizes[ACTIVE])
-
 
 class TwoListScan(TwoList):
     """The two lists, scanned without reclaim: evicted pages go back to the head of the inactive list."""

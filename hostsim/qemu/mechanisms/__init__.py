@@ -1,1 +1,1 @@
-"""A module a mechanism of migration: parameters, refusals, what it adds to the migration thread (hostsim.qemu.mechanism)."""
+"""A module a mechanism of migration: parameters, refusals, its steps in the migration thread (hostsim.qemu.mechanism)."""

@@ -48,7 +48,7 @@ class LinkBrokenError(Exception):
 
 @dataclass(frozen=True)
 class Blocktime:
-    """The time for which vCPUs waited for pages, as the destination's query-migrate tells it.
+    """The time for which vCPUs waited for pages, as in the destination's query-migrate.
 
     total_ms: all vCPUs were blocked; vcpu_ms: of each vCPU.
     latency_ns: mean from the fault thread's message until the page was placed; vcpu_latency_ns: of each vCPU's faults;
@@ -79,7 +79,7 @@ class Destination:
     run_ns: the time at which the guest runs at the destination; listens_ns: at which it begins to load pages.
     n_missing: pages that were missing at the switch.
     broken_ns: the time at which the connection breaks, NEVER: it does not.
-    sent_before: what had been sent by the switch.
+    sent_before: bytes sent before the switch.
     read_ns: time for which the migration thread could send nothing because a page was read back from swap; frames_ns: time
     for which the stream's thread waited for a frame.
     """
@@ -405,7 +405,7 @@ def _arrays(
         ram.copied, np.array([block.end_gfn for block in blocks], np.int64),
         np.array([len(block.idstr) for block in blocks], np.int64), clocks, vm.guest.clock_vcpu, vcpus, classes,
         np.zeros(0, np.int64), np.zeros(0, np.int64), make_counters(2), no_streams(),
-        vm.backing, np.zeros(0, np.uint8), np.zeros(0, np.uint8), np.zeros(0, np.uint32), np.zeros(0, np.int64),
+        vm.backing, np.zeros(0, np.uint8), np.zeros(0, np.uint8), np.zeros(0, np.uint16), np.zeros(0, np.int64),
     )  # fmt: skip
 
 

@@ -171,15 +171,18 @@ def handle(k: Phase, r: Rules, v: int, now_ns: int) -> None:
 
 
 @part
-def place(k: Phase, r: Rules, entry: int, now_ns: int) -> None:
-    """Place the host page whose last page is ``entry``; wake the vCPUs that wait for it (mark_postcopy_blocktime_end)."""
+def place(k: Phase, r: Rules, entry: int, busy_ns: int, now_ns: int) -> None:
+    """Place the host page whose last page is ``entry``; wake the vCPUs that wait for it (mark_postcopy_blocktime_end).
+
+    busy_ns: wait of a vCPU, if it waits for a core.
+    """
     p = k.p
     if entry < 0:  # more pages of this host page are to come
         return
     first = (entry >> r.host_shift) << r.host_shift
     last = min(first + (1 << r.host_shift), len(k.missing))
     for gfn in range(first, last):
-        # a page that is placed twice would take back what the guest has written since
+        # a page that is placed twice would overwrite later writes of the guest
         p[PLACED] += 1 if k.missing[gfn] == 1 else len(k.missing)
         k.missing[gfn] = 0
         k.copied[gfn] = k.version[gfn]
@@ -189,7 +192,7 @@ def place(k: Phase, r: Rules, entry: int, now_ns: int) -> None:
         return
     known, were_down = 0, p[DOWN]
     is_busy = p[SENDING] == 1 and p[HEAD] < p[FLUSHED]
-    wake_ns = now_ns + r.wake_ns + (r.busy_wake_ns if is_busy else 0)
+    wake_ns = now_ns + r.wake_ns + (busy_ns if is_busy else 0)
     for v in range(len(k.vcpus)):
         vcpu = k.vcpus[v]
         if vcpu[IS_WAITING] == 0 or vcpu[WAITS_FOR] != entry >> r.host_shift or vcpu[WAKE_NS] != NEVER:

@@ -177,7 +177,7 @@ class LiveDestination(Destination):
         self._stale = True
 
     def written(self) -> Generator[simpy.Event, Any, None]:
-        """See Destination; no look ahead tells when a page is placed that waits for a frame."""
+        """See Destination; the time at which a page that waits for a frame is placed cannot be computed ahead."""
         p = self.phase.p
         if p[at.IS_BLOCKED]:
             p[at.AWAITS_ROOM] = 1

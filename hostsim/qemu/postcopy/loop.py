@@ -40,6 +40,7 @@ from hostsim.qemu.postcopy.state import (
     REQUESTED,
     RETURN_FREE_NS,
     ROOM,
+    ROOM_BYTES,
     ROOM_NS,
     SENDING,
     TAIL,
@@ -59,6 +60,10 @@ from hostsim.qemu.postcopy.state import (
 from hostsim.qemu.postcopy.stream import act, arrive
 from hostsim.qemu.send import T_NS
 
+WAKE_UPS = 4
+"""Wake-ups between a touch and its page, each of which may wait for a core: the fault thread, the return-path thread for the
+header of the request and for its body (migration.c::source_return_path_thread), the vCPU. The thread that loads the preempt
+channel is one more."""
 DELIVER, DELIVER_BACK, GAIN_ROOM, PLACE, PLACE_URGENT, HANDLE, ARRIVE, SEND, RUN, TOUCH = range(10)
 """Kinds of events, in the order of one instant; the first three on a link with faults only."""
 
@@ -136,14 +141,14 @@ def _take_main(k: Phase, r: Rules, now_ns: int) -> None:
     p[HEAD] += 1
     p[UNREAD_BYTES] -= entry[1]
     _unblock(k, r, now_ns)
-    place(k, r, entry[0], now_ns)
+    place(k, r, entry[0], r.busy_wake_ns, now_ns)
 
 
 @inlined
 def _unblock(k: Phase, r: Rules, now_ns: int) -> None:
     """The sockets may have room again: write() returns."""
     p = k.p
-    has_room = p[UNREAD_BYTES] <= r.buffer_bytes and (r.path.faults.any == 0 or k.streams.groups[FORWARD, HAS_ROOM] == 1)
+    has_room = p[UNREAD_BYTES] <= p[ROOM_BYTES] and (r.path.faults.any == 0 or k.streams.groups[FORWARD, HAS_ROOM] == 1)
     if p[IS_BLOCKED] == 1 and has_room:
         p[IS_BLOCKED] = 0
         k.send[T_NS] = max(k.send[T_NS], now_ns)
@@ -164,7 +169,7 @@ def _take_urgent(k: Phase, r: Rules, now_ns: int) -> None:
     """The destination has placed the first page on the preempt channel."""
     entry = k.urgent[k.p[URGENT_HEAD] % len(k.urgent)]
     k.p[URGENT_HEAD] += 1
-    place(k, r, entry[0], now_ns)
+    place(k, r, entry[0], r.busy_wake_ns * (WAKE_UPS + 1) // WAKE_UPS, now_ns)
 
 
 @inlined

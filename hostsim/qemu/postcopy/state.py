@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from hostsim.core.memory import Versions
 from hostsim.qemu.tcp import NO_LATENCY, Path
 
 Ints = NDArray[np.int64]
@@ -28,13 +29,13 @@ WOKEN: a vCPU of a live destination runs again.
  LOAD_FREE_NS, URGENT_HEAD, URGENT_TAIL, URGENT_FREE_NS, URGENT_BLOCK, URGENT_BYTES, REQUEST_HEAD, REQUEST_ARRIVED,
  REQUEST_TAIL, RETURN_FREE_NS, FAULT_FREE_NS, REQUESTS, FAULTS, DOWN, LAST_BEGIN_NS, ALL_BLOCKED_NS, ALL_BLOCKED_MS, PLACED,
  CHANNEL, WAITING, AWAITS_ROOM, READS, HELD, HELD_CHANNEL,
- FRAMES, PLACED_FRESH, LACKING, WOKEN_VCPU) = range(39)  # fmt: skip
-N_PHASE = 39
+ FRAMES, PLACED_FRESH, LACKING, WOKEN_VCPU, ROOM_BYTES) = range(40)  # fmt: skip
+N_PHASE = 40
 """Columns of Phase.p.
 
 SENDING: the migration thread is in ram_save_iterate. IS_AWAITED, IS_DRAINING, AWAITS_ROOM: return at REQUESTED, DRAINED,
 ROOM.
-IS_BLOCKED: the migration thread waits in write().
+IS_BLOCKED: the migration thread waits in write(); ROOM_BYTES: until no more than that is unread.
 HEAD ... TAIL: entries of the ring ``wire``: placed up to HEAD, flushed up to FLUSHED, the rest is gathered in the QEMUFile.
 REQUEST_*: entries of the ring ``requests``. DOWN: vCPUs that the fault thread knows to be blocked.
 PLACED: pages placed. WAITING: vCPUs that wait for a page, or for the CPU after it.
@@ -79,6 +80,7 @@ class Rules(NamedTuple):
     preempt: 0: none; 7: the migration thread switches channels (7.2); 10: the return-path thread sends requested pages
     (>= 8.0).
     buffer_bytes: bytes that the sockets of the stream hold until the destination reads them.
+    wake_bytes: bytes that the destination reads from full sockets before the kernel wakes the writer, which waits.
     host_shift: a host page has 2^host_shift pages.
     path, path_back: constants of the connections to the destination and back, used on a link with faults.
     """
@@ -97,6 +99,7 @@ class Rules(NamedTuple):
     link_bytes_per_s: int
     latency_ns: int
     buffer_bytes: int
+    wake_bytes: int
     host_shift: int
     path: Path = NO_LATENCY
     path_back: Path = NO_LATENCY
@@ -129,14 +132,14 @@ class Phase(NamedTuple):
     urgent: int64[capacity, 5], as above, and with faults its wait in the qdisc [ns].
     requests: int64[capacity, 3], ring of (arrival at the source [ns], first gfn of the host page; as the last of ``wire``).
     bmap: uint8[n_pages], 1: to be sent; words: its uint64 view. missing: uint8[n_pages], 1: not placed.
-    zero: uint8[n_pages]; version, copied: uint32[n_pages], of the source and at the destination.
+    zero: uint8[n_pages]; version, copied: uint16[n_pages], of the source and at the destination.
     block_ends, block_id_bytes: int64[n_blocks].
     clocks: int64[n_clocks, N_FIELDS], work clocks at the destination; clock_vcpu: int64[n_clocks].
     vcpus: int64[n_vcpus, N_VCPU]. classes: int64[n_classes, N_CLASS].
     touch_ns, touch_gfn: int64[...], first touches of each class from AT to END.
     backing: uint8[n_pages], place of each page at the source (hostsim.kvm.loops.layout), or uint8[0]: all are resident.
     places: uint8[n_pages], place of each page at a live destination, or uint8[0].
-    zero_there: uint8[n_pages], version_there: uint32[n_pages], content of the pages there.
+    zero_there: uint8[n_pages], version_there: uint16[n_pages], content of the pages there.
     fresh: int64[...], pages that got a frame since the destination listed such pages last.
     latencies: int64[2, N_COUNTERS]: from the fault thread's message to the place of the page; from touch to run.
     """
@@ -150,8 +153,8 @@ class Phase(NamedTuple):
     words: NDArray[np.uint64]
     missing: NDArray[np.uint8]
     zero: NDArray[np.uint8]
-    version: NDArray[np.uint32]
-    copied: NDArray[np.uint32]
+    version: Versions
+    copied: Versions
     block_ends: Ints
     block_id_bytes: Ints
     clocks: Ints
@@ -165,5 +168,5 @@ class Phase(NamedTuple):
     backing: NDArray[np.uint8]
     places: NDArray[np.uint8]
     zero_there: NDArray[np.uint8]
-    version_there: NDArray[np.uint32]
+    version_there: Versions
     fresh: Ints

@@ -64,8 +64,8 @@ def switch(migration: Migration) -> Step:
     yield from bitmap_sync(migration)
     _dirty_whole_host_pages(migration)
     stale = _stale_ranges(migration)
-    # Model limit: discards reach the destination as the sync ends, whatever the stream and the link hold before them; a
-    # range costs as much whatever its length.
+    # Model limit: discards reach the destination as the sync ends, ahead of all bytes in the stream and on the link; a
+    # range of any length costs the same.
     discarded_ns = env.now_ns + migration.link.spec.latency_ns + stale * costs_of(migration).discard_range_ns
     yield env.timeout(_discard_wait_ns(migration, stale) + migration.sheet.switchover_ns)
     migration.ram.write(0, _discard_bytes(migration, stale) + migration.sheet.device_state_bytes)
@@ -142,7 +142,7 @@ def _iterate(migration: Migration, destination: Destination) -> Step:
 
 
 def _end_of_section(migration: Migration, destination: Destination) -> Step:
-    """Write EOS and what is gathered; return when write() does."""
+    """Write EOS and the gathered bytes; return when write() does."""
     ram, p = migration.ram, destination.phase.p
     state = ram.send_state
     p[at.SENDING], p[at.CHANNEL] = 0, at.MAIN
@@ -285,11 +285,12 @@ def _rules(migration: Migration) -> Rules:
     not followed, but on a link with outages or losses.
     """
     p, sheet, costs, spec = migration.parameters, migration.sheet, costs_of(migration), migration.link.spec
+    wake_bytes = 0 if spec.latency_ns else spec.wake_bytes
     preempt = 0 if not p.postcopy_preempt else (10 if migration.behaviour.urgent_thread else 7)
     return Rules(
-        p.max_postcopy_bandwidth // 10, migration.behaviour.flush_pages, preempt, sheet.page_send_ns, sheet.zero_page_ns,
-        costs.place_page_ns, costs.place_zero_ns, costs.fault_ns, costs.request_ns, costs.wake_ns, costs.busy_wake_ns,
-        spec.stream_bytes_per_s, spec.latency_ns, _buffer_bytes(spec, costs.place_page_ns),
+        p.max_postcopy_bandwidth // 10, migration.behaviour.flush_pages, preempt, costs.send_page_ns or sheet.page_send_ns,
+        sheet.zero_page_ns, costs.place_page_ns, costs.place_zero_ns, costs.fault_ns, costs.request_ns, costs.wake_ns,
+        costs.busy_wake_ns, spec.stream_bytes_per_s, spec.latency_ns, _buffer_bytes(spec, costs.place_page_ns), wake_bytes,
         (p.host_page_bytes // 4096).bit_length() - 1, migration.ram.main_connection()[1], spec.path_back,
     )  # fmt: skip
 
@@ -297,13 +298,14 @@ def _rules(migration: Migration) -> Rules:
 def _buffer_bytes(spec: LinkSpec, place_page_ns: int) -> int:
     """Bytes that the stream holds until the destination reads them: a requested page waits behind them.
 
-    Where the link is the brake the send buffer is full, and it keeps a byte until the acknowledgement is back; where the
-    destination is the brake its receive buffer is full as well. A unix socket has one buffer.
+    Where the link is the bottleneck the send buffer is full, and keeps a byte until the acknowledgement is back; where the
+    destination is the bottleneck its receive buffer is full as well. A unix socket has one buffer, from which the thread
+    that loads pages reads into a buffer of its own (qemu-file.c::qemu_fill_buffer).
     """
     rate = spec.stream_bytes_per_s
     if not spec.latency_ns:
-        return spec.send_buffer_bytes
-    if spec.has_faults:  # the connection's own windows bound what is in flight
+        return spec.send_buffer_bytes + send.IO_BUFFER_BYTES
+    if spec.has_faults:  # the connection's own windows bound the bytes in flight
         return spec.send_buffer_bytes + spec.receive_window_bytes
     if rate and place_page_ns * rate <= PAGE_WIRE_BYTES * NS_PER_S:
         return max(spec.send_buffer_bytes - rate * spec.latency_ns // NS_PER_S, PAGE_WIRE_BYTES)

@@ -34,6 +34,7 @@ from hostsim.qemu.postcopy.state import (
     REQUEST_HEAD,
     REQUESTS,
     RETURN_FREE_NS,
+    ROOM_BYTES,
     SMALL_BYTES,
     TAIL,
     UNREAD_BYTES,
@@ -86,7 +87,16 @@ def _flush_faulty(k: Phase, r: Rules, t_ns: int, other_bytes: int) -> None:
         p[UNREAD_BYTES] += entry[1]
     p[FLUSHED], p[GATHERED], p[SMALL_BYTES] = p[TAIL], 0, 0
     streams.write(k.streams, r.path, MAIN, t_ns, n_bytes + other_bytes)
+    p[ROOM_BYTES] = r.buffer_bytes
     p[IS_BLOCKED] = int(p[UNREAD_BYTES] > r.buffer_bytes or k.streams.groups[FORWARD, HAS_ROOM] == 0)
+
+
+@inlined
+def _fill_sockets(k: Phase, r: Rules) -> None:
+    """The writer waits if the sockets are full: its last bytes follow when the kernel wakes it (net/unix/af_unix.c)."""
+    p = k.p
+    p[IS_BLOCKED] = int(p[UNREAD_BYTES] > r.buffer_bytes)
+    p[ROOM_BYTES] = min(r.buffer_bytes, p[UNREAD_BYTES] - r.wake_bytes) if r.wake_bytes > 0 else r.buffer_bytes
 
 
 @jit
@@ -106,7 +116,7 @@ def flush_wire(k: Phase, r: Rules, t_ns: int, other_bytes: int) -> None:
     if other_bytes > 0:
         p[LOAD_FREE_NS] = max(p[LOAD_FREE_NS], _link(k, r, t_ns, other_bytes))
     p[FLUSHED], p[GATHERED], p[SMALL_BYTES] = p[TAIL], 0, 0
-    p[IS_BLOCKED] = int(p[UNREAD_BYTES] > r.buffer_bytes)
+    _fill_sockets(k, r)
 
 
 @part

@@ -55,7 +55,7 @@ def _bounds(group: int) -> tuple[int, int]:
 
 @jit
 def write(s: Streams, path: Path, stream: int, t_ns: int, n_bytes: int) -> None:
-    """Write ``n_bytes`` to ``stream``, of ``path``, at ``t_ns``, whatever room its send buffer has. ``s``: in place."""
+    """Write ``n_bytes`` to ``stream``, of ``path``, at ``t_ns``, even beyond its send buffer. ``s``: in place."""
     group = BACK if stream == RETURN else FORWARD
     bounds, shared = _bounds(group), s.shared[group]
     connections.advance(s.rows[bounds[0] : bounds[1]], shared, path, t_ns * 1000 // path.tick_ps)
@@ -133,7 +133,7 @@ def look(k: Phase, r: Rules, group: int) -> None:
             next_ns = -(-shared[BROKEN_PS] // 1000)
             break
         if _has_arrived(k, path, bounds[0]) or (group == FORWARD and _has_arrived(k, path, URGENT)):
-            # What leaves within a tick has arrived at its end; its acknowledgement opens a tick.
+            # Bytes that leave within a tick have arrived at its end; their acknowledgement opens a tick.
             next_ns = -(-(shared[TICK] + 1) * path.tick_ps // 1000) - r.latency_ns
             break
         tick = connections.upcoming_tick(rows, shared, path)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from hostsim.core.constants import PAGE_BYTES
-from hostsim.core.latency import PERCENTILES, Latencies, merged
+from hostsim.core.latency import Latencies, merged
 from hostsim.report.charts.chart import (
     COLOURS,
     N_DASHES,
@@ -96,13 +96,6 @@ def survival(name: str, latencies: Latencies, colour: Colour, dash: int = 0) -> 
     x = np.concatenate([[max(0.5, 0.75 * ends_ns[0])], np.maximum(ends_ns, 1)]).astype(float)
     y = np.maximum(np.concatenate([[1.0], longer]), LEAST_SHARE)
     return Line(name, x, y, colour, "after", dash)
-
-
-def percentile_rows(host: HostResult) -> list[tuple[str, Latencies]]:
-    """(label, waits) of each kind that is drawn."""
-    kinds = {**KINDS, **LOCK_KINDS}
-    parts = {what: [one.latencies for one in host.latencies if one.what == what] for what in kinds}
-    return [(kinds[what][0], merged(some)) for what, some in parts.items() if some]
 
 
 def memory_over_time(host: HostResult) -> Chart:
@@ -215,8 +208,3 @@ def _map(table: Table, passes: Table, vm: str, oldest: float) -> HeatMap:
 def vms_of(table: Table) -> list[str]:
     """VMs in the order of the host."""
     return list(dict.fromkeys(table["vm"].tolist()))
-
-
-def percentile_marks(latencies: Latencies) -> list[tuple[str, int]]:
-    """(name, time [ns]) of each percentile."""
-    return [(f"p{percent:g}", latencies.percentile_ns(percent)) for percent in PERCENTILES]

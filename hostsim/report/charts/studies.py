@@ -54,7 +54,7 @@ def age_chart(content: Mapping[str, Any]) -> Chart:
     logarithmic = ", ".join(f'"{part.title}"' for part in made if part.x.log)
     scale = f"On a logarithmic scale: {logarithmic}." if logarithmic else ""
     lead = " ".join(filter(None, [scale, f"{left_out} more cases are in age.csv." if left_out else ""]))
-    title = "What does page ageing cost the guest, and what does it see?"
+    title = "What does page ageing cost the guest, and how accurate is it?"
     return Chart("age", title, Axis(""), tuple(made), across=3, lead=lead)
 
 

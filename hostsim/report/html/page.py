@@ -119,6 +119,11 @@ class Section:
     lead: str = ""
 
 
+def chart_section(title: str, chart: Chart | None) -> Section | None:
+    """The section of one chart; None without a chart."""
+    return None if chart is None else Section(title, (Drawn(chart),))
+
+
 @dataclass(frozen=True)
 class Page:
     """A report. kicker: the kind of result; origin: (name, value) of versions, seeds and files."""

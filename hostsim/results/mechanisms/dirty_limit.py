@@ -35,10 +35,10 @@ LIMITS: Columns[Limited] = (
         "current_rate", INT, "MiB/s", "dirties", "dirty rate in the last period", lambda row: int(row.limit.rates[row.vcpu])
     ),
     Column(
-        "throttle_us", INT, "us", "sleep at a full ring", "how long the vCPU sleeps when its ring is full",
+        "throttle_us", INT, "us", "sleep at a full ring", "sleep of the vCPU at each full ring",
         lambda row: int(row.limit.throttle_us[row.vcpu]),
     ),
-    Column("held_back_ns", INT, "ns", "slept", "time that the vCPU slept so in all", lambda row: row.held_back_ns),
+    Column("held_back_ns", INT, "ns", "slept", "total time of these sleeps", lambda row: row.held_back_ns),
     Column(
         "held_back_share", FLOAT, "share", "of the time", "the same as a share of the run",
         lambda row: row.held_back_ns / row.end_ns if row.end_ns else 0.0,

@@ -20,7 +20,7 @@ class AutoConvergeKeys(Section):
     )
     throttle_trigger_threshold: Count = Field(
         default=QEMU_DEFAULTS.throttle_trigger_threshold, ge=1, le=100,
-        description="dirtied over sent [percent] above which a period counts as too dirty",
+        description="dirtied divided by sent bytes [percent] above which a period counts as too dirty",
     )  # fmt: skip
     cpu_throttle_initial: Count = Field(
         default=QEMU_DEFAULTS.cpu_throttle_initial, ge=1, le=99, description="first throttle [percent]"

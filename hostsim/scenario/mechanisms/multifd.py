@@ -36,12 +36,14 @@ class MultifdKeys(Section):
         default=QEMU_DEFAULTS.multifd, description="capability multifd: RAM goes over several connections, a thread each"
     )
     multifd_channels: Count = Field(
-        default=QEMU_DEFAULTS.multifd_channels, ge=1, le=255,
+        default=QEMU_DEFAULTS.multifd_channels,
+        ge=1,
+        le=255,
         description="connections of multifd (virsh --parallel-connections)",
     )
     multifd_compression: Annotated[Compression, BeforeValidator(_without_hardware)] = Field(
         default=QEMU_DEFAULTS.multifd_compression,
-        description="method by which the channels compress pages; how well they compress is vm.compression_ratio",
+        description="method by which the channels compress pages; vm.compression_ratio gives the ratio",
     )
     multifd_zlib_level: Count = Field(
         default=QEMU_DEFAULTS.multifd_zlib_level, ge=1, le=9, description="level of zlib; 1 is the fastest"
@@ -87,9 +89,10 @@ def _findings(migration: Migration) -> Iterator[Finding]:
 def _needless(migration: Migration) -> Iterator[Finding]:
     for name in CHANNEL_KEYS:
         if _is_changed(migration, name) and not migration.multifd:
-            wanted = "multifd = true, or no such key"
-            yield Finding(f"migration.{name}", "a key without meaning here", wanted, "multifd = true",
-            ("migration.multifd",))
+            wanted = "multifd = true, or the table without this key"
+            yield Finding(
+                f"migration.{name}", "a key that has no effect here", wanted, "multifd = true", ("migration.multifd",)
+            )
 
 
 def _is_changed(migration: Migration, name: str) -> bool:
@@ -101,7 +104,7 @@ def _levels(migration: Migration) -> Iterator[Finding]:
     for method in ("zlib", "zstd"):
         key = f"multifd_{method}_level"
         if _is_changed(migration, key) and migration.multifd and migration.multifd_compression != method:
-            got, wanted = "a key without meaning here", f'multifd_compression = "{method}", or no such key'
+            got, wanted = "a key that has no effect here", f'multifd_compression = "{method}", or the table without this key'
             example, uses = f'multifd_compression = "{method}"', ("migration.multifd_compression",)
             yield Finding(f"migration.{key}", got, wanted, example, uses)
 
@@ -112,9 +115,8 @@ def _compression(scenario: Scenario) -> Iterator[str]:
     assert migration is not None, "only a migration that has channels is asked"
     if migration.multifd_compression != "none" and scenario.vm.compression_ratio is None:
         yield (
-            f"{migration.multifd_compression} is assumed to shrink pages to {100 * ASSUMED_RATIO:.3g} % of their size, as "
-            "in one published measurement; how well this guest's pages compress decides what it can send "
-            "(--set vm.compression_ratio=0.5)"
+            f"{migration.multifd_compression} is assumed to compress pages to {100 * ASSUMED_RATIO:.3g} % of their size, as "
+            "in one published measurement; the ratio of your guest decides the bandwidth (--set vm.compression_ratio=0.5)"
         )
 
 

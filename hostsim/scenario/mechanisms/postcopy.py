@@ -38,17 +38,19 @@ class PostcopyKeys(Section):
         default=QEMU_DEFAULTS.max_postcopy_bandwidth, description="max-postcopy-bandwidth, of the background stream"
     )
     postcopy_after_rounds: Count | None = Field(
-        default=None, ge=0, description="migrate-start-postcopy once that many rounds are over (MIGRATION_PASS of the next)"
+        default=None,
+        ge=0,
+        description="number of rounds after which migrate-start-postcopy is sent (at MIGRATION_PASS of the next)",
     )
     postcopy_after: Duration | None = Field(
-        default=None, description="migrate-start-postcopy that long after the start", examples=["10s"]
+        default=None, description="time after the start at which migrate-start-postcopy is sent", examples=["10s"]
     )
     postcopy_link_fails: DurationOrNever = Field(
-        default=0, description="the connection breaks that long after the switch, or never"
+        default=0, description="time after the switch at which the connection breaks, or never"
     )
     postcopy_recover_after: DurationOrNever = Field(
         default=0,
-        description="migrate-recover that long after a break, not before an outage is over; never: the VM is lost",
+        description="time from a break to migrate-recover, which waits for the end of an outage; never: the VM is lost",
     )  # fmt: skip
     host_page: Literal["4KiB", "2MiB"] = Field(
         default="4KiB", description="page of the destination's memory backend, which post-copy requests and places whole"

@@ -39,7 +39,7 @@ class XbzrleConstants(Section):
     """Keys of [host]."""
 
     xbzrle_encode_ns: Count | None = constant("XBZRLE: CPU time of encoding a page that is in the cache [ns]")
-    xbzrle_run_ns: Count | None = constant("XBZRLE: more of it for each run of changed bytes [ns]")
+    xbzrle_run_ns: Count | None = constant("XBZRLE: further CPU time for each run of changed bytes [ns]")
     xbzrle_insert_ns: Count | None = constant("XBZRLE: CPU time of copying a page into the cache [ns]")
 
 

@@ -14,24 +14,24 @@ FAULTING_PERIOD, PERIOD = "1ms", "250ms"
 class AgeOptions:
     """Lists are separated by commas. period None: PERIOD, under faulting FAULTING_PERIOD."""
 
-    policy: str = asked("two-list,mglru,idle", f"{', '.join(policy_names('age'))}.", "NAME,...")
+    policy: str = asked("two-list,mglru,idle", f"Policies: {', '.join(policy_names('age'))}.", "NAME,...")
     vcpus: str = asked("1", "vCPUs.", "N,...")
     mem_per_vcpu: str = asked("64MiB", "Memory of each vCPU.", "SIZE")
-    index: str = asked("measured", "What holds the sptes: measured, rmap, slot-list, ...", "NAME,...")
-    era: str = asked("E4", "The kernels: eras, E0 to E6, or releases, as 6.1.", "E,...")
-    notifier: str = asked("era", "Ageing takes mmu_lock: era (as its kernels do), locked, lockless.", "NAME,...")
-    under: str = asked(
-        "touching", "Meanwhile the guest is faulting (populates memory), touching, or idle.", "NAME,..."
+    index: str = asked("measured", "Index of sptes: measured, rmap, slot-list, ...", "NAME,...")
+    era: str = asked("E4", "Kernels: eras (E0 to E6) or releases (6.1).", "E,...")
+    notifier: str = asked(
+        "era", "Ageing with mmu_lock (locked), without (lockless), or as the kernels of the era do (era).", "NAME,..."
     )
+    under: str = asked("touching", "Work of the guest: faulting (populates memory), touching, idle.", "NAME,...")
     a_bits: bool = has_a_bits()
     sheet: str = cost_sheet()
-    mmu: str = asked("tdp", "Paging; direct: EPT through rmaps (tdp_mmu=N).", "tdp|direct")
-    load: str = asked("zipf:0.9", "Which pages a touching guest reads: zipf:S, uniform.", "LOAD,...")
+    mmu: str = asked("tdp", "MMU; direct is EPT through rmaps (tdp_mmu=N).", "tdp|direct")
+    load: str = asked("zipf:0.9", "Distribution of the pages that a touching guest reads: zipf:S, uniform.", "LOAD,...")
     rate: str = asked("200k/s", "Reads of each vCPU a second.", "RATE")
     period: str | None = asked(
-        None, "Time from one pass to the next.", "TIME", show_default=f"{PERIOD}; {FAULTING_PERIOD} under faulting"
+        None, "Time from one ageing pass to the next.", "TIME", show_default=f"{PERIOD}; {FAULTING_PERIOD} under faulting"
     )
-    passes: int = asked(4, "Passes; under faulting as many as populating takes.", "N")
+    passes: int = asked(4, "Number of passes; a faulting guest is aged until it has populated its memory.", "N")
     seed: int = first_seed()
     reps: int = replications()
     max_runs: int = most_runs()

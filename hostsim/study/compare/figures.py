@@ -125,6 +125,8 @@ def _mode(result: RunResult, migration: MigrationResult) -> Figures:
         found["sent_percent"] = percent(ram["transferred"] / ram["total"])
     if sender is not None:
         found["sender_cpu_ns"] = round((sender.thread_cpu_s + sender.channel_cpu_s) * NS_PER_S)
+    if "outage_ms" in migration.facts:
+        found["outage_ms"] = migration.facts["outage_ms"]
     for one in mechanisms():
         found |= {} if one.compared is None else one.compared(migration)
     found |= guestperf_figures(result, migration)

@@ -21,8 +21,6 @@ from hostsim.study.compare.modes import KEY, OFF, RINGS, Modes
 from hostsim.study.compare.plan import Request, plan_of
 
 PREFIX, ALL, EXAMPLE = "guestperf:", "all", "hostsim compare guestperf:post-copy-iters"
-OWN_GUEST = "guestperf"
-"""The scenario of hostsim that has guestperf's guest."""
 DEFAULTS: Mapping[str, Any] = MappingProxyType(
     {"downtime": 500, "bandwidth": 125_000, "max_iters": 30, "max_time": 300, "pause_iters": 5, "post_copy_iters": 5,
      "auto_converge_step": 10, "compression_xbzrle_cache": 10, "multifd_channels": 2, "multifd_compression": "none",

@@ -33,6 +33,7 @@ class Request:
     measure: how each run is measured.
     command: of a preset, which makes the scenarios itself: its program and the options that do not vary.
     table: of a scenario made in Python, whose file need not be there; None: the scenario is read from ``file``.
+    by_work: no number of seeds was asked for, so more may follow (hostsim.study.compare.grown).
     """
 
     file: Path
@@ -47,6 +48,7 @@ class Request:
     measure: Measure = WHOLE_RUN
     command: tuple[str, ...] = ()
     table: Mapping[str, Any] | None = None
+    by_work: bool = False
 
 
 @dataclass(frozen=True)
@@ -110,6 +112,13 @@ def plan_of(request: Request, combinations: Sequence[tuple[str, ...]], scenarios
     """The plan of scenarios that are made already: a label for each axis and a scenario a combination. InputError."""
     runs = [run for i, scenario in enumerate(scenarios) for run in _runs(i, scenario, request)]
     return Plan(request, request.name, tuple(combinations), tuple(run.seed for run in runs[: request.n_seeds]), tuple(runs))
+
+
+def with_seeds(plan: Plan, n_seeds: int) -> Plan:
+    """``plan`` with ``n_seeds`` seeds, from its first one on. InputError."""
+    scenarios = [run.scenario for run in plan.runs if run.seed == plan.seeds[0]]
+    request = replace(plan.request, n_seeds=n_seeds, by_work=False)
+    return replace(plan_of(request, plan.combinations, scenarios), name=plan.name)
 
 
 def _runs(combination: int, scenario: Scenario, request: Request) -> list[Run]:

@@ -30,10 +30,11 @@ class Group:
 
 @dataclass(frozen=True)
 class PlannedRuns:
-    """All runs of a comparison, by combination."""
+    """All runs of a comparison, by combination. may_grow: seeds may be added when these are finished."""
 
     name: str
     groups: tuple[Group, ...]
+    may_grow: bool = False
 
     @property
     def keys(self) -> frozenset[str]:
@@ -43,7 +44,7 @@ class PlannedRuns:
     def as_object(self) -> dict[str, Any]:
         """In the terms of JSON."""
         groups = [{"settings": dict(group.settings), "runs": list(group.keys)} for group in self.groups]
-        return {"format": FORMAT, "name": self.name, "combinations": groups}
+        return {"format": FORMAT, "name": self.name, "combinations": groups} | ({"may_grow": True} if self.may_grow else {})
 
 
 def planned_runs(plan: Plan) -> PlannedRuns:
@@ -51,7 +52,8 @@ def planned_runs(plan: Plan) -> PlannedRuns:
     keys: list[list[str]] = [[] for _ in plan.combinations]
     for run in plan.runs:
         keys[run.combination].append(run.key)
-    return PlannedRuns(plan.name, tuple(Group(plan.settings(i), tuple(some)) for i, some in enumerate(keys)))
+    groups = tuple(Group(plan.settings(i), tuple(some)) for i, some in enumerate(keys))
+    return PlannedRuns(plan.name, groups, plan.request.by_work)
 
 
 def write_plan(out: Path, plan: Plan) -> None:
@@ -66,7 +68,7 @@ def read_plan(out: Path) -> PlannedRuns:
         content = json.loads((out / NAME).read_bytes())
         assert content["format"] == FORMAT, content["format"]
         groups = tuple(Group(dict(one["settings"]), tuple(one["runs"])) for one in content["combinations"])
-        return PlannedRuns(str(content["name"]), groups)
+        return PlannedRuns(str(content["name"]), groups, bool(content.get("may_grow", False)))
     except FileNotFoundError:
         raise InputError([Problem(str(out), "", f"no {NAME} in it", wanted, "hostsim watch out/my-study")]) from None
     except (OSError, ValueError, KeyError, TypeError, AssertionError) as error:
@@ -81,7 +83,10 @@ class Finished:
         self._figures: dict[str, Figures] = {}
 
     def look(self) -> None:
-        """Read what is new."""
+        """Read what is new, more seeds too."""
+        if self.planned.may_grow and (self._out / NAME).exists():
+            now = read_plan(self._out)
+            self.planned = now if now.keys >= self.planned.keys else self.planned
         for key in self.planned.keys - self._figures.keys():
             figures = read_record(self._out, key, self._measure)
             if figures is not None:
@@ -97,8 +102,8 @@ class Finished:
         return (self._figures[key] for key in group.keys if key in self._figures)
 
     def is_over(self) -> bool:
-        """Whether nothing more is to come: every run is finished, or the comparison has ended with failures."""
-        return self.count == len(self.planned.keys) or self._is_done()
+        """Whether nothing more is to come: every run is finished and no seed may follow, or the comparison has ended."""
+        return self._is_done() or (self.count == len(self.planned.keys) and not self.planned.may_grow)
 
     def _is_done(self) -> bool:
         try:

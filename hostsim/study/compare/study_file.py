@@ -38,7 +38,10 @@ def load_study(path: Path, max_runs: int = RUNS_MAX) -> Request:
     if problems:
         raise InputError(problems)
     file, n_seeds = path.parent / table["scenario"], table.get("replications", 1)
-    return Request(file, axes, overrides, table.get("seed"), n_seeds, max_runs, path.stem, str(path), str(path))
+    return Request(
+        file, axes, overrides, table.get("seed"), n_seeds, max_runs, path.stem, str(path), str(path),
+        by_work="replications" not in table,
+    )  # fmt: skip
 
 
 def _shape_problems(table: Mapping[str, Any], file: str) -> Iterator[Problem]:

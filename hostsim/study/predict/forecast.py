@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from hostsim.core.constants import NS_PER_S, PAGE_BYTES
 from hostsim.qemu.compression import ASSUMED_RATIO, Content
 from hostsim.qemu.ram_stream import connections_of, counted_page_bytes, host_bytes_per_s
+from hostsim.qemu.tcp import PS_PER_S
 from hostsim.scenario.build import workloads_of
 from hostsim.scenario.mechanism import always_ends, on_in
 from hostsim.scenario.schema import Scenario
@@ -53,7 +54,7 @@ def forecast(scenario: Scenario) -> Forecast | None:
     filled = sum(pages for _, pages in scenario.vm.filled_gfns())
     first_s = filled / sent_pages_per_s
     left_s = time_to_converge_s(curve, sent_pages_per_s, threshold, curve(first_s))
-    total_s = NEVER_S if left_s is None else first_s + left_s + min(limit_s, first_s)
+    total_s = NEVER_S if left_s is None else first_s + _again_s(curve, sent_pages_per_s, threshold, filled, left_s)
     if always_ends(migration):
         total_s = min(total_s, 3 * first_s)
     return Forecast(
@@ -62,13 +63,45 @@ def forecast(scenario: Scenario) -> Forecast | None:
     )  # fmt: skip
 
 
+def _again_s(curve: DirtyCurve, sent_pages_per_s: float, threshold: float, filled: int, left_s: float) -> float:
+    """Time [s] in which pages are sent that were sent before. left_s: of whole rounds.
+
+    A threshold above what a whole pass dirties ends the first pass early: what it allows is sent once, in the downtime,
+    and only pages that were dirtied until then are sent again.
+    """
+    if curve(filled / sent_pages_per_s) >= threshold:
+        return left_s + min(threshold, filled) / sent_pages_per_s
+    return curve(max(0.0, filled - threshold) / sent_pages_per_s) / sent_pages_per_s
+
+
 def computed_figures(scenario: Scenario) -> dict[str, float] | None:
-    """Bandwidth, floor of remaining, and threshold of ``scenario``, by name; None where it cannot be computed."""
+    """Bandwidth, floor of remaining, and threshold of ``scenario``, by name; None where it cannot be computed.
+
+    Where a window of the stream is the brake also that window and its round trip.
+    """
     found = forecast(scenario)
     if found is None or scenario.migration is None or always_ends(scenario.migration):
         return None
     names = ("bandwidth_bytes_per_s", "floor_bytes", "threshold_bytes")
-    return {name: getattr(found, name) for name in names}
+    return {name: getattr(found, name) for name in names} | _window(scenario, found.bandwidth_bytes_per_s)
+
+
+def _window(scenario: Scenario, bandwidth: float) -> dict[str, float]:
+    """Window [bytes] of all connections and round trip [s], if they let no more than ``bandwidth`` through; else {}."""
+    assert scenario.migration is not None, "asked before"
+    link, streams = scenario.link.spec(scenario.seed), connections_of(scenario.migration.parameters())
+    if link.stream_limit in (None, "link") or link.stream_bytes_per_s * streams > bandwidth:
+        return {}
+    return {"window_bytes": float(link.window_bytes * streams), "round_trip_s": link.rtt_ps / PS_PER_S}
+
+
+def first_pass_s(scenario: Scenario) -> float:
+    """Time [s] in which all memory is sent once, about."""
+    found = forecast(scenario)
+    if found is not None:
+        return found.first_pass_s
+    bandwidth = bandwidth_bytes_per_s(scenario) if scenario.migration is not None else scenario.link.bandwidth
+    return scenario.vm.memory / max(1, bandwidth)
 
 
 def limit_of_s(scenario: Scenario) -> float:

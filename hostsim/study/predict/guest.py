@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -26,8 +27,10 @@ from hostsim.core.units import (
     parse_said_dirty_rate,
 )
 from hostsim.scenario.overrides import apply_overrides
-from hostsim.scenario.schema import Scenario
+from hostsim.scenario.schema import DURATION_MAX_NS, Scenario
 from hostsim.study.compare.modes import check_mode, is_brake, keys_of, needs_rings
+from hostsim.study.predict.forecast import first_pass_s
+from hostsim.study.predict.logged import TRACKING
 
 EXAMPLE = "--ram 64GiB --bandwidth 10Gbit --dirty-rate 6.5Gbit --working-set 8GiB"
 PATIENCE, LEAST_S, THROTTLED_S = 4, 120, 900
@@ -80,7 +83,8 @@ def scenario_of(guest: Guest, overrides: Sequence[str] = (), seed: int | None = 
     if seed is not None:
         table["seed"] = seed
     try:
-        return Scenario.model_validate(table), table
+        scenario = Scenario.model_validate(table)
+        return (scenario, table) if "duration" in keys else _with_time(scenario, table, guest.mode)
     except InputError as error:
         told = [_placed(problem, keys) for problem in error.problems]
         raise InputError(told) from None
@@ -101,7 +105,7 @@ def table_of(guest: Guest) -> dict[str, Any]:
     load = {"pattern": "uniform", "size": format_bytes(working_set), "write_rate": format_rate(Fraction(round(rate)))}
     return {
         "name": "vm",
-        "duration": format_duration(give_up_ns(memory, bandwidth, guest.mode)),
+        "duration": format_duration(give_up_ns(memory / bandwidth, guest.mode)),
         "vm": {
             "memory": format_bytes(memory), "vcpus": guest.vcpus or VCPUS, **_tracking(guest),
             "workload": [load] if rate else [],
@@ -135,15 +139,26 @@ def mode_overrides(mode: str) -> list[str]:
     return [f"migration.{key}={value}" for key, value in keys_of(mode).items()]
 
 
-def give_up_ns(memory: int, bandwidth: int, mode: str = "") -> int:
-    """Simulated time [ns] after which a migration that has not completed counts as one that does not converge."""
+def give_up_ns(pass_s: float, mode: str = "") -> int:
+    """Simulated time [ns] after which a migration that has not completed counts as one that does not converge.
+
+    pass_s: time in which all memory is sent once.
+    """
     least_s = THROTTLED_S if is_brake(mode) else LEAST_S
-    whole_s = -(-PATIENCE * memory // bandwidth // 10) * 10
-    return max(least_s, whole_s) * NS_PER_S
+    whole_s = math.ceil(PATIENCE * pass_s / 10) * 10
+    return min(DURATION_MAX_NS, max(least_s, whole_s) * NS_PER_S)
+
+
+def _with_time(scenario: Scenario, table: dict[str, Any], mode: str) -> tuple[Scenario, dict[str, Any]]:
+    """With the time that the migration needs: host, latency or --set may be slower than the link that was named."""
+    start_ns = scenario.migration.start if scenario.migration else 0
+    duration = max(scenario.duration, start_ns + give_up_ns(first_pass_s(scenario), mode))
+    return scenario.model_copy(update={"duration": duration}), table | {"duration": format_duration(duration)}
 
 
 def _tracking(guest: Guest) -> dict[str, str]:
-    name = guest.tracking or ("dirty-ring" if needs_rings(guest.mode) else "")
+    """Under TCG a sync waits until throttled vCPUs wake (tcg_log_global_after_sync), up to a second; KVM's does not."""
+    name = guest.tracking or ("dirty-ring" if needs_rings(guest.mode) else TRACKING if is_brake(guest.mode) else "")
     return {"dirty_tracking": name} if name else {}
 
 

@@ -6,7 +6,8 @@ from hostsim.core.errors import InputError
 from hostsim.scenario.build import workloads_of
 from hostsim.scenario.schema import Scenario
 from hostsim.study.compare.figures import Figures
-from hostsim.study.predict.bench import EXIT_WORK, Bench
+from hostsim.study.compare.work import EXIT_WORK
+from hostsim.study.predict.bench import Bench
 from hostsim.study.predict.forecast import forecast
 from hostsim.study.predict.replications import same_guest
 from hostsim.theory.guest_curve import guest_curve

@@ -16,7 +16,7 @@ from hostsim.results.mechanism import is_converged
 from hostsim.scenario.schema import DURATION_MAX_NS, Scenario
 from hostsim.study.compare.figures import Figures
 from hostsim.study.predict.bench import Bench
-from hostsim.study.predict.forecast import Forecast, forecast
+from hostsim.study.predict.forecast import Forecast, first_pass_s, forecast
 from hostsim.study.predict.knobs import KNOBS, Knob
 from hostsim.study.predict.replications import same_guest
 
@@ -210,8 +210,7 @@ def n_seeds(base: Scenario, searches: int, work: float) -> int:
 
 def patient(scenario: Scenario, mean_total_s: float | None) -> Scenario:
     """``scenario`` with the duration of a run for a margin."""
-    found = forecast(scenario)
-    first_s = found.first_pass_s if found else scenario.vm.memory / max(1, scenario.link.bandwidth)
+    first_s = first_pass_s(scenario)
     least_s = PATIENCE * first_s if mean_total_s is None else max(PATIENCE * first_s, TIMES_THE_MEAN * mean_total_s)
     start = scenario.migration.start if scenario.migration else 0
     return scenario.model_copy(update={"duration": min(DURATION_MAX_NS, start + math.ceil(least_s) * NS_PER_S)})

@@ -12,7 +12,8 @@ from typing import Literal
 from hostsim.core.errors import InputError, Problem
 from hostsim.scenario.schema import SEED_MAX, Scenario
 from hostsim.study.compare.figures import Figures
-from hostsim.study.predict.bench import Bench, work_of
+from hostsim.study.compare.work import BASE_WORK, work_of
+from hostsim.study.predict.bench import Bench
 from hostsim.study.statistics import BATCH, is_narrow
 
 Drawn = Callable[[int], Scenario] | Sequence[Scenario]
@@ -24,8 +25,6 @@ PILOT = 2
 """Runs whose work decides how many follow."""
 MOST = 300
 """Replications at which a wanted interval is given up, unless --reps says another number."""
-BASE_WORK = 900_000_000
-"""Work of all replications where no number was asked for [pages]: about 45 s of CPU time, some 25 s on two cores."""
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,8 @@ from hostsim.study.statistics import Spread
 
 STALLS = ("p50", "p90", "p99", "p99.9")
 SLOWDOWN = "slowdown"
+OF_FAULTS = "-fault"
+"""May stand behind a percentile, as in p99-fault=2ms: stalls are those of faults."""
 WANTED = f"limits as {STALLS[2]}=2ms or {SLOWDOWN}=1%: one of {', '.join((*STALLS, SLOWDOWN))}, and a time or a share"
 
 
@@ -44,6 +46,7 @@ def budget_problems(text: str) -> Iterator[Problem]:
 
 def _limit(part: str) -> Limit:
     key, _, value = part.partition("=")
+    key = key.removesuffix(OF_FAULTS)
     wrong = InputError([Problem("--budget", "", repr(part), WANTED, "--budget p99=2ms,slowdown=1%")])
     if key not in PARSERS:
         raise wrong

@@ -91,5 +91,5 @@ class ReclaimedGuest:
         timeout = format_duration(self.timeout_ns)
         migration = {"start": format_duration(start_ns), "bandwidth": "unlimited", "timeout": timeout}
         bandwidth = format_bandwidth(self.bandwidth) if self.bandwidth else "unlimited"
-        # The default send buffer would take most of a small guest at once, and the link would not be the brake.
+        # The default send buffer would take most of a small guest at once, and the link would not be the bottleneck.
         return {"migration": migration, "link": {"bandwidth": bandwidth, "latency": "0s", "socket_buffer": "0B"}}

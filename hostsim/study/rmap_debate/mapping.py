@@ -105,7 +105,7 @@ def pages_are_mapped_often() -> Claim:
     measured = meet(partial(_shared_twice, n), 0.5, 0.001, 0.5)
     form = meet(partial(_twice_form, n), 0.5, 0.001, 0.5)
     crossings = (
-        Crossing("half of what is mapped is mapped twice or more, 50 processes", measured, form, "of pages in each process",
+        Crossing("half of the mapped pages have two or more sptes, 50 processes", measured, form, "of pages in each process",
                  "1 - n q (1-q)^(n-1) / (1 - (1-q)^n) = 1/2",
                  f"one draw of {SHARED_PAGES} pages: the standard deviation is 0.7 %"),
     )  # fmt: skip
@@ -176,9 +176,9 @@ def laziness_loses_with_time() -> Claim:
     late = INTERVALS_MS[-1]
     listed = harvest_ns("slot-list", late) / harvest_ns("shadow-walk", late)
     condition = (
-        f"both do. At 100k writes/s looking up what is dirty wins up to {measured:.0f} ms between harvests, "
+        f"both do. At 100k writes/s looking up the dirty gfns wins up to {measured:.0f} ms between harvests, "
         f"{dirty / (PAGES / ENTRIES):.0f} dirty pages a table (the hybrid of 2011 switched at one); after that, "
-        f"walking everything. The list of all sptes never wins: {listed:.2f} of the walk when all is dirty"
+        f"walking all shadow pages wins. The list of all sptes never wins: {listed:.2f} of the walk when all is dirty"
     )
     designs = {"rmap": "rmap of dirty gfns", "shadow-walk": "shadow-page walk", "hybrid": "hybrid of 2011",
                "slot-list": "list of all sptes", "writable-chain": "writable chain"}  # fmt: skip

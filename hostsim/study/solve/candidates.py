@@ -15,7 +15,7 @@ from hostsim.scenario.overrides import apply_overrides
 from hostsim.scenario.schema import DURATION_MAX_NS, Scenario
 from hostsim.study.compare.modes import MODES, OF_MODE
 from hostsim.study.predict.bench import Bench
-from hostsim.study.predict.forecast import bandwidth_bytes_per_s, forecast, speed_under
+from hostsim.study.predict.forecast import bandwidth_bytes_per_s, first_pass_s, forecast, speed_under
 from hostsim.study.predict.guest import mode_overrides
 from hostsim.study.predict.knobs import KNOBS, LIMIT_MOST_MS, Knob
 from hostsim.study.predict.margins import PATIENCE, Goal, Margin, margins_of
@@ -60,9 +60,8 @@ def goal_of(base: Scenario, target: Target) -> Goal:
 
 def duration_ns(scenario: Scenario, target: Target, least_s: float = 0.0) -> int:
     """The time that sending all memory some times takes, no longer than the target's total time."""
-    found = forecast(scenario)
-    first_s = found.first_pass_s if found else scenario.vm.memory / max(1, scenario.link.bandwidth)
-    seconds = min(max(least_s, PATIENCE * first_s, LEAST_S), math.inf if target.total_ms is None else target.total_ms / 1000)
+    most_s = math.inf if target.total_ms is None else target.total_ms / 1000
+    seconds = min(max(least_s, PATIENCE * first_pass_s(scenario), LEAST_S), most_s)
     start = scenario.migration.start if scenario.migration else 0
     return min(DURATION_MAX_NS, start + round((seconds + 1.0) * NS_PER_S))
 

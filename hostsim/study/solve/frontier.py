@@ -11,7 +11,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from hostsim.scenario.schema import Scenario
-from hostsim.study.predict.bench import Bench, work_of
+from hostsim.study.compare.work import work_of
+from hostsim.study.predict.bench import Bench
 from hostsim.study.predict.forecast import forecast
 from hostsim.study.predict.knobs import KNOBS, Knob
 from hostsim.study.predict.replications import same_guest

@@ -12,7 +12,8 @@ from hostsim.scenario.assumed import assumptions_of
 from hostsim.scenario.nearest import wanted_name
 from hostsim.scenario.plausible import warnings_of
 from hostsim.scenario.schema import Scenario
-from hostsim.study.predict.bench import Bench, work_of
+from hostsim.study.compare.work import work_of
+from hostsim.study.predict.bench import Bench
 from hostsim.study.predict.forecast import computed_figures
 from hostsim.study.predict.predict import require_migration
 from hostsim.study.predict.prediction import estimates_of

@@ -39,11 +39,6 @@ def postgres_text(name: str) -> str:
     return "".join(f"{line}\n" for line in _polls()[name])
 
 
-def postgres_names() -> tuple[str, ...]:
-    """Scenario and number of each run: ``Precopy_Convergent_1``."""
-    return tuple(_polls())
-
-
 def log_of(text: str, name: str) -> MigrationLog:
     """The only migration in ``text``."""
     (log,) = parse_logs(text, f"{name}.jsonl")

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Mapping
+from dataclasses import replace
 from fractions import Fraction
 from typing import Any
 
+from hostsim.core.constants import NS_PER_S
 from hostsim.core.memory import RamBlock, lay_out
 from hostsim.core.rng import stream_key
 from hostsim.costs.host_sheet import load_sheet
-from hostsim.costs.postcopy_sheet import load_postcopy
+from hostsim.costs.postcopy_sheet import PostcopyCosts, load_postcopy
 from hostsim.guest.pacing import Pacing
 from hostsim.guest.workload import Workload
 from hostsim.machine.machine import MachineSpec
@@ -37,6 +39,8 @@ TICK_LATE_NS = 1_900_000
 """A tick later than 1.9 ms after the last earns nothing with pace `cpu` (README of the runs)."""
 BIOS_LOW_GFN, BIOS_LOW_PAGES = 216, 41
 """Non-zero pages below 1 MiB, from page 0xd8: 41 of them were sent in the first window of the traces."""
+RELAY_CHUNK_BYTES = 32_768
+"""The relay of link cases reads so many bytes, and sends them when its pace has reached their end."""
 PATTERNS = {"seq": "sequential", "rand": "uniform", "hotcold": "hotcold"}
 COUNTER_BYTES = 8
 """A write to one of the three pages that each tick of the guest writes: a counter of a machine word (assumed)."""
@@ -62,8 +66,20 @@ def spec_of(case: Case, repeat: Mapping[str, Any], seed_set: int = 0, timer_late
         link=LinkSpec(int(inputs["link_relay_Bps"] or 0), 0, SOCKET_BUFFER_BYTES, wake_bytes=WAKE_BYTES),
         migration=_migration(inputs),
         content=Content(float(inputs.get("compression_ratio") or ASSUMED_RATIO)),
-        inputs={NAME: load_postcopy(SHEET)},
+        inputs={NAME: _postcopy_costs(int(inputs["link_relay_Bps"] or 0))},
     )
+
+
+def _postcopy_costs(relay_bytes_per_s: int) -> PostcopyCosts:
+    """Costs of post-copy on this machine.
+
+    Through the relay a page waits until the chunk around it is due, half a chunk on average: the answer to a request comes
+    by so much later.
+    """
+    costs = load_postcopy(SHEET)
+    if not relay_bytes_per_s:
+        return costs
+    return replace(costs, request_ns=costs.request_ns + RELAY_CHUNK_BYTES * NS_PER_S // (2 * relay_bytes_per_s))
 
 
 def _latenesses(timer_late_ns: int) -> dict[str, int]:

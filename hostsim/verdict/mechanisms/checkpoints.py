@@ -1,4 +1,4 @@
-"""Checkpoints in verdicts: what they cost the guest and its clients, and what a failure would lose."""
+"""Checkpoints in verdicts: their cost to the guest and its clients, and the work that a failure would lose."""
 
 from __future__ import annotations
 

@@ -10,7 +10,7 @@ PART = Mechanism(
     NAME, 50, postcopy.phase_of_run, postcopy.phase_of_log,
     outcomes=(OwnOutcome(postcopy.COMPLETED, "good", converged=True), OwnOutcome(postcopy.LOST, "bad")),
     under_way=(postcopy.last_answer,),
-    ended=(postcopy.lost, postcopy.completed),
+    ended=(postcopy.lost, postcopy.failed, postcopy.completed),
     running=(postcopy.under_way,),
     always_ends=postcopy.remedy,
     in_words="post-copy",

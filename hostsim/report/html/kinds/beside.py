@@ -10,7 +10,7 @@ from hostsim.report.charts.log import log_chart
 from hostsim.report.columns import Column, Grid, Role
 from hostsim.report.console import FAILED
 from hostsim.report.html.kinds.parts import lines_card, noted, origin_of, sections_of, verdict_card
-from hostsim.report.html.page import Card, Content, Drawn, Listing, Page, Section, Tabled, Tile, Tone
+from hostsim.report.html.page import Card, Content, Drawn, Listing, Page, Section, Tabled, Tile, Tone, chart_section
 from hostsim.report.tables import NONE, figure
 
 ROWS_MAX = 2000
@@ -161,7 +161,7 @@ def chains_page(content: Content) -> Page:
     main, notes = content.main, list[str]()
     chart, host = charts.chains_chart, str(main.get("host") or "")
     made = [
-        ("Chains", lambda: _drawn("What a spte of a page costs", chart(main["rows"], host))),
+        ("Chains", lambda: chart_section("What a spte of a page costs", chart(main["rows"], host))),
         ("Rows", lambda: Section("Figures", (Tabled(plain_grid(main["rows"]), "", folded=False),))),
     ]
     head = list(main.get("lines") or ["chains of sptes, measured on this host and modelled"])
@@ -180,18 +180,14 @@ def calibrate_page(content: Content) -> Page:
     noisy, unseen = main.get("noisy") or (), main.get("not_told_apart") or ()
     head = f"{len(measured)} of {len(numbers)} numbers of the cost sheet are measured on this machine"
     lines = [head, *_host(main), *([f"Repetitions lie far apart: {', '.join(noisy)}."] if noisy else []),
-             *([f"Not told apart, so assumed: {', '.join(unseen)}."] if unseen else []),
+             *([f"Not distinguishable, so assumed: {', '.join(unseen)}."] if unseen else []),
              *(main.get("notes") or ())]  # fmt: skip
     made = [
-        ("Measured", lambda: _drawn("Measured", charts.measured_chart(numbers))),
-        ("Latency", lambda: _drawn("Latency of memory", charts.memory_chart(main.get("curve") or ()))),
+        ("Measured", lambda: chart_section("Measured", charts.measured_chart(numbers))),
+        ("Latency", lambda: chart_section("Latency of memory", charts.memory_chart(main.get("curve") or ()))),
         ("Numbers", lambda: Section("All numbers", (Tabled(plain_grid(numbers), "", folded=False),))),
     ]
     card: Card = lines_card(lines, "open" if noisy else "good", "measured")
     origin = tuple((name, str(main[name])) for name in ("file", "date", "base") if main.get(name))
     return Page(title="The cost sheet of this machine", kicker="hostsim calibrate", cards=(card,),
                 sections=sections_of(notes, *made), origin=origin, notes=noted(content, notes))  # fmt: skip
-
-
-def _drawn(name: str, chart: Any) -> Section | None:
-    return None if chart is None else Section(name, (Drawn(chart),))

@@ -88,7 +88,7 @@ def _tiles(main: Mapping[str, Any]) -> Iterator[Tile]:
 
 
 def _changes(changes: Sequence[Change], today: Share) -> Section:
-    """A row a change: value, runs, figures, and what stands in the way of those that do not reach the target."""
+    """A row a change: value, runs, figures, and the obstacle of each that does not reach the target."""
     chart = Drawn(changes_chart(today, changes))
     if not changes:
         return Section("Changes", (chart,))
@@ -97,7 +97,7 @@ def _changes(changes: Sequence[Change], today: Share) -> Section:
     columns = [Column(head, head, role=Role.KEY if i == 0 else Role.FIGURE) for i, head in enumerate(heads)]
     rows = [_row(one, names) for one in changes]
     if not all(one.helps for one in changes):
-        columns.append(Column("obstacle", "in the way", prose=True))
+        columns.append(Column("obstacle", "obstacle", prose=True))
         rows = [(*row, _obstacle(one)) for row, one in zip(rows, changes, strict=True)]
     table = Tabled(Grid(tuple(columns), tuple(rows)), "Changes", folded=False)
     return Section("Changes", (chart, table), "Brackets: 95 % interval of the mean.")

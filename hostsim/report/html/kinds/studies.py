@@ -10,7 +10,7 @@ from hostsim.report.charts import studies as charts
 from hostsim.report.charts.chart import Chart
 from hostsim.report.columns import Column, Grid, Role
 from hostsim.report.html.kinds.parts import command_words, lines_card, noted, options_command, origin_of, sections_of
-from hostsim.report.html.page import Content, Drawn, Page, Part, Section, Tabled, Tile, Tone
+from hostsim.report.html.page import Content, Drawn, Page, Part, Section, Tabled, Tile, Tone, chart_section
 from hostsim.report.study_words import value_words
 from hostsim.report.tables import NONE
 
@@ -58,7 +58,7 @@ def _study(content: Content, title: str, options: type, tone: Tone, badge: str, 
     main, notes = content.main, list[str]()
     rows = main["rows"]
     interval = f"In brackets: {main['interval']}." if main.get("interval") else ""
-    made: list[tuple[str, Any]] = [(name, lambda make=make, name=name: _drawn(name, make())) for name, make in drawn]
+    made: list[tuple[str, Any]] = [(name, lambda make=make, name=name: chart_section(name, make())) for name, make in drawn]
     made.append(("Cases", lambda: Section("Cases", (Tabled(_table(rows), "Cases", folded=False),), interval)))
     return Page(
         title=title, kicker=f"hostsim {content.kind}",
@@ -70,21 +70,18 @@ def _study(content: Content, title: str, options: type, tone: Tone, badge: str, 
     )  # fmt: skip
 
 
-def _drawn(name: str, chart: Any) -> Section | None:
-    return None if chart is None else Section(name, (Drawn(chart),))
-
-
 def age_page(content: Content) -> Page:
     """The page of age.json and its tables."""
     from hostsim.study.ageing.options import AgeOptions
 
     main, table = content.main, content.tables.get("latencies")
     good = str((main.get("verdict") or ["VERDICT: 0"])[0]).removeprefix("VERDICT: ")[:1]
-    drawn: list[Maker] = [("Cost and sight", lambda: charts.age_chart(main))]
+    drawn: list[Maker] = [("Cost and accuracy", lambda: charts.age_chart(main))]
     if table is not None:
         drawn.append(("Faults", lambda: charts.age_faults(main, table)))
     tone: Tone = "bad" if good == "0" else "open"
-    return _study(content, "What does page ageing cost the guest, and what does it see?", AgeOptions, tone, "ageing", drawn)
+    question = "What does page ageing cost the guest, and how accurate is it?"
+    return _study(content, question, AgeOptions, tone, "ageing", drawn)
 
 
 def reclaim_page(content: Content) -> Page:
