@@ -67,7 +67,7 @@ def test_a_table_and_the_file(tmp_path: Path) -> None:
     done = hostsim(*QUICK, "--base", "haswell", cwd=tmp_path)
     assert (done.returncode, done.stderr) == (0, "")
     lines = done.stdout.splitlines()
-    assert lines[-1] == "wrote out/costs.toml; what is not in it is assumed: as haswell"
+    assert lines[-1] == "wrote out/costs.toml; its other numbers are assumed: those of haswell"
     assert any(line.split()[:1] == ["populate_ns"] for line in lines)
     assert 'otherwise = "haswell"' in (tmp_path / "out" / "costs.toml").read_text()
 

@@ -311,8 +311,7 @@ class TwinShortPhase(TwinPhase):
             self.loaders[PLACE].put(gfn, cost, arrived, lambda life=self.life: self._read(life))
         if other:
             self._link(t_ns, other)
-        self.gathered, self.gathered_pages, self.gathered_small = [], 0, 0
-        self.blocked = self.unread > self.room
+        self._written()
 
     def _send_urgent(self, gfn: int | None, n_bytes: int, is_zero: bool, t_ns: int) -> None:
         assert gfn is not None

@@ -232,6 +232,10 @@ class TwinPhase:
             self._at(self.read_until, PLACE, lambda life=life: self._read(life))
         if other:
             self.read_until = max(self.read_until, self._link(t_ns, other))
+        self._written()
+
+    def _written(self) -> None:
+        """The writer waits if the sockets are full, until they have room."""
         self.gathered, self.gathered_pages, self.gathered_small = [], 0, 0
         self.blocked = self.unread > self.room
         self.goes_on = self.room
