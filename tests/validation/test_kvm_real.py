@@ -14,6 +14,7 @@ from hostsim.validation.qemu.cases import Case
 from hostsim.validation.rows import Row
 from tests.helpers.shared import once
 
+pytestmark = pytest.mark.long
 ROOT = Path(__file__).resolve().parents[2]
 MISSES = {"get-16/disable", "get-64/get1", "ring-64-1024/ring_reset2", "get-64-every20/dirty1", "get-64-guest2M/disable"}
 """Explained on docs/background/real-kvm.md."""
