@@ -38,12 +38,12 @@ def stream_rows() -> Iterator[Row]:
 
 
 def _clear_rows() -> Iterator[Row]:
-    """B5: as it is told, and at the speed at which the run without CLEAR takes as long as measured."""
+    """B5: at the bandwidth that the table states, and at that with which the run without CLEAR takes the measured time."""
     data = blind("B5")
-    for told, rate in (("stated", data["stated_bytes_per_s"]), ("paced", data["paced_bytes_per_s"])):
+    for link, rate in (("stated", data["stated_bytes_per_s"]), ("paced", data["paced_bytes_per_s"])):
         for name, interface in INTERFACES.items():
-            row = _row(f"B5/{told}/{name}", "total time, s", data["seconds"][name], _log_run_s(data, interface, rate), data)
-            yield row.unscored("it set the speed of the stream") if (told, name) == ("paced", "get") else row
+            row = _row(f"B5/{link}/{name}", "total time, s", data["seconds"][name], _log_run_s(data, interface, rate), data)
+            yield row.unscored("it set the speed of the stream") if (link, name) == ("paced", "get") else row
 
 
 def _log_run_s(data: dict[str, Any], interface: str, bytes_per_s: int) -> float:

@@ -223,10 +223,13 @@ class TwinMigration:
         self.ram.bitmap |= {gfn for gfn in range(len(self.memory.content)) if gfn // step in whole}
         ranges = sum(gfn - 1 not in self.ram.bitmap for gfn in self.ram.bitmap)
         costs, stale_until = self.spec.inputs["postcopy"], self.env.now + self.spec.link.latency_ns
-        for _ in range(ranges):
-            stale_until += costs.discard_range_ns
-        yield self.env.timeout(self.sheet.switchover_ns)
         names = max(len(block.idstr) for block in self.memory.blocks)
+        held = self._held_ranges(12 * 16 + 8 + names)
+        waited = 0
+        for left in range(ranges, 0, -1):
+            stale_until += costs.discard_range_ns
+            waited += costs.discard_range_ns if left > held else 0
+        yield self.env.timeout(waited + self.sheet.switchover_ns)
         self.ram.write_other(0, 16 * ranges + -(-ranges // 12) * (8 + names) + self.sheet.device_state_bytes)
         yield self.env.timeout(max(0, self.ram.t_ns - self.env.now))
         self.downtime_ms = self.now_ms - self.stopped_ns // MS
@@ -245,6 +248,13 @@ class TwinMigration:
             self.total_ms = self.now_ms - self.start_ns // MS
             self.mbps = self.all_bytes * 8 / max(1, self.total_ms - self.setup_ms) / 1000
         self._end(status)
+
+    def _held_ranges(self, command_bytes: int) -> int:
+        """Ranges to discard that the sockets hold, 12 a command, while the source goes on."""
+        link = self.spec.link
+        if link.latency_ns:
+            return 12 * ((link.send_buffer_bytes + link.receive_window_bytes) // command_bytes)
+        return 12 * (link.socket_buffer_bytes // 1280) if link.socket_buffer_bytes else 1 << 62
 
     def window_at(self, now_ns: int) -> None:
         """As ``_window``, at a time that this clock has not reached."""

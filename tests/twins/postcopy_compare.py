@@ -81,8 +81,8 @@ def twin_facts(spec: MachineSpec) -> Facts:
     twin.run()
     m = twin.migration
     found = {
-        "end_ns": twin.env.now, "marks": m.marks, "windows": m.windows, "counters": m.query(),
-        "switched": m.phase is not None,
+        "end_ns": twin.env.now, "windows": m.windows, "counters": m.query(), "switched": m.phase is not None,
+        "marks": sorted(m.marks, key=lambda mark: mark[0]),  # the phase hands its own over at its end
     }  # fmt: skip
     return found | ({} if m.phase is None else m.phase.figures())
 

@@ -53,10 +53,10 @@ def test_a_guest_that_was_suspended_has_none() -> None:
 
 
 @pytest.mark.parametrize(
-    ("outage_ms", "downtime_ms", "told"), [(1011, 11, True), (15.9, 11, False), (329, 300, False), (331, 300, True)]
+    ("outage_ms", "downtime_ms", "is_said"), [(1011, 11, True), (15.9, 11, False), (329, 300, False), (331, 300, True)]
 )
-def test_a_sentence_where_it_is_another_figure(outage_ms: float, downtime_ms: float, told: bool) -> None:
-    assert is_other_than(outage_ms, downtime_ms) is told
+def test_a_sentence_where_it_is_another_figure(outage_ms: float, downtime_ms: float, is_said: bool) -> None:
+    assert is_other_than(outage_ms, downtime_ms) is is_said
 
 
 def test_the_verdict_says_both() -> None:
