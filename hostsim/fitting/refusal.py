@@ -27,7 +27,7 @@ UNEXPLAINED = 0.25
 
 
 class NotIdentifiedError(HostsimError):
-    """No log tells enough of the guest; ``reasons``: a sentence for each."""
+    """No log determines the guest; ``reasons``: a sentence for each."""
 
     def __init__(self, reasons: Sequence[str]) -> None:
         self.reasons = tuple(reasons)
@@ -35,7 +35,7 @@ class NotIdentifiedError(HostsimError):
 
 
 def refusal_of(one: Observed) -> str:
-    """The reason why the log of ``one`` tells nothing of its guest, alone or beside others; "" if it tells something."""
+    """The reason why the log of ``one`` says nothing about its guest, alone or with others; "" if it does."""
     other = not_a_migration(one.log)
     if other is not None:
         return f"{one.name}: {other.headline}; there is no guest's memory to fit"
@@ -73,7 +73,7 @@ def _sent_once(one: Observed) -> float:
 
 
 def timed(one: Observed) -> list[Round]:
-    """Rounds whose length the log tells."""
+    """Rounds whose length the log shows."""
     return [r for r in one.rounds if r.timing_off < 1]
 
 

@@ -158,7 +158,7 @@ def _idle_in_part(table: dict[str, Any], catch_up: float) -> None:
 
 
 def _place_sweeps(table: dict[str, Any], number: int) -> None:
-    """Replication ``number`` has its sweeps elsewhere as the migration begins: no log tells where the writer stands. In
+    """Replication ``number`` has its sweeps elsewhere as the migration begins: no log shows where the writer stands. In
     place.
     """
     for load in table["vm"].get("workload", []):
@@ -222,7 +222,7 @@ def assumptions_of_whatif(fitted: GuestFit, change: Change) -> list[str]:
         found.append(READS)
     if fitted.classes.sweep and change.mode != STOPPED:
         found.append(
-            "Range: no log tells where the guest's sweep stands as the migration begins; each run but the first starts it "
+            "Range: no log shows where the guest's sweep stands as the migration begins; each run but the first starts it "
             "elsewhere"
         )
     drawn = Drawn(fitted, change, seed=1)

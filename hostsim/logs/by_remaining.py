@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 Column = NDArray[np.float64]
 ANSWERS_MIN = 4
 SENTENCE = (
-    "The log tells only what remains: bytes sent are taken as its falls, and bitmap syncs as its rises, "
+    "The log shows only the remaining memory: hostsim takes each fall as bytes sent and each rise as a bitmap sync, "
     "from the first rise on"
 )
 

@@ -77,7 +77,7 @@ def _spec(data: dict[str, Any], reads: int) -> MachineSpec:
     """YCSB's Zipf over the memory that is not zero; ``reads`` touches that read for each that writes.
 
     The measured rate is that of the slower of sender and loader; both get it.
-    # Model limit: where the memory that is not zero lies is not told beyond its begin; it lies in one stretch here.
+    # Model limit: the source gives only the first page of the memory that is not zero; here it lies in one stretch.
     """
     page_ns, zero_ns = host_rates(data["polls_of_run_1"])
     filled, ram = round(sum(data["non_zero_pages"]) / len(data["non_zero_pages"])), data["ram_pages"]

@@ -210,7 +210,7 @@ def _percent_words(log: MigrationLog, percent: float, after: str) -> str:
     falls = f" after {told.max():.0f} %" if told.max() > percent else ""
     if log.status[-1].startswith("cancel"):
         return f"cannot tell why it did not end: cancelled at {percent:.0f} %{falls}{after}"
-    return f"cannot tell: the log tells only a percentage, {percent:.0f} %{falls}{after}"
+    return f"cannot tell: the log has only a percentage, {percent:.0f} %{falls}{after}"
 
 
 def _percent_only(log: MigrationLog) -> Verdict | None:

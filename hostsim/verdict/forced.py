@@ -9,7 +9,7 @@ from hostsim.verdict.findings import after_words, sent_words
 from hostsim.verdict.model import Confidence, Verdict
 from hostsim.verdict.words import bytes_words, seconds_words
 
-CONVERGES_NOT = "Pre-copy had not converged by then: explain the answers before the pause alone to see why and what helps."
+NOT_CONVERGED = "Pre-copy had not converged by then: explain the answers before the pause alone to see why and what helps."
 
 
 def stopped_by_manager(log: MigrationLog, evidence: Evidence) -> Verdict | None:
@@ -31,8 +31,8 @@ def _ended(evidence: Evidence, stopped_s: float, why: str) -> Verdict:
         headline=f"completed (forced{why}, not converged) in {seconds_words(seconds)}, the guest stood still for about "
         f"{seconds_words(stopped_s)}{sent_words(evidence)}",
         findings=((f"Why: the manager paused the guest, and all of the {seconds_words(stopped_s)} since then is downtime, "
-                  f"however short QEMU's own switchover was. {CONVERGES_NOT}"),),
-        confidence=Confidence("high", "the log tells of the pause"),
+                  f"however short QEMU's own switchover was. {NOT_CONVERGED}"),),
+        confidence=Confidence("high", "the log shows the pause"),
         numbers={"stopped_s": stopped_s},
     )  # fmt: skip
 
@@ -45,7 +45,7 @@ def _goes_on(evidence: Evidence, stopped_s: float, why: str) -> Verdict:
         headline=f"the guest is paused{why}: {evidence.status}{after_words(evidence)} with {bytes_words(left)} left{more}, "
         "all of it downtime",
         findings=((f"Why: the manager paused the guest {seconds_words(stopped_s)} ago; nothing is dirtied any more, so the "
-                  f"migration ends with the last page. {CONVERGES_NOT}"),),
+                  f"migration ends with the last page. {NOT_CONVERGED}"),),
         confidence=Confidence("high", "a paused guest writes nothing"),
         numbers={"stopped_s": stopped_s, "remaining_bytes": left, **({"left_s": left / speed} if speed else {})},
     )  # fmt: skip

@@ -257,7 +257,7 @@ FACTS: dict[str, tuple[Facts, ...]] = {
     ),
     "remaining-alone.txt": (
         Facts("not converging", {"elapsed_s": 295, "remaining_bytes": 1.024e9, "bandwidth_bytes_per_s": 117e6},
-              ("tells only what remains", "1.07 GB"), UNSURE, "info-migrate"),
+              ("shows only the remaining memory", "1.07 GB"), UNSURE, "info-migrate"),
     ),
     "remaining-without-times.txt": (Facts("cannot tell", said=("no times", "356 MB"), never=("no figures",)),),
     "curved-quotes.txt": (Facts("not converging", FLUID, form="query-migrate"),),
