@@ -55,9 +55,9 @@ def _first_seen(fitted: GuestFit) -> Observed | None:
 def _copied_after_s(fitted: GuestFit, scenario: Scenario) -> float:
     """Time [s] until the first pass has copied memory, or until post-copy leaves it as it is."""
     migration, bandwidth = scenario.migration, bandwidth_bytes_per_s(scenario)
-    brake = fitted.setting.brake
-    if migration is None or not bandwidth or brake is None:
+    bottleneck = fitted.setting.bottleneck
+    if migration is None or not bandwidth or bottleneck is None:
         return _first_pass_s(fitted)
-    pass_s = _first_pass_s(fitted) * brake.bytes_per_s / bandwidth
+    pass_s = _first_pass_s(fitted) * bottleneck.bytes_per_s / bandwidth
     switched_ns = migration.postcopy_after if migration.postcopy_ram else None
     return pass_s if switched_ns is None else min(pass_s, switched_ns / NS_PER_S)

@@ -13,7 +13,7 @@ from hostsim.core.constants import PAGE_BYTES
 from hostsim.core.errors import InputError, Problem
 from hostsim.core.units import parse_bytes
 from hostsim.fitting.bends import bends_of
-from hostsim.fitting.brake import Brake, brake_of
+from hostsim.fitting.bottleneck import Bottleneck, bottleneck_of
 from hostsim.fitting.estimate import DRAWS, Estimate, counts_each, differ, estimate, estimate_points
 from hostsim.fitting.guest import Setting, scenario_table, setting_of
 from hostsim.fitting.inputs import curve_points, is_curve, reading_points
@@ -180,10 +180,10 @@ def fit_logs(logs: Sequence[MigrationLog], seed: int = 1, draws: int = DRAWS, **
     """As ``fit``, of logs that are read already. All are of one guest."""
     used, left = usable([observe(log, **known) for log in logs])
     found, one = _estimate(used, seed, draws), leading(used)
-    brake = brake_of(one.evidence)
-    setting = setting_of(used, bool(found.by_chunks), tuple(found.pace.host.items()), brake)
-    threshold = one.evidence.threshold_pages if brake else None
-    figures = {**_figures(found, brake), **_memory_figures(one)}
+    bottleneck = bottleneck_of(one.evidence)
+    setting = setting_of(used, bool(found.by_chunks), tuple(found.pace.host.items()), bottleneck)
+    threshold = one.evidence.threshold_pages if bottleneck else None
+    figures = {**_figures(found, bottleneck), **_memory_figures(one)}
     notes = (*(note for log in used for note in log.log.notes), *_together(used, found), *(f"Left out: {r}" for r in left))
     result = GuestFit(_name(used), names_of(used), found, setting, figures, None, threshold, notes, tuple(used))
     return replace(result, load_end_s=_load_end_s(result, used))
@@ -193,8 +193,8 @@ def _together(used: Sequence[Observed], found: Estimate) -> Iterator[str]:
     """Sentences about migrations that are fitted together."""
     if len(used) < 2:
         return
-    one, brakes = leading(used), [brake_of(each.evidence) for each in used]
-    if len({(brake.kind, brake.bytes_per_s) for brake in brakes if brake}) > 1:
+    one, bottlenecks = leading(used), [bottleneck_of(each.evidence) for each in used]
+    if len({(bottleneck.kind, bottleneck.bytes_per_s) for bottleneck in bottlenecks if bottleneck}) > 1:
         yield f"Bandwidth and downtime limit of the scenario are those of {one.name}"
     if differ(used, found):
         yield (
@@ -229,16 +229,16 @@ def _fit_curve(points: tuple[Point, ...], sources: tuple[str, ...], seed: int, d
     return GuestFit(_slug(sources), sources, found, setting, _figures(found, None), None, None, notes)
 
 
-def _figures(found: Estimate, brake: Brake | None) -> dict[str, Interval]:
+def _figures(found: Estimate, bottleneck: Bottleneck | None) -> dict[str, Interval]:
     told: dict[str, Interval] = {}
     curves = [one.curve() for one in (found.classes, *found.draws)]
     told["working_set_pages"] = _interval([one.written_pages for one in (found.classes, *found.draws)])
     told["writes_per_s"] = _interval([one.writes_per_s for one in (found.classes, *found.draws)])
     for seconds in CURVE_S:
         told[f"dirtied_in_{seconds:g}s_pages"] = _interval([curve(seconds) for curve in curves])
-    if brake is not None:
-        sent = brake.measured / (PAGE_BYTES + 8)
-        told["bandwidth_bytes_per_s"] = Interval(brake.measured)
+    if bottleneck is not None:
+        sent = bottleneck.measured / (PAGE_BYTES + 8)
+        told["bandwidth_bytes_per_s"] = Interval(bottleneck.measured)
         told["floor_pages"] = _interval([floor_pages(curve, sent) for curve in curves])
     return told
 

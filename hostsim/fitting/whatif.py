@@ -12,7 +12,7 @@ from typing import Any
 
 from hostsim.core.errors import InputError, Problem, UnitError
 from hostsim.core.units import format_bandwidth, parse_duration, parse_said_bandwidth
-from hostsim.fitting.brake import GIVEN
+from hostsim.fitting.bottleneck import GIVEN
 from hostsim.fitting.filling import KIB_PER_PAGE, least_filled, sooner_share, thin_out
 from hostsim.fitting.fitted import GuestFit, fit
 from hostsim.scenario.overrides import apply_overrides
@@ -187,16 +187,16 @@ def _bandwidth(text: str) -> str:
 
 def _link_taken(fitted: GuestFit, change: Change) -> Iterator[str]:
     """A larger max-bandwidth changes nothing where the log's speed is taken for that of the link."""
-    brake, texts = fitted.setting.brake, change.texts()
+    bottleneck, texts = fitted.setting.bottleneck, change.texts()
     is_raised = any(text.startswith("migration.bandwidth=") for text in texts)
     if not is_raised or any(text.startswith("link.bandwidth=") for text in texts):
         return
-    if brake is None or brake.kind != "link" or brake.source == GIVEN:
+    if bottleneck is None or bottleneck.kind != "link" or bottleneck.source == GIVEN:
         return
     asked = Drawn(fitted, change, seed=1)(0).migration
-    if asked is not None and (asked.bandwidth == 0 or asked.bandwidth > brake.bytes_per_s):
+    if asked is not None and (asked.bandwidth == 0 or asked.bandwidth > bottleneck.bytes_per_s):
         yield (
-            f"Assumption: the log's bandwidth, {brake.bytes_per_s / 1e6:.3g} MB/s, is taken for that of the "
+            f"Assumption: the log's bandwidth, {bottleneck.bytes_per_s / 1e6:.3g} MB/s, is taken for that of the "
             "link, so a larger max-bandwidth changes nothing. If max-bandwidth held that migration back, name it with "
             "--log-bandwidth; for a faster link use --bandwidth"
         )

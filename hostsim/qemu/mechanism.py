@@ -189,8 +189,8 @@ class Mechanism:
     stream: the way that RAM goes with it; None: over one connection.
     acts: makes the object that acts on the VM for it, with a migration or without, from the Machine, which has VM and
     tracker by then; None as its result: nothing acts in this run.
-    brake: a step that holds the guest back, at every second period with too many dirty pages [bytes dirtied, bytes sent].
-    cancelled: undoes what ``brake`` has set, once migrate_cancel is given.
+    throttle: a step that holds the guest back, at every second period with too many dirty pages [bytes dirtied, bytes sent].
+    cancelled: undoes what ``throttle`` has set, once migrate_cancel is given.
     figures: its figures of query-migrate now; None: none in this state.
     ram: its members of query-migrate's ``ram`` now (MigrationStats), by QEMU's names.
     switch: its steps, if it moves the guest before its memory.
@@ -206,7 +206,7 @@ class Mechanism:
     encoder: Callable[[Any, VmBase, DirtyTracker, HostSheet], PageEncoder] | None = None
     stream: Stream | None = None
     acts: Callable[[Any], Any] | None = None
-    brake: Callable[[Migration, int, int], None] | None = None
+    throttle: Callable[[Migration, int, int], None] | None = None
     cancelled: Callable[[Migration], None] | None = None
     figures: Callable[[Migration], Any] | None = None
     ram: Callable[[Migration], Mapping[str, int]] | None = None

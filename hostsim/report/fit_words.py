@@ -95,13 +95,12 @@ def _memory(fitted: GuestFit) -> Iterator[str]:
 
 
 def _bandwidth(fitted: GuestFit) -> Iterator[str]:
-    brake = fitted.setting.brake
-    if brake is None:
+    bottleneck = fitted.setting.bottleneck
+    if bottleneck is None:
         return
-    name = (
-        f"max-bandwidth {bandwidth_words(brake.bytes_per_s)}" if brake.kind == "max-bandwidth" else "the link, or the host"
-    )
-    yield f"Bandwidth: {bandwidth_words(brake.measured)} measured; limited by {name} ({brake.source})."
+    is_limit = bottleneck.kind == "max-bandwidth"
+    name = f"max-bandwidth {bandwidth_words(bottleneck.bytes_per_s)}" if is_limit else "the link, or the host"
+    yield f"Bandwidth: {bandwidth_words(bottleneck.measured)} measured; limited by {name} ({bottleneck.source})."
 
 
 def _ends(fitted: GuestFit) -> Iterator[str]:

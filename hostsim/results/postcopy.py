@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from hostsim.core.constants import NS_PER_MS, NS_PER_S
 from hostsim.results.mechanism import percent
-from hostsim.results.postcopy_brake import brake_facts
+from hostsim.results.postcopy_brake import bottleneck_facts
 
 if TYPE_CHECKING:
     from hostsim.qemu.mechanisms.postcopy import BlocktimeFigures
@@ -55,7 +55,7 @@ def postcopy_facts(migration: Migration) -> dict[str, Any]:
             "pages_lost": m.pages_lost,
             "preempt": migration.parameters.postcopy_preempt,
             "limit_bytes_per_s": migration.parameters.max_postcopy_bandwidth,
-            **brake_facts(migration, there, end_ns),
+            **bottleneck_facts(migration, there, end_ns),
         }
     }
 

@@ -21,7 +21,7 @@ AT_SOURCE, AT_DESTINATION = (SOURCE, LINK, WINDOW, LIMIT, SWAP), (PLACING, FRAME
 MS_PER_S = 1000
 
 
-def brake_facts(migration: Migration, there: Destination, end_ns: int) -> dict[str, Any]:
+def bottleneck_facts(migration: Migration, there: Destination, end_ns: int) -> dict[str, Any]:
     """Work of the stages from the switch to ``end_ns``, without pauses of the phase.
 
     busy: share of its time in which each stage worked, 1 at most: the destination's from the moment at which it loads pages,

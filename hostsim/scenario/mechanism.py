@@ -42,7 +42,7 @@ class Default:
 class Kind(IntEnum):
     """The way in which a mechanism helps; modes are listed and tried in this order."""
 
-    BRAKE = 0
+    THROTTLE = 0
     """It slows the guest."""
     STREAM = 1
     """It sends fewer bytes, or more at a time."""
@@ -132,7 +132,7 @@ def mechanisms() -> tuple[Mechanism, ...]:
 
 
 def by_kind() -> tuple[Mechanism, ...]:
-    """Every mechanism: brakes, streams, switches."""
+    """Every mechanism: throttles, streams, switches."""
     return tuple(sorted(mechanisms(), key=lambda one: (one.kind, one.place)))
 
 

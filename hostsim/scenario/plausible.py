@@ -180,8 +180,8 @@ def _busiest(vm: Vm, rate: Rate) -> tuple[int, Fraction]:
 
 def _sent_bytes_per_s(scenario: Scenario, page_ns: int) -> int:
     assert scenario.migration is not None
-    brakes = (scenario.link.bandwidth, scenario.migration.bandwidth, sent_by(page_ns))
-    return min((brake for brake in brakes if brake), default=0)
+    limits = (scenario.link.bandwidth, scenario.migration.bandwidth, sent_by(page_ns))
+    return min((limit for limit in limits if limit), default=0)
 
 
 def sent_by(page_ns: int) -> int:

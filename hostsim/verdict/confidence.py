@@ -58,7 +58,7 @@ def measure_next(evidence: Evidence, found: Forecast | None) -> Iterator[str]:
         yield "pages dirtied in 1 s (calc-dirty-rate calc-time=1 mode=dirty-bitmap): smaller values may suffice"
     if evidence.downtime_limit_from in ("assumed", "behaviour") or evidence.limit_is_contradicted:
         yield "downtime-limit (query-migrate-parameters)"
-    if evidence.brake is None and evidence.bandwidth_is_steady:
+    if evidence.bottleneck is None and evidence.bandwidth_is_steady:
         speed = bandwidth_words(evidence.bandwidth_bytes_per_s or 0.0)
         yield f"whether max-bandwidth or the link limits it to {speed}"
 

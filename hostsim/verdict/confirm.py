@@ -316,7 +316,7 @@ def _set_bandwidth(value: float, _evidence: Evidence) -> Changes:
 
 def _more_bandwidth(value: float, evidence: Evidence) -> Changes:
     """Raise each limit below ``value``: max-bandwidth, the link, and the windows of the stream."""
-    found = {key: round(value) for key, now in _brakes(evidence).items() if now and now < value}
+    found = {key: round(value) for key, now in _limits(evidence).items() if now and now < value}
     if evidence.window and evidence.window.bytes_per_s < value:
         found |= dict.fromkeys(("link.socket_buffer", "link.receive_window"), round(evidence.window.needed_bytes(value)))
     return found
@@ -351,7 +351,7 @@ def tried() -> Mapping[str, Tried]:
     return {**TRIED, **{kind: how for one in mechanisms() for kind, how in one.tried.items()}}
 
 
-def _brakes(evidence: Evidence) -> dict[str, float | None]:
+def _limits(evidence: Evidence) -> dict[str, float | None]:
     return {
         "migration.bandwidth": evidence.max_bandwidth_bytes_per_s, "link.bandwidth": evidence.link_bandwidth_bytes_per_s,
     }  # fmt: skip
@@ -415,7 +415,7 @@ def _margin_values(margin: Remedy, evidence: Evidence) -> Sequence[float]:
 def _less(kind: str, value: float, evidence: Evidence) -> Changes:
     if kind == "downtime_limit":
         return {"migration.downtime_limit": round(value) * NS_PER_MS}
-    return {"migration.bandwidth" if evidence.brake == "max-bandwidth" else "link.bandwidth": round(value)}
+    return {"migration.bandwidth" if evidence.bottleneck == "max-bandwidth" else "link.bandwidth": round(value)}
 
 
 def _as_ran(margin: Remedy, value: float, trials: tuple[Trial, ...]) -> Remedy:

@@ -15,7 +15,7 @@ from hostsim.verdict.window import Stream
 
 DOWNTIME_LIMIT_MS = 300.0
 """QEMU's default downtime-limit (migration/options.c::DEFAULT_MIGRATE_SET_DOWNTIME)."""
-Brake = Literal["max-bandwidth", "link", "host", "window"]
+Bottleneck = Literal["max-bandwidth", "link", "host", "window"]
 
 
 @dataclass(frozen=True)
@@ -88,7 +88,7 @@ class Seen:
 class Channels:
     """Work of the sending threads of a migration with multifd.
 
-    busy: channels that had a packet, mean; brake: as hostsim.results.sender.Sender has it; thread_share: CPU of the
+    busy: channels that had a packet, mean; bottleneck: as hostsim.results.sender.Sender has it; thread_share: CPU of the
     migration thread, as a share.
     cpu_s: CPU time of the migration thread and of all channels; wire_ratio: bytes on the wire over bytes of memory;
     ratio_is_assumed: the scenario does not say how well pages compress.
@@ -96,7 +96,7 @@ class Channels:
 
     count: int
     busy: float
-    brake: str
+    bottleneck: str
     thread_share: float
     cpu_s: float
     compression: str
@@ -222,11 +222,11 @@ class Evidence:
         return None if self.ram_bytes is None else self.ram_bytes / self.page_bytes
 
     @property
-    def brake(self) -> Brake | None:
+    def bottleneck(self) -> Bottleneck | None:
         """The tightest limit of the bandwidth; None if it is unknown."""
         if self.max_bandwidth_bytes_per_s is None or self.link_bandwidth_bytes_per_s is None:
             return "max-bandwidth" if self._at_max_bandwidth else None
-        limits: list[tuple[float, Brake]] = [
+        limits: list[tuple[float, Bottleneck]] = [
             (self.max_bandwidth_bytes_per_s, "max-bandwidth"),
             (self.link_bandwidth_bytes_per_s, "link"),
             (self.host_bandwidth_bytes_per_s or 0.0, "host"),

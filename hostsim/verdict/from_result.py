@@ -94,7 +94,7 @@ def _channels(migration: MigrationResult, scenario: Mapping[str, Any]) -> Channe
     cpu_s = one.thread_cpu_s + one.channel_cpu_s
     is_assumed = one.compression != "none" and scenario.get("vm", {}).get("compression_ratio") is None
     return Channels(
-        one.channels, one.channels_busy, one.brake, one.thread_share, cpu_s, one.compression, one.wire_ratio, is_assumed
+        one.channels, one.channels_busy, one.bottleneck, one.thread_share, cpu_s, one.compression, one.wire_ratio, is_assumed
     )
 
 

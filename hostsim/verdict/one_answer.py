@@ -151,7 +151,7 @@ def _bandwidth(evidence: Evidence, dirty: float, speed: float) -> Remedy:
         f"bandwidth of at least {bandwidth_words(value)}, {times_words(value / speed)} the present bandwidth: then each "
         "iteration finds less than the one before"
     )
-    command = command_for(evidence.profile, "bandwidth", value) if evidence.brake in (None, "max-bandwidth") else ""
+    command = command_for(evidence.profile, "bandwidth", value) if evidence.bottleneck in (None, "max-bandwidth") else ""
     return Remedy("bandwidth", text, value, "bytes/s", command, certain=False)
 
 

@@ -16,7 +16,7 @@ from hostsim.verdict.ended import took_words
 from hostsim.verdict.evidence import Evidence, Seen
 from hostsim.verdict.findings import sent_words
 from hostsim.verdict.model import Confidence, Own, Remedy, Verdict
-from hostsim.verdict.postcopy_brake import brake_line
+from hostsim.verdict.postcopy_brake import bottleneck_line
 from hostsim.verdict.words import bandwidth_words, bytes_words, count_words, percent_words, seconds_words, span_words
 
 if TYPE_CHECKING:
@@ -243,8 +243,8 @@ def _lines(phase: Phase) -> Iterator[str]:
             f"{span_words(stalls['max_ns'])} at most. vCPUs waited {percent_words(phase.waited_share)} of their time in the "
             f"phase{_why(phase)}."
         )
-    if brake := brake_line(facts):
-        yield brake
+    if bottleneck := bottleneck_line(facts):
+        yield bottleneck
     if facts["paused_s"]:
         yield (
             f"Broken link: the phase paused for {seconds_words(facts['paused_s'])}; {count_words(facts['pages_lost'])} "

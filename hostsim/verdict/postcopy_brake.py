@@ -38,16 +38,16 @@ SHORT_S = 0.1
 """A shorter phase gets no line on its bottleneck (assumed)."""
 
 
-def brake_of(facts: Facts) -> str:
+def bottleneck_of(facts: Facts) -> str:
     """The stage that was busy most, "": none was busy enough to set the pace."""
     busy: Mapping[str, float] = (facts.get("busy") or {}) if facts["exposed_s"] >= SHORT_S else {}
     most = max(busy, key=lambda stage: busy[stage], default="")
     return most if most and busy[most] >= BUSY else ""
 
 
-def brake_line(facts: Facts) -> str:
+def bottleneck_line(facts: Facts) -> str:
     """A finding on the stage that set the pace of the phase; "" if none did."""
-    stage = brake_of(facts)
+    stage = bottleneck_of(facts)
     if not stage:
         return ""
     busy = facts["busy"]

@@ -31,7 +31,7 @@ class BusyThread:
 
 def busy_thread(sender: Sender | None, busy: float) -> BusyThread | None:
     """The migration thread, if it was the bottleneck and worked for the share ``busy`` of the time; None with multifd."""
-    if sender is None or sender.channels or sender.brake != "migration thread" or sender.thread_share < busy:
+    if sender is None or sender.channels or sender.bottleneck != "migration thread" or sender.thread_share < busy:
         return None
     encoder_share = sender.encoder_cpu_s / sender.thread_cpu_s
     return BusyThread(min(sender.thread_share, 1.0), encoder_share, sender.wire_bytes / sender.seconds)

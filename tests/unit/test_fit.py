@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from hostsim.core.errors import InputError
-from hostsim.fitting.brake import brake_of, rounded_limit
+from hostsim.fitting.bottleneck import bottleneck_of, rounded_limit
 from hostsim.fitting.fitted import GuestFit, fit
 from hostsim.fitting.guest_text import guest_text
 from hostsim.fitting.refusal import NotIdentifiedError
@@ -227,10 +227,10 @@ def test_windows_that_end_late_are_those_of_max_bandwidth() -> None:
     assert whole_window(rates[:3]) is None
     assert whole_window(80e6 * (1 - np.random.default_rng(3).random(40) / 10)) is None
     busy = Evidence("log", "completed", bandwidth_bytes_per_s=float(np.median(rates)), window_bytes_per_s=80_028_000.0)
-    brake = brake_of(busy)
-    assert brake is not None
-    assert (brake.kind, brake.bytes_per_s) == ("max-bandwidth", rounded_limit(80_028_000.0))
-    assert brake_of(replace(busy, window_bytes_per_s=None)).kind == "link"  # type: ignore[union-attr]
+    bottleneck = bottleneck_of(busy)
+    assert bottleneck is not None
+    assert (bottleneck.kind, bottleneck.bytes_per_s) == ("max-bandwidth", rounded_limit(80_028_000.0))
+    assert bottleneck_of(replace(busy, window_bytes_per_s=None)).kind == "link"  # type: ignore[union-attr]
 
 
 def test_a_larger_max_bandwidth_than_the_log_is_taken_to_allow_changes_nothing(folder: Path) -> None:

@@ -34,4 +34,4 @@ def _throttle(migration: Migration, dirty_bytes: int, xfer_bytes: int) -> None:
     migration.recorder.mark(migration.env.now_ns, "migration_throttle", migration.throttle.percent)
 
 
-PART = Mechanism(NAME, 5, "auto_converge", AutoConvergeParameters, brake=_throttle)
+PART = Mechanism(NAME, 5, "auto_converge", AutoConvergeParameters, throttle=_throttle)

@@ -86,7 +86,7 @@ PART = Mechanism(
         ),
     ),
     acts=_acts,
-    brake=_hold_back,
+    throttle=_hold_back,
     cancelled=_let_go,
     figures=_figures,
     newer=(Absent("dirty_limit", (8, 1), "qapi/migration.json::MigrationCapability: since 8.1"),),

@@ -55,7 +55,7 @@ def _limits(scenario: Scenario) -> Iterator[Finding]:
 
 
 PART = Mechanism(
-    NAME, 30, Kind.BRAKE, "dirty_limit", DirtyLimitKeys,
+    NAME, 30, Kind.THROTTLE, "dirty_limit", DirtyLimitKeys,
     modelled=("dirty-limit",),
     aliases={"set-vcpu-dirty-limit": "dirty_limit"},
     modes={"dirty-limit": {"dirty_limit": "true"}},

@@ -148,7 +148,7 @@ def _sent_by_channels(scenario: Scenario, sheet: HostSheet) -> int:
 
     content = Content(scenario.vm.compression_ratio or ASSUMED_RATIO)
     host = host_bytes_per_s(sheet, scenario.migration.parameters(), content)
-    return min(brake for brake in (scenario.link.bandwidth, scenario.migration.bandwidth, host) if brake)
+    return min(limit for limit in (scenario.link.bandwidth, scenario.migration.bandwidth, host) if limit)
 
 
 ALIASES = {

@@ -77,10 +77,10 @@ def keys_of(name: str) -> Keys:
     return found | {OF_MODE[base].at: rounds} if rounds else found
 
 
-def is_brake(name: str) -> bool:
+def is_throttle(name: str) -> bool:
     """Whether mode ``name`` slows the guest."""
     mode = name.partition("@")[0]
-    return mode in OF_MODE and OF_MODE[mode].kind is Kind.BRAKE
+    return mode in OF_MODE and OF_MODE[mode].kind is Kind.THROTTLE
 
 
 def needs_rings(name: str) -> bool:

@@ -77,7 +77,7 @@ def _again_s(curve: DirtyCurve, sent_pages_per_s: float, threshold: float, fille
 def computed_figures(scenario: Scenario) -> dict[str, float] | None:
     """Bandwidth, floor of remaining, and threshold of ``scenario``, by name; None where it cannot be computed.
 
-    Where a window of the stream is the brake also that window and its round trip.
+    Where a window of the stream is the bottleneck also that window and its round trip.
     """
     found = forecast(scenario)
     if found is None or scenario.migration is None or always_ends(scenario.migration):

@@ -28,7 +28,7 @@ from hostsim.core.units import (
 )
 from hostsim.scenario.overrides import apply_overrides
 from hostsim.scenario.schema import DURATION_MAX_NS, Scenario
-from hostsim.study.compare.modes import check_mode, is_brake, keys_of, needs_rings
+from hostsim.study.compare.modes import check_mode, is_throttle, keys_of, needs_rings
 from hostsim.study.predict.forecast import first_pass_s
 from hostsim.study.predict.logged import TRACKING
 
@@ -144,7 +144,7 @@ def give_up_ns(pass_s: float, mode: str = "") -> int:
 
     pass_s: time in which all memory is sent once.
     """
-    least_s = THROTTLED_S if is_brake(mode) else LEAST_S
+    least_s = THROTTLED_S if is_throttle(mode) else LEAST_S
     whole_s = math.ceil(PATIENCE * pass_s / 10) * 10
     return min(DURATION_MAX_NS, max(least_s, whole_s) * NS_PER_S)
 
@@ -158,7 +158,7 @@ def _with_time(scenario: Scenario, table: dict[str, Any], mode: str) -> tuple[Sc
 
 def _tracking(guest: Guest) -> dict[str, str]:
     """Under TCG a sync waits until throttled vCPUs wake (tcg_log_global_after_sync), up to a second; KVM's does not."""
-    name = guest.tracking or ("dirty-ring" if needs_rings(guest.mode) else TRACKING if is_brake(guest.mode) else "")
+    name = guest.tracking or ("dirty-ring" if needs_rings(guest.mode) else TRACKING if is_throttle(guest.mode) else "")
     return {"dirty_tracking": name} if name else {}
 
 

@@ -40,25 +40,25 @@ def verdict_of(result: RunResult) -> Verdict:
         ({"max_postcopy_bandwidth": "1Gbit/s"}, FAST, {}, "max-postcopy-bandwidth", "held the source back"),
     ],
 )
-def test_the_busiest_stage_of_post_copy_is_the_brake(
+def test_the_busiest_stage_of_post_copy_is_the_bottleneck(
     migration: dict[str, Any], link: dict[str, Any], host: dict[str, int], stage: str, words: str
 ) -> None:
     result = ran({**MOVED, **migration}, link, host=host)
     busy = result.migrations[0].facts["postcopy"]["busy"]
     assert max(busy, key=busy.__getitem__) == stage
     assert 0.85 <= busy[stage] <= 1.0
-    (brake,) = [line for line in verdict_of(result).findings if line.startswith("Bottleneck: ")]
-    assert words in brake
+    (bottleneck,) = [line for line in verdict_of(result).findings if line.startswith("Bottleneck: ")]
+    assert words in bottleneck
 
 
-def test_pages_are_placed_as_fast_as_the_brake_says() -> None:
+def test_pages_are_placed_as_fast_as_the_bottleneck_says() -> None:
     """A page of 4104 bytes each 1504 ns is 21.8 Gbit/s, whatever the link carries."""
     facts = ran(MOVED, FAST, host={"page_send_ns": 300}).migrations[0].facts["postcopy"]
     assert facts["sent_bytes_per_s"] == pytest.approx(4104 / 1504e-9, rel=0.1)
     assert facts["busy"]["link"] == pytest.approx(facts["sent_bytes_per_s"] / 12.5e9, rel=1e-6)
 
 
-def test_one_sending_thread_is_named_where_its_cpu_is_the_brake() -> None:
+def test_one_sending_thread_is_named_where_its_cpu_is_the_bottleneck() -> None:
     plain = {"bandwidth": "unlimited", "downtime_limit": "5ms"}
     thread_bound = ran(plain, FAST, host={"page_send_ns": 2_000})
     assert "CPU of the migration thread was the bottleneck" in note_of(thread_bound, "Sender")

@@ -22,7 +22,7 @@ GIVEN = "as given"
 
 
 @dataclass(frozen=True)
-class Brake:
+class Bottleneck:
     """bytes_per_s: max-bandwidth as it was set, or the capacity of the link. measured: bytes/s on the wire."""
 
     kind: Literal["max-bandwidth", "link"]
@@ -32,7 +32,7 @@ class Brake:
     qemu: str
 
 
-def brake_of(evidence: Evidence) -> Brake | None:
+def bottleneck_of(evidence: Evidence) -> Bottleneck | None:
     """The bottleneck; None where the log has no bandwidth."""
     measured = evidence.bandwidth_bytes_per_s
     if not measured:
@@ -40,16 +40,16 @@ def brake_of(evidence: Evidence) -> Brake | None:
     qemu = evidence.qemu or "10.0"
     given, link = evidence.max_bandwidth_bytes_per_s, evidence.link_bandwidth_bytes_per_s
     if given and (not link or given <= link):
-        return Brake("max-bandwidth", round(given), measured, GIVEN, qemu)
+        return Bottleneck("max-bandwidth", round(given), measured, GIVEN, qemu)
     if link:
-        return Brake("link", round(link), measured, GIVEN, qemu)
+        return Bottleneck("link", round(link), measured, GIVEN, qemu)
     sent = measured if evidence.bandwidth_is_steady else evidence.window_bytes_per_s
     if sent:
         limit = rounded_limit(sent)
         over = measured / limit - 1
         version = evidence.qemu or ("10.0" if over > OVERSHOOT_10 else "7.2")
-        return Brake("max-bandwidth", limit, measured, f"steady at {measured / 1e6:.1f} MB/s with headers", version)
-    return Brake("link", round(measured), measured, "the median of what was sent", qemu)
+        return Bottleneck("max-bandwidth", limit, measured, f"steady at {measured / 1e6:.1f} MB/s with headers", version)
+    return Bottleneck("link", round(measured), measured, "the median of what was sent", qemu)
 
 
 def rounded_limit(measured: float) -> int:
