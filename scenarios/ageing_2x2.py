@@ -8,8 +8,8 @@ to be aged is mapped writable by its next read, so the dirty log has it again.
 
 from __future__ import annotations
 
+from hostsim.report.age_report import two_by_two_tables
 from hostsim.report.console import say, show
-from hostsim.report.two_by_two_report import two_by_two_tables
 from hostsim.study.ageing.two_by_two import ERA, PERIOD_NS, SHEET, run_all
 from hostsim.study.ageing.two_by_two_words import verdict_lines
 

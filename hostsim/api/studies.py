@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from hostsim.core.errors import InputError, Problem
-from hostsim.report.compare_files import as_content, combinations_table, runs_table, write_comparison
+from hostsim.report.compare_report import as_content, combinations_table, runs_table, write_comparison
 from hostsim.results.store import prepare_folder
 from hostsim.results.tables import HasTables, Table
 from hostsim.scenario import Scenario

@@ -85,7 +85,7 @@ def debate_command(
         debate_tables_of,
         write_debate,
     )
-    from hostsim.report.steps_progress import steps_progress
+    from hostsim.report.progress import steps_progress
     from hostsim.results.store import prepare_folder
     from hostsim.study.rmap_debate.debate import N_CLAIMS, machine_words, run_claims
     from hostsim.study.rmap_debate.runs import use_sheet
@@ -120,8 +120,8 @@ def _real(
     from hostsim.costs.costs import load_costs
     from hostsim.measure.kvm.chain_costs import chain_costs
     from hostsim.measure.kvm.device import Kvm
+    from hostsim.report.beside import write_real
     from hostsim.report.console import say, say_raw, say_wrapped, show
-    from hostsim.report.real_files import write_real
     from hostsim.report.tables import plain_table
     from hostsim.results.aside import check_folder
 

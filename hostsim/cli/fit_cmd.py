@@ -69,8 +69,7 @@ def fit_command(
     """Fit."""
     from hostsim.fitting.fitted import fit
     from hostsim.report import console
-    from hostsim.report.fit_report import fit_report
-    from hostsim.report.fit_words import fit_lines, rounds_grid
+    from hostsim.report.fit_report import fit_lines, fit_report, rounds_grid
     from hostsim.report.html.kinds.parts import given_command
     from hostsim.results.encode import json_bytes
     from hostsim.results.tables import plain

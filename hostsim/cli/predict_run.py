@@ -11,9 +11,8 @@ from hostsim.cli.report_files import NO_REPORT, ReportFiles
 from hostsim.cli.run_scenario import folder_name
 from hostsim.cli.warm_up_cmd import prepare
 from hostsim.report import console, files
-from hostsim.report.compare_progress import compare_progress
-from hostsim.report.predict_files import figures_grid, provenance, write_prediction
-from hostsim.report.predict_words import prediction_lines
+from hostsim.report.predict_report import figures_grid, prediction_lines, provenance, write_prediction
+from hostsim.report.progress import compare_progress
 from hostsim.results.aside import write_files
 from hostsim.results.encode import json_bytes
 from hostsim.results.store import prepare_folder

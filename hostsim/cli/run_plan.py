@@ -11,10 +11,9 @@ from hostsim.cli.report_files import NO_REPORT, ReportFiles
 from hostsim.cli.run_scenario import folder_name
 from hostsim.cli.warm_up_cmd import prepare
 from hostsim.report import console, files
-from hostsim.report.compare_files import as_content, provenance, write_comparison
-from hostsim.report.compare_progress import compare_progress
-from hostsim.report.compare_table import caption, compare_tables
+from hostsim.report.compare_report import as_content, caption, compare_tables, provenance, write_comparison
 from hostsim.report.html.page import Content
+from hostsim.report.progress import compare_progress
 from hostsim.results.encode import json_bytes
 from hostsim.results.store import prepare_folder
 from hostsim.results.tables import plain

@@ -9,14 +9,15 @@ from typing import Any
 
 from hostsim.cli.predict_run import Options, bench_for, folder_of
 from hostsim.report import console, files
-from hostsim.report.solve_files import provenance, write_solution
-from hostsim.report.solve_words import (
+from hostsim.report.solve_report import (
     command_lines,
     commands_of,
     frontier_caption,
     frontier_grid,
+    provenance,
     runs_grid,
     solution_lines,
+    write_solution,
 )
 from hostsim.results.encode import json_bytes
 from hostsim.scenario.toml_text import scenario_text

@@ -137,7 +137,7 @@ def run_rows(plan: Plan, size: Callable[[Sequence[Run], int | None], Size], prin
     size: of runs, by the number of workers. RunsFailedError if a run gives no result: the others are kept.
     """
     from hostsim.cli.run_plan import Options, run_what_is_left
-    from hostsim.report.compare_progress import say_size
+    from hostsim.report.progress import say_size
     from hostsim.results.store import prepare_folder
     from hostsim.study.compare.runner import failed_error
 

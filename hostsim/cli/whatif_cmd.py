@@ -95,10 +95,9 @@ def whatif_command(
     from hostsim.fitting.fitted import fit
     from hostsim.fitting.whatif import Change, drawn_scenarios
     from hostsim.report import console
-    from hostsim.report.fit_report import fit_report
+    from hostsim.report.fit_report import fit_report, whatif_lines
     from hostsim.report.html.kinds.parts import given_command, options_words
-    from hostsim.report.predict_files import figures_grid
-    from hostsim.report.whatif_words import whatif_lines
+    from hostsim.report.predict_report import figures_grid
     from hostsim.results.encode import json_bytes
     from hostsim.results.tables import plain
 
@@ -127,7 +126,7 @@ def whatif_command(
 
 def _predict(drawn: Drawn, reps: int | None, workers: int | None, *, quiet: bool, name: str) -> Prediction:
     from hostsim.cli.warm_up_cmd import prepare
-    from hostsim.report.compare_progress import compare_progress
+    from hostsim.report.progress import compare_progress
     from hostsim.simulation import kinds_of
     from hostsim.study.predict.bench import Bench
     from hostsim.study.predict.predict import predict_drawn

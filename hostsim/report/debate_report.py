@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from hostsim.report.columns import Column, Grid, Role, grid_of
-from hostsim.report.study_files import study_content, write_study
+from hostsim.report.studies import study_content, write_study
 from hostsim.results.encode import csv_bytes
 from hostsim.results.tables import Table, plain
 from hostsim.study.rmap_debate.claim import OFF_MAX, Claim, Crossing

@@ -8,8 +8,15 @@ from typing import Any
 
 from hostsim.report.columns import Column, Grid, Role, grid_of
 from hostsim.report.origin_words import study_rests_on
-from hostsim.report.study_files import figures_table, latency_table, spreads, study_content, write_study
-from hostsim.report.study_words import setting_column, study_column
+from hostsim.report.studies import (
+    figures_table,
+    latency_table,
+    setting_column,
+    spreads,
+    study_column,
+    study_content,
+    write_study,
+)
 from hostsim.results.encode import csv_bytes
 from hostsim.results.tables import Table
 from hostsim.study.reclaim.measure import OF_MIGRATIONS

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from hostsim.report.html.page import Content
-from hostsim.report.predict_words import prediction_lines
-from hostsim.report.solve_words import solution_lines
+from hostsim.report.predict_report import prediction_lines
+from hostsim.report.solve_report import solution_lines
 from hostsim.results.tables import Table
 from tests.helpers.predicted import predicted, solved
 

@@ -16,8 +16,7 @@ from hostsim.fitting.fitted import GuestFit, fit
 from hostsim.fitting.guest_text import guest_text
 from hostsim.fitting.refusal import NotIdentifiedError
 from hostsim.fitting.whatif import Change, assumptions_of_whatif, drawn_scenarios, whatif
-from hostsim.report.fit_words import fit_lines, rounds_grid
-from hostsim.report.whatif_words import whatif_lines
+from hostsim.report.fit_report import fit_lines, rounds_grid, whatif_lines
 from hostsim.scenario.schema import Scenario
 from hostsim.verdict.evidence import Evidence
 from hostsim.verdict.from_log import whole_window

@@ -17,7 +17,7 @@ from hostsim.core.errors import InputError
 from hostsim.fitting.fitted import GuestFit, fit
 from hostsim.fitting.refusal import NotIdentifiedError
 from hostsim.logs import read_logs
-from hostsim.report.fit_words import fit_lines
+from hostsim.report.fit_report import fit_lines
 from hostsim.validation.fit.logs import qemu_text
 
 Record = dict[str, Any]

@@ -152,7 +152,7 @@ def test_a_result_without_a_migration_shows_its_guest() -> None:
 
 
 def test_compare_is_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("hostsim.report.html.pictures.has_plots", bool)  # pictures have tests of their own
+    monkeypatch.setattr("hostsim.report.html.registry.has_plots", bool)  # pictures have tests of their own
     (tmp_path / "quick.toml").write_text(QUICK)
     options = ("--vary", "migration.bandwidth=32MiB/s,64MiB/s", "--seeds", "2", "--workers", "1", "--out", "typed")
     typed = command("compare", "quick.toml", *options, cwd=tmp_path)

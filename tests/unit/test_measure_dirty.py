@@ -11,8 +11,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hostsim.core.errors import InputError
-from hostsim.report.measure_dirty_report import caption, measure_content, measure_csv, measure_table, write_measure
-from hostsim.report.measure_dirty_words import verdict_lines
+from hostsim.report.measure_dirty_report import (
+    caption,
+    measure_content,
+    measure_csv,
+    measure_table,
+    verdict_lines,
+    write_measure,
+)
 from hostsim.simulation import run
 from hostsim.study.dirty_measure.measure import MEASURED_RUN
 from hostsim.study.dirty_measure.options import MeasureOptions

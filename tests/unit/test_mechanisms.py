@@ -138,7 +138,7 @@ from hostsim.logs import parse_logs
 from hostsim.qemu.ram_stream import connections_of
 from hostsim.report.charts.migration import SPANS, headline
 from hostsim.report.html.kinds.parts import verdict_card
-from hostsim.report.kvm_tables import migration_tables
+from hostsim.report.tables import migration_tables
 from hostsim.results.registry import WITH_MECHANISMS
 from hostsim.scenario import Migration, Scenario
 from hostsim.scenario.mechanism import always_ends

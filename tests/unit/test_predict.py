@@ -10,9 +10,8 @@ import hostsim
 from hostsim.core.errors import InputError
 from hostsim.core.units import parse_duration, parse_said_bandwidth, parse_said_dirty_rate
 from hostsim.report.charts.chart import Bars, Panel
-from hostsim.report.charts.predict import margins_chart, runs_chart
-from hostsim.report.margin_words import in_the_way, margin_words
-from hostsim.report.predict_words import converges_words, prediction_lines
+from hostsim.report.html.kinds.predict import margins_chart, runs_chart
+from hostsim.report.predict_report import converges_words, in_the_way, margin_words, prediction_lines
 from hostsim.scenario.toml_text import scenario_text
 from hostsim.study.predict.bench import Bench
 from hostsim.study.predict.forecast import computed_figures, forecast

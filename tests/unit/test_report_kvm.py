@@ -10,7 +10,7 @@ import pytest
 from hostsim.report.charts.migration import dirty_log
 from hostsim.report.charts.pictures import figure_of
 from hostsim.report.html.registry import charts_of, run_content
-from hostsim.report.kvm_tables import kvm_table, migration_tables
+from hostsim.report.tables import kvm_table, migration_tables
 from hostsim.results import store
 from hostsim.results.columns import names
 from hostsim.results.kvm import KVM_ROUNDS

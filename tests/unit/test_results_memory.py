@@ -10,10 +10,9 @@ import numpy as np
 import pytest
 
 from hostsim import simulation
-from hostsim.report.compare_words import ended_words, verdict_lines
-from hostsim.report.html.pictures import pictures_of
-from hostsim.report.html.registry import run_content
-from hostsim.report.memory_tables import host_tables
+from hostsim.report.compare_report import ended_words, verdict_lines
+from hostsim.report.html.registry import pictures_of, run_content
+from hostsim.report.tables import host_tables
 from hostsim.report.verdict_texts import verdict_texts
 from hostsim.results.encode import json_bytes
 from hostsim.results.memory import HostResult

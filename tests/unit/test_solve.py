@@ -10,9 +10,8 @@ import pytest
 import hostsim
 from hostsim.core.errors import InputError
 from hostsim.report.charts.chart import Bars
-from hostsim.report.charts.solve import changes_chart
-from hostsim.report.solve_files import frontier_table
-from hostsim.report.solve_words import command_lines, commands_of, runs_grid, solution_lines
+from hostsim.report.html.kinds.solve import changes_chart
+from hostsim.report.solve_report import command_lines, commands_of, frontier_table, runs_grid, solution_lines
 from hostsim.study.predict.bench import Bench
 from hostsim.study.predict.given import Given
 from hostsim.study.predict.guest import Guest

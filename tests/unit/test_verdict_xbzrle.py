@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from hostsim.report.kvm_tables import migration_tables
+from hostsim.report.tables import migration_tables
 from hostsim.results.tables import RunResult
 from hostsim.scenario import Scenario
 from hostsim.simulation import run

@@ -13,6 +13,8 @@ from typing import Any
 from hostsim.core.errors import InputError, Problem
 from hostsim.core.user_files import read_bytes
 from hostsim.report.charts.chart import Chart
+from hostsim.report.charts.files import folder_pictures
+from hostsim.report.drawing import has_plots
 from hostsim.report.html.page import Content, Page
 from hostsim.report.verdict_texts import verdict_file
 from hostsim.results.encode import json_bytes
@@ -155,3 +157,14 @@ def _finished(folder: Path) -> list[dict[str, Any]]:
         except MALFORMED:
             continue
     return found
+
+
+def pictures_of(content: Content, first: str = "") -> dict[str, bytes]:
+    """PNG and SVG of each chart of the report on ``content``; nothing without matplotlib.
+
+    first: the stem of the first chart's files, which then begins the stems of the others; "": each has its chart's name.
+    """
+    if not has_plots():
+        return {}
+    page = page_of(content)
+    return folder_pictures(page.charts, page.title, first)

@@ -1,4 +1,7 @@
-"""Files of a study: everything as JSON, its tables, latency distributions, the verdict, the picture, where it comes from."""
+"""Output of all studies: figures in the cells of a table, by the unit their names end in; and files.
+
+Files: everything as JSON, tables, latency distributions, the verdict, the picture, where it all comes from.
+"""
 
 from __future__ import annotations
 
@@ -8,17 +11,18 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hostsim.report.html.pictures import pictures_of
-from hostsim.report.html.registry import folder_content
+from hostsim.report.columns import Column, Role
+from hostsim.report.html.registry import folder_content, pictures_of
 from hostsim.results.aside import write_files
 from hostsim.results.encode import csv_bytes, has_parquet, json_bytes, parquet_bytes
 from hostsim.results.provenance import git_revision
 from hostsim.results.tables import Table, plain
 from hostsim.study.compare.identity import versions
+from hostsim.study.statistics import Spread
+from hostsim.verdict.words import bytes_words, number_words, span_words
 
 if TYPE_CHECKING:
     from hostsim.core.latency import Latencies
-    from hostsim.study.statistics import Spread
 
 LATENCY_COLUMNS = {"row": "int64", "what": "str", "latency_ns": "int64", "count": "int64"}
 """A line a bucket that is not empty; latency_ns: the largest of its bucket."""
@@ -89,3 +93,37 @@ def latency_table(rows: Iterable[Mapping[str, Latencies]]) -> Table:
             ends_ns, counts = counted.buckets()
             found += [(number, what, ns, n) for ns, n in zip(ends_ns.tolist(), counts.tolist(), strict=True)]
     return Table.of("latencies", LATENCY_COLUMNS, found)
+
+
+def cell(name: str, spread: Spread) -> str:
+    """``7.17 us ±2 %``: the mean, and how far the interval reaches on its longer side."""
+    text = value_words(name, spread.mean)
+    if not spread.reach or spread.mean <= 0:
+        return text
+    return f"{text} ±{number_words(100 * spread.reach / spread.mean, 2)} %"
+
+
+def value_words(name: str, value: float) -> str:
+    """A value alone."""
+    if name.endswith("_ns"):
+        return span_words(value)
+    if name.endswith("_percent"):
+        return f"{number_words(value)} %"
+    if name.endswith("_bytes"):
+        return bytes_words(value)
+    return f"{value:.0f}" if value >= 100 else number_words(value)
+
+
+def study_column(name: str, heading: str, role: Role = Role.FIGURE) -> Column:
+    """The column of a figure that the rows of a study have over all seeds."""
+
+    def of(row: Any) -> str:
+        figures: Mapping[str, Spread] = row.figures
+        return cell(name, figures[name])
+
+    return Column(name, heading, role=role, of=of)
+
+
+def setting_column(key: str) -> Column:
+    """The column of a setting that varies."""
+    return Column(key, key, role=Role.KEY, of=lambda row: row.settings[key])

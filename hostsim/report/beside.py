@@ -1,13 +1,17 @@
-"""Measured figures beside simulated ones, as tables."""
+"""Measured figures beside simulated ones: tables, and files of what this host's KVM did."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from hostsim.report.columns import Column, Grid, Role, grid_of
 from hostsim.report.console import FAILED
+from hostsim.report.html.registry import folder_content, pictures_of
 from hostsim.report.tables import figure
+from hostsim.results.aside import write_files
+from hostsim.results.encode import json_bytes
 
 if TYPE_CHECKING:
     from hostsim.validation.rows import Row
@@ -45,3 +49,11 @@ def measured_lines(rows: Sequence[Row]) -> Iterator[str]:
         if NOT_BESIDE in row.note:
             reported = f"{row.quantity} {row.expected}; " if row.quantity != "outcome" else f"{row.expected}; "
             yield f"{row.id.partition('/')[2]}: {reported}{row.note}"
+
+
+def write_real(out: Path, kind: str, name: str, told: dict[str, Any]) -> list[Path]:
+    """Write <name>.json and, with matplotlib, <name>.png and .svg beside it; their paths. OutputError.
+
+    kind: of the report, selftest or chains.
+    """
+    return write_files(out, {f"{name}.json": json_bytes(told)} | pictures_of(folder_content(kind, told, {}), name))
