@@ -23,9 +23,8 @@ from hostsim.verdict.from_result import evidence_from_result
 from hostsim.verdict.mechanism import Changes, Tried, mechanisms
 from hostsim.verdict.model import Remedy, Verdict
 from hostsim.verdict.remedies import LIMIT_MAX_S, THROTTLE_MAX, bandwidth, downtime_limit, more_time, throttle
-from hostsim.verdict.trial import Trial, seeds_of, try_out
+from hostsim.verdict.trial import Trial, counted, seeds_of, try_out
 from hostsim.verdict.words import bandwidth_words, rounded_up, seconds_words
-from hostsim.verdict.work import counted
 
 if TYPE_CHECKING:
     from hostsim.results.tables import RunResult

@@ -165,7 +165,7 @@ class Evidence:
     thread: BusyThread | None = None
     """The migration thread of a run without multifd, if its CPU was the bottleneck."""
     interruptions: Mapping[str, Any] = field(default_factory=dict)
-    """Facts of hostsim.results.interruptions; {} for a log."""
+    """Facts of hostsim.results.collect; {} for a log."""
     surely_sent_bytes_per_s: float = 0.0
     """Bytes/s of the stream, or of all channels, of a run at the slow end of its sheet; 0 where there is no range."""
 

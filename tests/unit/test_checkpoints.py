@@ -21,7 +21,7 @@ from hostsim.qemu.checkpoints import Checkpoints, CheckpointSpec, Outputs
 from hostsim.qemu.link import LinkSpec
 from hostsim.qemu.parameters import MigrationParameters
 from hostsim.report.charts.migration import headline, own_charts
-from hostsim.results.interruptions import interruptions
+from hostsim.results.collect import interruptions
 from hostsim.results.read import read_run
 from hostsim.results.series import moments_of
 from hostsim.results.store import run_files
