@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from hostsim.cli.options import EVERY_MODE, Format, HtmlOption, JsonFlag, PlotOption, QuietFlag, WideFlag
+from hostsim.cli.options import EVERY_MODE, Format, HtmlOption, JsonFlag, PlotOption, QuietFlag, WideFlag, refuse_same_keys
 from hostsim.cli.report_files import ReportFiles
-from hostsim.cli.strict import refuse_same_keys
 from hostsim.cli.study_options import ClusterOption, WorkersOption
 from hostsim.core.errors import InputError, Problem
 

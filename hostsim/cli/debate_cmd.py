@@ -10,9 +10,8 @@ from typing import Annotated
 import typer
 
 from hostsim.cli.errors_cli import exit_code_of
-from hostsim.cli.options import LOOK, AsRootFlag, HtmlOption, JsonFlag, PlotOption, QuietFlag, WideFlag
+from hostsim.cli.options import LOOK, AsRootFlag, HtmlOption, JsonFlag, PlotOption, QuietFlag, StrictApp, WideFlag
 from hostsim.cli.report_files import ReportFiles
-from hostsim.cli.strict import StrictApp
 from hostsim.cli.study_options import FormatOption, NoFilesOption, SheetOption, show_study
 
 HELP = """Run the argument of July 2010: which index should find the shadow PTEs of a page?

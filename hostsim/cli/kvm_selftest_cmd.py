@@ -13,9 +13,8 @@ import typer
 
 from hostsim.cli.access_tracking_cmd import HELP as ACCESS_HELP
 from hostsim.cli.access_tracking_cmd import access_tracking_perf_test
-from hostsim.cli.options import HtmlOption, PlotOption, WideFlag
+from hostsim.cli.options import HtmlOption, PlotOption, StrictApp, WideFlag
 from hostsim.cli.report_files import ReportFiles
-from hostsim.cli.strict import StrictApp
 from hostsim.core.errors import InputError, Problem
 
 if TYPE_CHECKING:

@@ -14,8 +14,7 @@ from typing import Annotated
 import typer
 
 from hostsim.cli.errors_cli import exit_code_of
-from hostsim.cli.options import LOOK
-from hostsim.cli.strict import StrictApp
+from hostsim.cli.options import LOOK, StrictApp
 
 COMMANDS = (
     "run_cmd", "watch_cmd", "predict_cmd", "solve_cmd", "compare_cmd", "sweep_cmd", "explain_cmd", "fit_cmd", "whatif_cmd",

@@ -122,8 +122,8 @@ def predict_command(
     quiet: QuietFlag = False,
 ) -> None:
     """Predict."""
+    from hostsim.cli.options import refuse_same_keys
     from hostsim.cli.predict_run import Options, predict_and_tell, save
-    from hostsim.cli.strict import refuse_same_keys
     from hostsim.study.predict.given import Given
     from hostsim.study.predict.guest import Guest
 

@@ -97,9 +97,9 @@ def solve_command(
     quiet: QuietFlag = False,
 ) -> None:
     """Solve."""
+    from hostsim.cli.options import refuse_same_keys
     from hostsim.cli.predict_run import Options
     from hostsim.cli.solve_run import solve_and_tell
-    from hostsim.cli.strict import refuse_same_keys
     from hostsim.study.predict.given import Given
     from hostsim.study.predict.guest import Guest
 

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from hostsim.fitting.expected import Speed, full_speed, swept, written_independently
 from hostsim.fitting.points import Point
 from hostsim.theory.dirty_curve import DirtyCurve
-from hostsim.theory.nnls import nonneg_least_squares
+from hostsim.theory.fit import nonneg_least_squares
 from hostsim.theory.page_classes import PageClasses
 
 Array = NDArray[np.float64]

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hostsim.compiled.record import Record, Records, one, records
-from hostsim.core.latencies import make_counters
+from hostsim.core.latency import make_counters
 from hostsim.core.memory import GuestMemory
 from hostsim.core.rng import NEVER, mix32
 from hostsim.costs.cost_rules import PML_ENTRIES

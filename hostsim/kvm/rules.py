@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from hostsim.core.finding import Finding
+from hostsim.core.errors import Finding
 from hostsim.costs.cost_rules import PML_ENTRIES
 from hostsim.costs.costs import load_costs, sheet_names
 from hostsim.costs.era import Era, era_names, is_before, load_era

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
-from hostsim.core.finding import Finding
+from hostsim.core.errors import Finding
 from hostsim.core.units import format_duration
 from hostsim.qemu.checkpoints import CheckpointSpec
 from hostsim.scenario.section import Section

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from pydantic import Field
 
 from hostsim.core.constants import NS_PER_MS, NS_PER_S
-from hostsim.core.finding import Finding
+from hostsim.core.errors import Finding
 from hostsim.core.units import format_duration
 from hostsim.qemu.calc_dirty_rate import CalcDirtyRate, Mode
 from hostsim.scenario.section import Section

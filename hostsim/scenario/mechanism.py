@@ -15,7 +15,7 @@ from hostsim.plugins.parts import parts_in
 from hostsim.qemu.mechanism import GENERAL
 
 if TYPE_CHECKING:
-    from hostsim.core.finding import Finding
+    from hostsim.core.errors import Finding
     from hostsim.scenario.host_schema import Migration
     from hostsim.scenario.schema import Scenario
     from hostsim.scenario.section import Section

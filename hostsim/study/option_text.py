@@ -10,7 +10,7 @@ from hostsim.core.units import UNLIMITED, parse_fraction, parse_rate
 from hostsim.costs.cost_file import is_path
 from hostsim.costs.costs import sheet_names
 from hostsim.costs.era import read_era
-from hostsim.scenario.nearest import nearest
+from hostsim.scenario.problems import nearest
 
 VCPUS_MAX, REPS_MAX = 256, 10_000
 LOAD_WANTED = "uniform, or zipf:S with S from 0 to 3"

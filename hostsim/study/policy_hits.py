@@ -13,8 +13,7 @@ from hostsim.memory.policies.protocol import AgeingPolicy
 from hostsim.memory.policies.registry import POLICIES as PAGE_POLICIES
 from hostsim.memory.policies.registry import Maker
 from hostsim.memory.policies.two_list import SWAP_CLUSTER_MAX
-from hostsim.theory.replacement.policies import POLICIES, empty_replay
-from hostsim.theory.replacement.protocol import NO_PAGE, ReplacementPolicy, Replay
+from hostsim.theory.replacement import NO_PAGE, POLICIES, ReplacementPolicy, Replay, empty_replay
 
 Pages = NDArray[np.int64]
 ROUNDS_MAX = 64

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator
 
 from hostsim.theory.distinct import all_dirty_mean_writes, all_dirty_sd_writes, distinct_mean_pages, distinct_variance_pages
-from hostsim.theory.precopy_map import saturating_fixed_point
+from hostsim.theory.precopy import saturating_fixed_point
 from hostsim.theory.throttle import high_syncs_needed, steps_needed, throttle_needed
 from hostsim.validation.data import published
 from hostsim.validation.draws import throttle_climb

@@ -11,8 +11,14 @@ from hostsim.costs.exits import MAP, NONE, PML_FULL
 from hostsim.kvm.spec import MmuSpec
 from hostsim.measure.selftest.walked_vm import Walk, WalkedSpec, WalkedVm
 from hostsim.spte_index.spte import PRESENT, WRITABLE, make_sptes
-from hostsim.theory.log_buffers import PREFETCHED, faults_of_touches, full_buffer_exits, hidden_faults
-from hostsim.theory.page_tables import table_count, tables_by_level
+from hostsim.theory.kvm_counts import (
+    PREFETCHED,
+    faults_of_touches,
+    full_buffer_exits,
+    hidden_faults,
+    table_count,
+    tables_by_level,
+)
 from hostsim.validation import draws
 from hostsim.validation.kvm_machine import machine
 from hostsim.validation.lock_runs import LockRun, Loops, exit_costs

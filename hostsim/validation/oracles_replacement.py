@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from hostsim.guest.popularity import zipf_shares
 from hostsim.theory import hit_ratio as forms
-from hostsim.theory.replacement.policies import POLICIES
+from hostsim.theory.replacement import POLICIES
 from hostsim.validation import draws
 from hostsim.validation.rows import Row, digits, exact, sigma
 from hostsim.validation.samples import SUITE

@@ -10,8 +10,7 @@ import numpy as np
 
 from hostsim.theory.dirty_curve import DirtyCurve
 from hostsim.theory.fit import curve_of, fit_classes
-from hostsim.theory.precopy_map import PrecopyOutcome
-from hostsim.theory.predict import predict_precopy
+from hostsim.theory.precopy import PrecopyOutcome, predict_precopy
 from hostsim.validation.data import published
 from hostsim.validation.rows import SIGMAS, Row, absolute, exact, relative
 

@@ -8,11 +8,10 @@ from itertools import pairwise
 from typing import Any
 
 from hostsim.core.constants import PAGE_BYTES
-from hostsim.theory.curve_limits import converges
 from hostsim.theory.dirty_curve import DirtyCurve
-from hostsim.theory.precopy_map import never_completes_above_pages
+from hostsim.theory.floor import converges
+from hostsim.theory.precopy import never_completes_above_pages, page_seconds, transferred_bytes
 from hostsim.theory.throttle import run_fraction
-from hostsim.theory.wire import page_seconds, transferred_bytes
 from hostsim.validation.data import published
 from hostsim.validation.rows import Row, absolute, digits, exact
 

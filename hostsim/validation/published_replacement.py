@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from hostsim.theory.replacement.policies import POLICIES
+from hostsim.theory.replacement import POLICIES
 from hostsim.validation import draws
 from hostsim.validation.rows import Row, relative
 

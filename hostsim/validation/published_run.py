@@ -9,7 +9,7 @@ from fractions import Fraction
 from hostsim.costs.host_sheet import punctual
 from hostsim.guest.workload import Workload
 from hostsim.qemu.cpu_throttle import CpuThrottle
-from hostsim.theory.precopy_map import PrecopyOutcome
+from hostsim.theory.precopy import PrecopyOutcome
 from hostsim.validation.data import published
 from hostsim.validation.passes import Passes, PassPlan, guest_machine, passes_of
 from hostsim.validation.published_curve import Predict, fitted_classes, fitted_total_rows

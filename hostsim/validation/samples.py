@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from hostsim.theory.page_classes import PageClasses
-from hostsim.theory.wire import throughput_mbps
+from hostsim.theory.precopy import throughput_mbps
 from hostsim.validation.rows import Row, exact, relative, sigma
 from hostsim.validation.sigmas import mean_z, page_bits_z, variance_z
 

@@ -24,7 +24,7 @@ from hostsim.study.dirty_measure.measure import MEASURED_RUN
 from hostsim.study.dirty_measure.options import MeasureOptions
 from hostsim.study.dirty_measure.outcome import MeasureRow, TrueTime, measure_rows
 from hostsim.study.dirty_measure.plan import FAULTS_MAX, MeasurePlan, measure_plan
-from hostsim.theory.rate_forecast import forecast, uniform_guest
+from hostsim.theory.precopy import forecast, uniform_guest
 
 PAGES, RATE = 4096, 2000
 SMALL = f"""

@@ -52,7 +52,7 @@ PART = Mechanism(
 """,
     "scenario": """
 from pydantic import Field
-from hostsim.core.finding import Finding
+from hostsim.core.errors import Finding
 from hostsim.scenario.mechanism import Kind, Mechanism
 from hostsim.scenario.section import Section
 from hostsim.scenario.types import Count, Flag

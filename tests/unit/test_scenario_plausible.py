@@ -11,8 +11,7 @@ import pytest
 from hostsim.scenario import Scenario
 from hostsim.scenario.assumed import assumptions_of
 from hostsim.scenario.complete import complete
-from hostsim.scenario.limits import machine_limits
-from hostsim.scenario.plausible import CHECKS, surely_sent_bytes_per_s, warnings_of
+from hostsim.scenario.plausible import CHECKS, machine_limits, surely_sent_bytes_per_s, warnings_of
 from hostsim.simulation import run
 
 CORE = machine_limits().core_touches_per_s

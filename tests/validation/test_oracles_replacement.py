@@ -10,7 +10,7 @@ import pytest
 
 from hostsim.memory.policies.idle import IdlePages
 from hostsim.memory.swap_service import Constant, Exponential
-from hostsim.theory.replacement.policies import POLICIES
+from hostsim.theory.replacement import POLICIES
 from hostsim.validation import oracles_replacement, oracles_working_set
 from hostsim.validation.oracles_replacement import replacement_rows
 from hostsim.validation.oracles_swap import swap_rows

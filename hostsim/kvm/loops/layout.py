@@ -319,7 +319,7 @@ class Kvm(ByReference):
     the queue of mmu_lock. costs; queue_ns: int64[n_modes, n], added to a hold by others at the lock; crowd_ns: int64[n],
     added to making a host page by others that make one.
     log: [capacity]; due: [n]. backing: uint8[n_pages] if is_backed; fresh: int64[n], pages that got frames at hand, oldest
-    first. latencies: int64[WALKER_CALLS + n_hosts, N_COUNTERS], as in hostsim.core.latencies: exits from guest to guest or
+    first. latencies: int64[WALKER_CALLS + n_hosts, N_COUNTERS], as in hostsim.core.latency: exits from guest to guest or
     to user space, waits for mmu_lock, its holds, calls of walkers. walks: [n_hosts]; calls: [n_hosts, CALLS_MAX]; found:
     uint8[n_hosts, FOUND_MAX], 1: the call found the page young, the call under way included; flush_ns: int64[n_vcpus + 1], a
     flush by how many vCPUs are in guest mode; unseen: float64[n_hosts], pages called old that were expected to be accessed.

@@ -6,7 +6,7 @@ vCPUs and threads of the host stand in one queue.
 from __future__ import annotations
 
 from hostsim.compiled.jit import inlined, part
-from hostsim.core.latencies import note
+from hostsim.core.latency import note
 from hostsim.costs.exits import MAP, NOTHING, SHARED, SPLIT, SPURIOUS
 from hostsim.kvm.loops.armed import needed
 from hostsim.kvm.loops.hptes import at_cap

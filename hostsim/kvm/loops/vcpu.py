@@ -6,7 +6,7 @@ Each step ends in one of a few ways (``step``); that each is written once matter
 from __future__ import annotations
 
 from hostsim.compiled.jit import inlined
-from hostsim.core.latencies import note
+from hostsim.core.latency import note
 from hostsim.core.rng import NEVER
 from hostsim.costs.cost_rules import PML_ENTRIES
 from hostsim.costs.exits import MAP, NONE, NOTHING, PML_FULL, SPLIT, SPURIOUS, TRACK, WP

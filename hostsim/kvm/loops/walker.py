@@ -7,7 +7,7 @@ after what other threads of the host do in their instant; of two walkers the one
 from __future__ import annotations
 
 from hostsim.compiled.jit import inlined, jit, part
-from hostsim.core.latencies import note
+from hostsim.core.latency import note
 from hostsim.core.rng import NEVER
 from hostsim.costs.exits import NONE
 from hostsim.kvm.loops.ageing import Bytes, clear_young, test_young

@@ -7,7 +7,7 @@ migration/postcopy-ram.c::postcopy_ram_fault_thread, ::postcopy_place_page, ::ma
 from __future__ import annotations
 
 from hostsim.compiled.jit import part
-from hostsim.core.latencies import note
+from hostsim.core.latency import note
 from hostsim.core.rng import NEVER, keyed_word
 from hostsim.guest.clocks import class_work
 from hostsim.guest.pacing import BURST, CLOSED, MODE, T0, TICK, W0, resume, stop, work_at

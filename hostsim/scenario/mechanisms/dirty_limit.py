@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import Field
 
 from hostsim.core.constants import NS_PER_MS, NS_PER_S
-from hostsim.core.finding import Finding
+from hostsim.core.errors import Finding
 from hostsim.core.units import format_duration
 from hostsim.qemu.mechanisms.dirty_limit import NAME, DirtyLimitParameters
 from hostsim.scenario.dirty_limit_schema import limit_findings

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from pydantic import BeforeValidator, Field
 
-from hostsim.core.finding import Finding
+from hostsim.core.errors import Finding
 from hostsim.qemu.compression import ASSUMED_RATIO, IN_HARDWARE, Compression, Content
 from hostsim.qemu.mechanisms.multifd import NAME, MultifdParameters, ZeroPageDetection
 from hostsim.scenario.mechanism import Kind, Mechanism

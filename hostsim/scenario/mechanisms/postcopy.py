@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
 
-from hostsim.core.finding import Finding
+from hostsim.core.errors import Finding
 from hostsim.core.units import format_bandwidth, format_duration, parse_bytes
 from hostsim.costs.postcopy_sheet import load_postcopy
 from hostsim.qemu.mechanisms.postcopy import NAME, PostcopyParameters

@@ -10,7 +10,7 @@ from types import MappingProxyType
 from hostsim.core.errors import InputError, Problem
 from hostsim.core.units import shown
 from hostsim.scenario.mechanism import Keys, Kind, Mechanism, by_kind, mechanisms
-from hostsim.scenario.nearest import wanted_name
+from hostsim.scenario.problems import wanted_name
 from hostsim.scenario.schema import Scenario
 from hostsim.study.compare.axes import Axis
 from hostsim.study.compare.plan import Plan, Request, loaded, plan_of

@@ -10,7 +10,7 @@ from typing import Any
 from hostsim.core.errors import LISTED_PROBLEMS_MAX, InputError, Problem
 from hostsim.core.units import shown
 from hostsim.core.user_files import STUDY, read_toml
-from hostsim.scenario.nearest import wanted_name
+from hostsim.scenario.problems import wanted_name
 from hostsim.scenario.toml_text import toml_text
 from hostsim.study.compare.axes import Axis, canonical_key, key_problems
 from hostsim.study.compare.plan import RUNS_MAX, Request

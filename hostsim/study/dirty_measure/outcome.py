@@ -12,7 +12,7 @@ from hostsim.core.units import parse_duration
 from hostsim.qemu.mib_per_s import PAGES_A_MIB
 from hostsim.study.dirty_measure.plan import MeasurePlan
 from hostsim.study.statistics import Spread, spread_of
-from hostsim.theory.rate_forecast import forecast
+from hostsim.theory.precopy import forecast
 
 
 @dataclass(frozen=True)

@@ -14,8 +14,7 @@ from hostsim.memory.proactive import MeasuredWindow, ScanDone
 from hostsim.scenario.build import build
 from hostsim.scenario.schema import Scenario
 from hostsim.study.compare.record import Heard, Measure
-from hostsim.theory.page_rates import page_rates_per_s
-from hostsim.theory.working_set import working_set_pages
+from hostsim.theory.working_set import page_rates_per_s, working_set_pages
 
 RAN = "ran"
 PERCENTILES = {"stall_p50_ns": 50.0, "stall_p90_ns": 90.0, "stall_p99_ns": 99.0, "stall_p99.9_ns": 99.9}

@@ -9,8 +9,8 @@ from pathlib import Path
 from hostsim.core.errors import InputError, Problem
 from hostsim.scenario import load_scenario
 from hostsim.scenario.assumed import assumptions_of
-from hostsim.scenario.nearest import wanted_name
 from hostsim.scenario.plausible import warnings_of
+from hostsim.scenario.problems import wanted_name
 from hostsim.scenario.schema import Scenario
 from hostsim.study.compare.work import work_of
 from hostsim.study.predict.bench import Bench
