@@ -15,9 +15,8 @@ from hostsim.theory.precopy import (
     saturating_curve,
     saturating_fixed_point,
 )
-from hostsim.validation.data import published
-from hostsim.validation.published_curve import measured_curve
-from hostsim.validation.rows import Row, absolute, digits, exact
+from hostsim.validation.published_precopy import measured_curve
+from hostsim.validation.rows import Row, absolute, digits, exact, published
 from hostsim.validation.samples import SUITE
 
 PAGES = 262_144

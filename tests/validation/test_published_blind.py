@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from hostsim.validation.data import published
-from hostsim.validation.published_many_vcpus import many_vcpu_rows
-from hostsim.validation.published_streams import stream_rows
-from hostsim.validation.rows import Row
+from hostsim.validation.published_blind import many_vcpu_rows, stream_rows
+from hostsim.validation.rows import Row, published
 from tests.helpers.shared import once
 
 GIVEN = {"B2/tdp/clear1", "B2/direct/clear1", "B5/paced/get", "B7/idle-1TiB/main-thread", "B7/idle-1TiB/channels", "B9/2"}

@@ -1,4 +1,9 @@
-"""S3: the controller of a fleet's far memory on a simulated guest: does the age that it chooses hold the bound?"""
+"""S rows of suite ``published``: memory of a host that runs short.
+
+S1: hit ratio of uniform random reads over 99 GiB with 36 GiB of memory, on the policies. S2: time of a fault that swaps in,
+and of a page that is swapped out, where swap is as fast as memory. S3: the controller of a fleet's far memory on a simulated
+guest: does the age that it chooses hold the bound?
+"""
 
 from __future__ import annotations
 
@@ -13,14 +18,65 @@ from numpy.typing import NDArray
 from hostsim.core.clock import Clock
 from hostsim.core.constants import NS_PER_S
 from hostsim.core.memory import lay_out, make_memory
+from hostsim.costs.exits import MAP
 from hostsim.guest.popularity import zipf_shares
 from hostsim.guest.workload import Workload, build_guest
 from hostsim.kvm.build import live_vm
 from hostsim.kvm.notifier_plan import notifier_of
 from hostsim.kvm.spec import MmuSpec
 from hostsim.memory.ageing_daemon import AgeingDaemon
+from hostsim.memory.fault_waits import MAJOR, VCPU
 from hostsim.theory.far_memory import PROMOTED_SHARE_A_MINUTE, SCAN_S, AgeHistograms, smallest_age
-from hostsim.validation.rows import SIGMAS, Row, absolute, sigma
+from hostsim.theory.replacement import POLICIES
+from hostsim.validation import draws
+from hostsim.validation.oracles_swap import swapping_vm
+from hostsim.validation.rows import SIGMAS, Row, absolute, relative, sigma
+
+GIB_PAGES = 512
+"""Pages of 2 MiB: where all pages are alike, their size does not matter."""
+REGION_GIB, MEMORY_GIB = 99, 36
+WARM_UP_TURNS, REFERENCES = 10, 1_000_000
+HIT_TOLERANCE = 0.01
+"""The published tolerance."""
+
+
+def hit_ratio_rows(seed: int = 1) -> Iterator[Row]:
+    """One string of reads for all policies that do not see the future."""
+    pages, frames = REGION_GIB * GIB_PAGES, MEMORY_GIB * GIB_PAGES
+    warm_up = WARM_UP_TURNS * frames
+    string = draws.generator(seed, 201).integers(pages, size=warm_up + REFERENCES)
+    for policy in ("fifo", "clock", "lru"):
+        got = float(POLICIES[policy](frames, pages).replay(string).hits[warm_up:].mean())
+        what = f"hit ratio of {policy}, 36 of 99 GiB"
+        yield relative("published", f"S1/{policy}", what, MEMORY_GIB / REGION_GIB, got, HIT_TOLERANCE)
+
+
+SWAP_IN_NS, SWAP_OUT_NS = 4_050, 360
+"""As published; hostsim/data/swap/memory.toml has them."""
+WORK_NS, END_NS = 30_000_000, 150_000_000
+SWAP_TOLERANCE = 0.05
+"""Assumed: no tolerance is published."""
+
+
+def swap_rows(seed: int = 1) -> Iterator[Row]:
+    """Random reads over half as much memory again as there is, one vCPU."""
+    run = swapping_vm(1, "memory", WORK_NS, END_NS, seed)
+    pages, device = run.host.vms[0], run.host.device
+    assert device is not None
+    in_ns, out_ns = device.latencies["read"].mean_ns, device.latencies["write"].total_ns / pages.counts["swapped_out"]
+    yield _row("swap-in", "device, a fault that swaps in, ns", SWAP_IN_NS, in_ns).unscored("fitted: its sheet has it")
+    yield _row("swap-out", "device, a page swapped out, ns", SWAP_OUT_NS, out_ns).unscored("fitted: its sheet has it")
+    fault_ns = float(pages.waits[VCPU].latencies[MAJOR].percentile_ns(50.0))
+    fault = _row("fault", "median of what a fault waits for the host, ns", SWAP_IN_NS, fault_ns)
+    yield fault.unscored("fitted: nothing on the way comes on top of it")
+    guest_ns = float(run.vm.engine.exit_latencies()[MAP].percentile_ns(50.0))
+    guest = _row("guest", "median of a fault from guest to guest, ns", SWAP_IN_NS, guest_ns)
+    yield guest.unscored(f"shown: the exit, KVM's own work and the entry come on top, {guest_ns - fault_ns:.0f} ns")
+
+
+def _row(part: str, what: str, expected: float, got: float) -> Row:
+    return relative("published", f"S2/{part}", what, expected, got, SWAP_TOLERANCE)
+
 
 N_PAGES, USED_PAGES = 2048, 1750
 """Pages not in use were written once: 15 % of memory (assumed: idle for good, as much of a fleet's memory is)."""
