@@ -19,6 +19,7 @@ from hostsim.plugins.parts import parts_in
 from hostsim.qemu.version import Release, Version, release
 
 if TYPE_CHECKING:
+    # Circle of types: a migration runs the steps of the records, and they get that migration.
     from hostsim.core.dirty_tracker import DirtyTracker
     from hostsim.costs.host_sheet import HostSheet
     from hostsim.guest.vm import VmBase

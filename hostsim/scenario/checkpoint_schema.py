@@ -14,6 +14,7 @@ from hostsim.scenario.section import Section
 from hostsim.scenario.types import Count, Duration, DurationOrNever, Rate
 
 if TYPE_CHECKING:
+    # Circle of types: the schema calls the check, which gets the whole scenario.
     from hostsim.scenario.schema import Scenario
 
 OUTPUT_RATE_MAX = 1_000_000

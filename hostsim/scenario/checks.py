@@ -23,6 +23,7 @@ from hostsim.scenario.memory_checks import memory_findings
 from hostsim.scenario.presets import PRESETS
 
 if TYPE_CHECKING:
+    # Circle of types: the schema calls the checks, which get the whole scenario.
     from hostsim.scenario.schema import Scenario
 
 def workload_findings(workload: Workload, vm: Vm, key: str) -> list[Finding]:

@@ -16,6 +16,7 @@ from hostsim.scenario.section import Section
 from hostsim.scenario.types import Count, Duration
 
 if TYPE_CHECKING:
+    # Circle of types: the schema calls the check, which gets the whole scenario.
     from hostsim.scenario.schema import Scenario
 
 CALC_TIME_MAX_NS = 60 * NS_PER_S

@@ -15,6 +15,7 @@ from hostsim.plugins.parts import parts_in
 from hostsim.qemu.mechanism import GENERAL
 
 if TYPE_CHECKING:
+    # Circle of types: [migration] is made of the records' sections, and their functions get it.
     from hostsim.core.errors import Finding
     from hostsim.scenario.host_schema import Migration
     from hostsim.scenario.schema import Scenario

@@ -19,6 +19,7 @@ from hostsim.scenario.kvm_schema import Mmu
 from hostsim.scenario.memory_schema import MIB, NO_SWAP, Frames, HostMemory, Reclaim
 
 if TYPE_CHECKING:
+    # Circle of types: the schema calls the checks, which get the whole scenario.
     from hostsim.scenario.schema import Scenario
 
 KVM_WANTED = "a guest under KVM: a dirty_tracking other than 'tcg'"

@@ -8,9 +8,6 @@ from typing import Any, Literal
 
 from hostsim.core.constants import PAGE_BYTES, PAGE_WIRE_BYTES
 from hostsim.theory.dirty_curve import DirtyCurve
-from hostsim.verdict.logging_cost import LoggingCost
-from hostsim.verdict.sender import BusyThread
-from hostsim.verdict.throttled import Throttled
 from hostsim.verdict.window import Stream
 
 DOWNTIME_LIMIT_MS = 300.0
@@ -102,6 +99,51 @@ class Channels:
     compression: str
     wire_ratio: float
     ratio_is_assumed: bool = False
+
+
+@dataclass(frozen=True)
+class LoggingCost:
+    """Cost of logging from the first sync on.
+
+    stall_s: time of the vCPUs out of the guest because of exits, without waits for pages that the host did not have, which
+    logging does not cause; stall_share: share of the time of vCPUs that work.
+    lock_wait_s: part of the stall at mmu_lock; harvest_s: time of the migration thread in syncs and CLEARs.
+    exits: by kind (hostsim.verdict.logging_cost.KINDS).
+    """
+
+    seconds: float
+    stall_s: float
+    stall_share: float
+    lock_wait_s: float
+    harvest_s: float
+    exits: dict[str, int]
+
+    @property
+    def harvest_share(self) -> float:
+        """Share of the migration's time."""
+        return self.harvest_s / self.seconds if self.seconds > 0 else 0.0
+
+
+@dataclass(frozen=True)
+class BusyThread:
+    """A migration thread that worked nearly all the time.
+
+    share: of the migration's time. encoder_share: part of that work for pages that are not sent whole.
+    bytes_per_s: on the wire.
+    """
+
+    share: float
+    encoder_share: float
+    bytes_per_s: float
+
+
+@dataclass(frozen=True)
+class Throttled:
+    """seconds: since the first step; slept_s: sleep of each vCPU; speed: share of its work that the guest did meanwhile."""
+
+    seconds: float
+    slept_s: float
+    speed: float
 
 
 @dataclass(frozen=True)

@@ -2,31 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from hostsim.verdict.evidence import BusyThread, Evidence
+from hostsim.verdict.model import Verdict
 from hostsim.verdict.words import bandwidth_words, percent_words
 
 if TYPE_CHECKING:
     from hostsim.results.sender import Sender
-    from hostsim.verdict.evidence import Evidence
-    from hostsim.verdict.model import Verdict
 
 PART = 0.1
 """A part of the thread's time from which the encoder of pages is named (assumed)."""
-
-
-@dataclass(frozen=True)
-class BusyThread:
-    """A migration thread that worked nearly all the time.
-
-    share: of the migration's time. encoder_share: part of that work for pages that are not sent whole.
-    bytes_per_s: on the wire.
-    """
-
-    share: float
-    encoder_share: float
-    bytes_per_s: float
 
 
 def busy_thread(sender: Sender | None, busy: float) -> BusyThread | None:

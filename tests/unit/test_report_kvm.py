@@ -16,7 +16,7 @@ from hostsim.results.columns import names
 from hostsim.results.kvm import KVM_ROUNDS
 from hostsim.results.rounds import ROUNDS
 from hostsim.verdict import diagnose, evidence_from_result, render
-from hostsim.verdict.logging_cost import LoggingCost
+from hostsim.verdict.evidence import LoggingCost
 from tests.helpers.kvm_synthetic import N_BUSY, WP_NS, kvm_migration
 from tests.helpers.synthetic import migration, run_result
 from tests.unit.test_report_tables import text_of

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from hostsim.qemu.mechanism import Mechanism
 
 if TYPE_CHECKING:
+    # Circle of types: a migration calls the step, which gets that migration.
     from hostsim.qemu.migration import Migration
 
 NAME = "auto_converge"

@@ -15,6 +15,7 @@ from hostsim.scenario.section import Section
 from hostsim.scenario.types import Count, Flag, constant, refused
 
 if TYPE_CHECKING:
+    # Circle of types: [migration] is made of the section here, whose checks get it.
     from hostsim.costs.host_sheet import HostSheet
     from hostsim.scenario.host_schema import Migration
     from hostsim.scenario.schema import Scenario
