@@ -12,8 +12,8 @@ from hostsim.fitting.fitted import Interval
 from hostsim.fitting.guest_text import interval_words, size_words
 from hostsim.report.charts.chart import Axis, Chart, Line, Panel
 from hostsim.report.columns import Column, Grid, Role
-from hostsim.report.html.kinds.parts import chart_section, lines_card, noted, origin_of, sections_of, tiles_of
-from hostsim.report.html.page import Content, Listing, Page, Section, Tabled, Tile
+from hostsim.report.html.kinds.parts import lines_card, noted, origin_of, sections_of, tiles_of
+from hostsim.report.html.page import Content, Listing, Page, Section, Tabled, Tile, chart_section
 from hostsim.results.tables import Table
 from hostsim.verdict.words import bandwidth_words, count_words, percent_words, seconds_words
 

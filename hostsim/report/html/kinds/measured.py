@@ -10,7 +10,6 @@ import numpy as np
 from hostsim.report.charts.chart import COLOURS, N_DASHES, Axis, Bar, Bars, Chart, Line, Panel
 from hostsim.report.columns import Column, Grid, Role
 from hostsim.report.html.kinds.parts import (
-    chart_section,
     lines_card,
     noted,
     options_command,
@@ -18,7 +17,7 @@ from hostsim.report.html.kinds.parts import (
     sections_of,
     tiles_of,
 )
-from hostsim.report.html.page import Content, Page, Section, Tabled, Tile
+from hostsim.report.html.page import Content, Page, Section, Tabled, Tile, chart_section
 from hostsim.report.tables import NONE
 from hostsim.study.dirty_measure.plan import NONE as NO_SAMPLES
 from hostsim.verdict.words import number_words, seconds_words

@@ -18,7 +18,6 @@ from hostsim.report.compare_report import ENDED, TITLES, figure_words
 from hostsim.report.html.kinds.compare import quantity_of
 from hostsim.report.html.kinds.fit import guest_sections
 from hostsim.report.html.kinds.parts import (
-    chart_section,
     command_words,
     lines_card,
     noted,
@@ -27,7 +26,7 @@ from hostsim.report.html.kinds.parts import (
     sections_of,
     tiles_of,
 )
-from hostsim.report.html.page import Content, Page, Section, Tabled, Tile, Tone
+from hostsim.report.html.page import Content, Page, Section, Tabled, Tile, Tone, chart_section
 from hostsim.report.predict_report import NAMES, SHOWN, WORDS, chance_words, estimate_words, figures_grid, margin_words
 from hostsim.report.tables import NONE
 from hostsim.results.mechanism import is_converged

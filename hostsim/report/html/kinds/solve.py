@@ -12,7 +12,6 @@ import numpy as np
 from hostsim.report.charts.chart import Axis, Bar, Bars, Chart, HeatMap
 from hostsim.report.columns import Column, Grid, Role
 from hostsim.report.html.kinds.parts import (
-    chart_section,
     command_words,
     lines_card,
     noted,
@@ -22,7 +21,7 @@ from hostsim.report.html.kinds.parts import (
     tiles_of,
 )
 from hostsim.report.html.kinds.predict import cell_in, change_in, estimate_tile, share_in
-from hostsim.report.html.page import Content, Drawn, Page, Section, Step, Tabled, Tile, Tone
+from hostsim.report.html.page import Content, Drawn, Page, Section, Step, Tabled, Tile, Tone, chart_section
 from hostsim.report.predict_report import chance_words, estimate_words
 from hostsim.report.solve_report import TITLES, change_command, change_text, run_command, target_text, value_words
 from hostsim.report.tables import NONE
