@@ -89,7 +89,11 @@ def _capped(config: MmuConfig, design: str, index: BaseIndex, costs: IndexCosts,
 
 
 def log_plan(mmu: MmuSpec, interface: str) -> LogPlan:
-    """The plan by which KVM keeps the log. InputError for choices that are not offered."""
+    """The plan by which KVM keeps the log of a VM. InputError for choices that are not offered together.
+
+    mmu: the era, the cost sheet and the choices of [vm.mmu].
+    interface: how user space reads the log, as ``vm.dirty_tracking`` names it.
+    """
     known, era, costs = checked(mmu, interface), load_era(mmu.era), load_costs(mmu.costs)
     is_eager = splits_eagerly(mmu.mmu, era) if mmu.eager_split is None else mmu.eager_split
     is_shared = mmu.mmu == "tdp" and era.lock == "rwlock" and era.tdp_mmu != "absent" and shares_lock(mmu.index)

@@ -22,8 +22,7 @@ of reclaim and ageing may need more slots than N_HOSTS.
 
 
 class MmuLock:
-    """The slots of a VM's mmu_lock: lent to host processes, which wait on SimPy's clock, and to walkers, which wait in the
-    engine.
+    """The slots of a VM's mmu_lock: host processes borrow them and wait on SimPy's clock, walkers wait in the engine.
 
     track: row of a timeline for waits and holds of host processes.
     """

@@ -25,7 +25,10 @@ Offers = Callable[[Era], bool]
 
 
 def conflicts(mmu: MmuSpec, interface: Interface) -> Iterator[Finding]:
-    """All incompatible choices but the sheet's, which ``sheet_conflicts`` checks: the sheet's file may not be known yet."""
+    """All incompatible choices among ``mmu`` and ``interface``, as findings.
+
+    The choices of the cost sheet are checked by ``sheet_conflicts``: the sheet's file may not be known yet.
+    """
     era = load_era(mmu.era)
     yield from _of_interface(interface, era)
     yield from _of_write_tracking(mmu, interface, era)

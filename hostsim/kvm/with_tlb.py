@@ -20,7 +20,11 @@ SUM_BITS = (("weights_at", lay.REGION_BITS), ("supers_at", lay.SUPER_BITS))
 
 
 def by_weight(kvm: lay.Kvm, guest: Guest) -> lay.Kvm:
-    """Turn uniform parts into parts by weight, UNIT a page, and lay out State.cleared_at; keeps draws. In place."""
+    """Turn uniform parts of ``kvm`` into parts by weight, UNIT a page, and lay out State.cleared_at; draws stay.
+
+    guest: rates of its classes.
+    Returns the state with the new arrays; ``kvm.streams`` and ``kvm.state`` change in place.
+    """
     parts, tape = kvm.parts.copy(), [kvm.tape]
     length = len(kvm.tape)
     for part in parts:

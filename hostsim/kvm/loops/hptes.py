@@ -24,7 +24,10 @@ def at_cap(state: State, kind: int) -> bool:
 
 @late
 def unmap_all(k: Kvm, v: int, now_ns: int) -> None:
-    """VCPU ``v`` unmaps all of memory; vCPUs before it have made their touches of this instant."""
+    """Unmap all of memory for vCPU ``v``, which found the cap reached at ``now_ns``.
+
+    Events of one instant are ordered by vCPU, so vCPUs before ``v`` have made their touches of ``now_ns``.
+    """
     n_pages = len(k.sptes.spte)
     count_range(k, 0, n_pages, -1)
     for page in range(n_pages):

@@ -17,23 +17,32 @@ SUPER_PAGES = 1 << SUPER_BITS
 
 @inlined
 def place(part: Part, key0: int, draw: int, attempt: int) -> int:
-    """The page of ``part`` that is tried then, armed or not."""
+    """The page of ``part`` that attempt number ``attempt`` of draw number ``draw`` tries, armed or not.
+
+    key0: of the stream's draws.
+    """
     return int(part.first + ((keyed_word(key0, draw, attempt) * (part.end - part.first)) >> 32))
 
 
 @inlined
 def within(page: int, key1: int, draw: int, attempt: int) -> int:
-    """The page in the region of ``page`` that is tried then, once ``page`` itself was tried."""
+    """The page in the region of ``page`` that attempt number ``attempt`` of ``draw`` tries after ``page`` itself.
+
+    key1: of the stream's draws.
+    """
     return int(page - page % REGION_PAGES + (keyed_word(key1, draw, TRIES + attempt) >> (32 - REGION_BITS)))
 
 
 @inlined
 def pick(k: Kvm, p: int, key0: int, key1: int, draw: int, tried: int) -> int:
-    """An armed gfn of part ``p``, of which there is one at least; keyed by (key0, key1, draw).
+    """An armed gfn of part ``p``, of which one at least is armed.
 
+    key0, key1, draw: the key of the draw, so that windows and other streams do not move it.
     tried: the ``place`` of attempt 0.
     """
     part = k.parts[p]
+    # While many pages are armed, a drawn place is armed after a few tries, each of which reads a count or a byte. The walk
+    # over the counts reads hundreds of them, but its length does not grow as armed pages become few.
     if part.kind != BY_WEIGHT and part.armed * SPARSE >= part.end - part.first:
         page = _try(k, p, key0, key1, draw, tried)
         if page >= 0:
@@ -42,6 +51,7 @@ def pick(k: Kvm, p: int, key0: int, key1: int, draw: int, tried: int) -> int:
         page = _try_weights(k, p, key0, key1, draw)
         if page >= 0:
             return page
+    # The product of a number below 1 may round up to ``armed`` itself.
     rest = min(int(keyed_uniform(key0, key1, draw, TRIES) * part.armed), part.armed - 1)
     return _weigh_out(k, p, rest) if part.kind == BY_WEIGHT else _walk(k, p, rest)
 
@@ -66,6 +76,9 @@ def _try(k: Kvm, p: int, key0: int, key1: int, draw: int, tried: int) -> int:
         start = region * REGION_PAGES
         if counted == REGION_PAGES:
             return int(page)
+        # The count of a region holds pages outside the part, too: at the edges of the part the page itself decides. Else the
+        # region is taken with the probability of its share, and then one of its armed pages: all armed pages stay equally
+        # likely, and a region that is refused costs no look at its sptes.
         if start < first or start + REGION_PAGES > end:
             if is_armed(k.sptes, k.state, page, is_write):
                 return int(page)
@@ -91,7 +104,7 @@ def _try_weights(k: Kvm, p: int, key0: int, key1: int, draw: int) -> int:
 @jit
 def _within(sptes: Sptes, state: State, page: int, is_write: int, counted: int, key: int, draw: int) -> int:
     """One of the ``counted`` armed pages of the region of ``page``, which was drawn."""
-    probe = page
+    probe = page  # the page that was drawn comes first: ``streams._fetch`` has asked memory for its byte
     for attempt in range(TRIES):
         if is_armed(sptes, state, probe, is_write):
             return probe
@@ -121,6 +134,7 @@ def _weigh_out(k: Kvm, p: int, rest: int) -> int:
         at += 1
     page = max(part.first, (lower + at - part.weights_at) << REGION_BITS)
     row = k.ints[part.touch_class]
+    # Without STALE sptes in the region each armed page has its full weight, which is read in order, without a call a page.
     if row[KIND] == WEIGHTED and k.counts[STALE_ROW, page >> REGION_BITS] == 0:
         at = row[DATA_OFFSET] - row[FIRST_GFN]
         while rest >= 0:

@@ -169,7 +169,7 @@ def _fetch_more(k: Kvm, p: int, stream: Stream) -> None:
 
 @inlined
 def page_of(k: Kvm, s: int) -> int:
-    """The page of the candidate that has come up; -1 if it goes to no armed page."""
+    """The page of the candidate of stream ``s`` of ``k``, whose time has come; -1 if the touch goes to no armed page."""
     stream = k.streams[s]
     if stream.page >= 0:
         return int(stream.page)

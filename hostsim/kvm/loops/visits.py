@@ -12,7 +12,11 @@ WORD_BITS = 32
 
 @inlined_and_called
 def visit_of(row: Ints, page: int) -> int:
-    """Number within the cycle of a sweep's visit to ``page`` (from FIRST_GFN), or -1 if it leaves the page out."""
+    """Number of a sweep's visit to ``page`` within its cycle, or -1 if the sweep leaves the page out.
+
+    row: int64[N_INTS], the touch class of the sweep.
+    page: counted from FIRST_GFN of the class.
+    """
     distance = (page - row[START_PAGE]) % row[N_PAGES]
     if distance % row[STRIDE_GCD] != 0:
         return -1
@@ -21,7 +25,7 @@ def visit_of(row: Ints, page: int) -> int:
 
 @inlined_and_called
 def set_visit(bits: Ints, levels: TouchClass, visit: int) -> None:
-    """Mark ``visit``; levels: the class of the sweep. In place."""
+    """Mark ``visit`` in ``bits``, the tape of the VM, in place; levels: the class of the sweep."""
     at = visit
     for level in range(levels.n_levels):
         word = levels.level_at[level] + at // WORD_BITS
@@ -34,7 +38,7 @@ def set_visit(bits: Ints, levels: TouchClass, visit: int) -> None:
 
 @inlined_and_called
 def clear_visit(bits: Ints, levels: TouchClass, visit: int) -> None:
-    """Take the mark of ``visit`` away. In place."""
+    """Take the mark of ``visit`` out of ``bits``, the tape of the VM, in place; levels: the class of the sweep."""
     at = visit
     for level in range(levels.n_levels):
         word = levels.level_at[level] + at // WORD_BITS
@@ -52,7 +56,7 @@ def _lowest(word: int) -> int:
 
 @inlined_and_called
 def next_visit(bits: Ints, levels: TouchClass, visit: int) -> int:
-    """First marked visit at or after ``visit`` in the same cycle, or -1."""
+    """First visit marked in ``bits`` at or after ``visit`` in the same cycle, or -1; levels: the class of the sweep."""
     level, at = 0, visit
     while level < levels.n_levels:
         n_words = levels.level_at[level + 1] - levels.level_at[level]

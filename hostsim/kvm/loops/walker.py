@@ -34,7 +34,12 @@ from hostsim.kvm.loops.tlb import flush_translations, judge_old
 
 @jit
 def begin_walk(k: Kvm, host: int, event: int, mode: int, flushes: bool, n_calls: int, now_ns: int) -> None:
-    """The walker in slot ``host`` makes the ``n_calls`` that are in Kvm.calls, from now on."""
+    """Let the walker in slot ``host`` make calls [0, n_calls) of ``k.calls[host]``, one after the other, from ``now_ns`` on.
+
+    event: CALL_CLEAR_FLUSH, CALL_CLEAR or CALL_TEST.
+    mode: how the kernel takes mmu_lock for ageing: SHARED, EXCLUSIVE or NONE.
+    flushes: CALL_CLEAR_FLUSH flushes young pages.
+    """
     walk = k.walks[host]
     walk.event, walk.lock_mode, walk.does_flush = event, mode, flushes
     walk.call, walk.n_calls, walk.found_bytes, walk.found = 0, n_calls, 0, 0

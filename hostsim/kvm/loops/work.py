@@ -61,7 +61,7 @@ def stop_clocks(k: Kvm, v: int, now_ns: int) -> None:
 
 @inlined
 def start_clocks(k: Kvm, v: int, now_ns: int) -> None:
-    """The vCPU ``v`` is in the guest again; clocks of parked tasks (hostsim.kvm.loops.parking) stand still."""
+    """Start the clocks of vCPU ``v``, in the guest again at ``now_ns``; clocks of parked tasks (parking.py) stand still."""
     vcpu = k.vcpus[v]
     for at in range(vcpu.clock_first, vcpu.clock_end):
         if k.own_clocks[at] < 0:  # its task sleeps until the host has the page
@@ -73,7 +73,10 @@ def start_clocks(k: Kvm, v: int, now_ns: int) -> None:
 
 @inlined
 def active_time(row: Ints, work_ns: int) -> int:
-    """Time spent in the active windows of a class by one of its clocks; row: its ints."""
+    """Time spent in the active windows of a class by one of its clocks [ns], when the clock has run ``work_ns``.
+
+    row: int64[N_INTS], the class.
+    """
     if row[WINDOW_LENGTH] == ALWAYS:
         return int(work_ns)
     n = row[CLOCK_COUNT]
@@ -82,7 +85,7 @@ def active_time(row: Ints, work_ns: int) -> int:
 
 @inlined
 def work_time(row: Ints, active_ns: int) -> int:
-    """Inverse of ``active_time``."""
+    """Work time [ns] at which a clock of the class ``row`` has spent ``active_ns`` in active windows."""
     if row[WINDOW_LENGTH] == ALWAYS or active_ns >= NEVER:
         return int(active_ns)
     n = row[CLOCK_COUNT]
