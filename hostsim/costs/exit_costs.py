@@ -31,8 +31,8 @@ def readers_hold_ns(hold_ns: float, turn_ns: float, n: int) -> NDArray[np.float6
     """float64[n]: hold of each of 1 .. n readers that share the lock all the time [ns].
 
     A hold is work of hold_ns, of which one turn of turn_ns needs the lock word; readers queue for the word alone. Mean value
-    analysis of a closed queue with turns of constant length: who comes finds half of the turn under way left. So the hold
-    grows from the first other reader on, up to n turns.
+    analysis of a closed queue with turns of constant length: an arriving reader finds half of the current turn left. So the
+    hold grows from the first other reader on, up to n turns.
     """
     found, waiting, busy = np.zeros(n), 0.0, 0.0
     for i in range(n):

@@ -16,7 +16,7 @@ class Foreign:
 
 
 QEMU_ONLY = "a log of a migration by QEMU: hostsim models QEMU's migration thread, and no other"
-MEMORY = "the log of the migration of the memory, as virsh domjobinfo or query-migrate tells it"
+MEMORY = "the log of the migration of the memory, as virsh domjobinfo or query-migrate prints it"
 KINDS = (
     Foreign(re.compile(r"xenguest|libempserver|emu-manager|xc: (?:progress|Saving)|xenopsd|libxl-save-helper|"
                        r"migration (?:sender|target): "), "a log of Xen", QEMU_ONLY),

@@ -1,4 +1,4 @@
-"""A fit in sentences and as a table: the guest, what the log tells of it and what not, rounds measured beside fitted."""
+"""A fit in sentences and as a table: the guest, figures that the log lacks, rounds measured beside rounds fitted."""
 
 from __future__ import annotations
 

@@ -79,7 +79,7 @@ def frontier_grid(found: Solution) -> Grid:
 
 
 def cell_words(cell: Cell) -> str:
-    """P where runs tell it; else the total time, "-" where the target is not reached."""
+    """P by the runs of the cell; without runs the computed total time, or "-" where the target is not reached."""
     if cell.runs:
         return f"{cell.share:.2f} P"
     return seconds_words(cell.total_s) if cell.computed and cell.total_s is not None else "-"

@@ -8,8 +8,8 @@ from hostsim.logs.model import TERMINAL, MigrationLog
 from hostsim.verdict.outlook import Outlook, outlook
 
 SHARE, SHARE_OF_NEWS = 5, 2
-"""A forecast takes at most one part in so many of the time, for it takes a few hundred ms to fit curves to many rounds; one
-part in two where an iteration has ended, which tells most.
+"""Forecasts take at most one part in SHARE of the time, since fitting curves to many rounds takes a few hundred ms; one part
+in SHARE_OF_NEWS where an iteration has ended: a new round changes a forecast most.
 """
 
 

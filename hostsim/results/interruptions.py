@@ -45,7 +45,10 @@ def _of_link(migration: Migration) -> dict[str, Any]:
 
 
 def _outage(migration: Migration) -> dict[str, Any]:
-    """Over a shorter link the guest runs there within the millisecond in which the source is through: its downtime tells it.
+    """The time without a running guest on a link with latency of a millisecond or more; {} on other links.
+
+    On a shorter link the guest runs at the destination within the millisecond in which the source ends, so the outage is the
+    downtime.
 
     # Model limit: the destination loads RAM and devices as they come, and starts the guest with the last byte.
     """

@@ -1,4 +1,4 @@
-"""Figures of post-copy: what the destination's query-migrate tells of blocktime, and facts that the verdict reads."""
+"""Figures of post-copy: blocktime as the destination's query-migrate reports it, and facts that the verdict reads."""
 
 from __future__ import annotations
 

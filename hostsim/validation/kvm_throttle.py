@@ -1,7 +1,7 @@
 """Suite ``kvm``: a guest that writes as fast as it can and that auto-converge holds back, under real KVM.
 
-A throttled guest has two brakes: cpu-throttle leaves it 10 ms of each period, and of these the write-protection faults after
-each sync take a fixed part. So it is slower than the percentage says, the more the higher the percentage is.
+Two mechanisms slow a throttled guest: cpu-throttle leaves it 10 ms of each period, and write-protection faults after each
+sync take a fixed part of these 10 ms. So the guest is slower than the percentage says, and more so at a higher percentage.
 """
 
 from __future__ import annotations

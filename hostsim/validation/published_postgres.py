@@ -28,7 +28,7 @@ AFTER_NS = 250_000_000
 FILLED_FROM = 3_000
 """Zero pages before the memory that is not zero: 2441 to 4438 were sent by 201 ms, among 7526 that are not zero."""
 READS = (0, 10)
-"""Least and most reads for each write: the share of reads is not told (assumed)."""
+"""Least and most reads for each write: the source does not give the share of reads (assumed)."""
 
 
 def postgres_rows() -> Iterator[Row]:

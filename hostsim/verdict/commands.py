@@ -13,7 +13,7 @@ POLLS = {
 
 
 def poll_for(profile: str) -> str:
-    """The command that tells the progress of a migration, bitmap syncs included."""
+    """The command that reports the progress of a migration, bitmap syncs included."""
     return POLLS.get(profile, "virsh domjobinfo DOMAIN")
 
 

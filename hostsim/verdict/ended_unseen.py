@@ -1,4 +1,4 @@
-"""A migration whose end no answer shows: libvirt tells no job any more, or the guest is gone from the source."""
+"""A migration whose end no answer shows: libvirt reports no job any more, or the guest is gone from the source."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from hostsim.verdict.model import Confidence, Verdict
 from hostsim.verdict.words import bytes_words, seconds_words
 
 OPEN = ("would converge", "too early to tell", "undecided")
-"""Outcomes that speak of how it goes on; that remaining had stopped falling is as true of one that has ended."""
+"""Outcomes about a migration that continues. "Remaining stops falling" is not one: it holds for an ended migration, too."""
 STAYED = "no job runs and the guest is still on the source, so it was cancelled or failed, or has come back since"
 LEFT = "the guest runs on the source no more, so it was migrated, or shut down"
 NEXT = "virsh domjobinfo DOMAIN --completed, on the destination too; the QEMU log of both hosts"
 
 
 def ended_unseen(log: MigrationLog, evidence: Evidence, verdict: Verdict) -> Verdict:
-    """``verdict`` with what the log tells of an end that it does not show; ``verdict`` itself of other logs."""
+    """``verdict`` with the end that the last answers imply but do not show; ``verdict`` itself for other logs."""
     before = [status for status in log.status if status != "none"]
     if log.status[-1] != "none" or not before or before[-1] in TERMINAL:
         return verdict

@@ -13,7 +13,7 @@ NOT_CONVERGED = "Pre-copy had not converged by then: explain the answers before 
 
 
 def stopped_by_manager(log: MigrationLog, evidence: Evidence) -> Verdict | None:
-    """The answer where a log tells that the guest was paused for its migration; None otherwise."""
+    """The verdict on a log that records that a manager paused the guest for its migration; None for other logs."""
     stopped = last(log.stopped_s)
     if stopped is None or evidence.status == "failed" or evidence.status.startswith("cancel"):
         return None

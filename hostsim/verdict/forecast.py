@@ -88,9 +88,9 @@ def forecast(evidence: Evidence) -> Forecast | None:
 
 
 def _as_seen(floor: Range, evidence: Evidence | None) -> Range:
-    """``floor``, no higher than what was seen to remain after a sync: curves that agree with short rounds may be far off.
+    """``floor``, no higher than the pages that remained after a sync: curves that agree with short rounds may be far off.
 
-    A range that lies above it altogether, by short rounds alone, tells nothing of the least.
+    A range that lies above those pages altogether rests on short rounds alone, and does not bound the least.
     """
     seen = remaining_seen(evidence) if evidence else []
     least = SEEN_WITHIN * min(seen, default=float("inf"))

@@ -158,8 +158,9 @@ class _Clock:
         self.last: tuple[_Instant, int] | None = None
 
     def instant(self, course: _Course, i: int, evidence: Evidence, sync: Synced | None) -> _Instant:
-        """The instant of the (last) sync between answers ``i`` and ``i + 1``, by its window and the polls where no new rate
-        tells it.
+        """The instant of the (last) sync between answers ``i`` and ``i + 1``.
+
+        By a new dirty-pages-rate; without one by the window of the sync, and by the polls.
         """
         polled, is_one = _synced(course, i, evidence), course.syncs[i + 1] - course.syncs[i] == 1
         polled = self._by_window(course, i, sync) or polled

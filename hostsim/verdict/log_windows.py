@@ -1,9 +1,9 @@
 """Windows of QEMU's loop in a polled log: where max-bandwidth fills each alike, the pages between two answers count them.
 
 QEMU tests for a sync at the start of a window only, and sends the pages of a window at once (migration/migration.c::
-migration_rate_limit, BUFFER_DELAY, QEMU 10.0). So a round lasts a whole number of windows, and polls that are further apart
-than a window tell that number: of the pages that remain at an answer, each window sends as many as fit its quota, until the
-threshold lets the next one sync.
+migration_rate_limit, BUFFER_DELAY, QEMU 10.0). So a round lasts a whole number of windows. Polls that are further apart than
+a window reveal that number: each window sends as many of the remaining pages as fit its quota, until remaining is below the
+threshold and the next window syncs.
 """
 
 from __future__ import annotations

@@ -29,7 +29,7 @@ WAITS_ENOUGH = 0.5
 
 EXACT_BELOW = 100_000
 EXACTLY = 1.1
-"""Two times that differ by no more are told as one."""
+"""Two times whose ratio is at most this are printed as one time."""
 
 
 @dataclass(frozen=True)
@@ -175,7 +175,7 @@ def _paused(status: str, rest: str) -> Verdict:
         headline=f"post-copy is interrupted ({status}), {rest}: the link broke, and the guest waits on the destination",
         remedies=(Remedy("recover", "do not stop either QEMU: recover it once the link is back (migrate -r URI in the "
                          "monitor, virsh migrate --postcopy-resume)"),),
-        confidence=Confidence("high", f'QEMU tells status "{status}"'),
+        confidence=Confidence("high", f'QEMU reports status "{status}"'),
     )  # fmt: skip
 
 

@@ -209,7 +209,7 @@ def _marks(migration: MigrationResult) -> tuple[Marks, ...]:
 
 
 def _spans(series: Table) -> Iterator[Marks]:
-    """The time in each status of SPANS: a row of ``series`` tells that of the time since the row before."""
+    """The time in each status of SPANS: a row of ``series`` has the status since the row before."""
     statuses, t_s = series["status"][1:], _seconds(series)
     for status, colour in SPANS.items():
         edges = np.diff(np.concatenate([[False], statuses == status, [False]]).astype(int))

@@ -101,7 +101,7 @@ def runs_grid(main: Mapping[str, Any]) -> Grid:
 
 
 def _command(content: Content) -> str:
-    """As provenance.json tells it; a sweep is the comparison that it stands for."""
+    """The command that repeats the study, from provenance.json; of a sweep the comparison that the sweep expands to."""
     origin = content.origin
     if "vary" not in origin or "file" not in origin:
         return ""
