@@ -249,7 +249,12 @@ def stream_of(parameters: MigrationParameters) -> Stream | None:
 def encoder_of(
     parameters: MigrationParameters, vm: VmBase, tracker: DirtyTracker, sheet: HostSheet
 ) -> PageEncoder | None:
-    """The encoder of the mechanism that has one and is on; QEMU refuses two together. None: pages are sent whole."""
+    """The encoder of the mechanism that has one and is on in ``parameters``; None: pages are sent whole.
+
+    vm, tracker: the guest, and its source of dirty pages; an encoder reads the content of pages.
+    sheet: CPU times of the host.
+    QEMU refuses two encoders together.
+    """
     makers = (one.encoder for one in on_in(parameters) if one.encoder is not None)
     return next((make(parameters, vm, tracker, sheet) for make in makers), None)
 

@@ -97,7 +97,7 @@ class LiveDestination(Destination):
     # -- time
 
     def advance(self, until_ns: int = NEVER, started_ns: int = 0) -> Generator[simpy.Event, Any, int]:
-        """See Destination."""
+        """Advance the phase to ``until_ns``; see Destination.advance. started_ns: start of ram_save_iterate [ns]."""
         env, p = self._env, self.phase.p
         self._stale = True
         while True:
