@@ -79,14 +79,21 @@ NAMES = ("fifo", "clock", "lru", *AGEING, "min")
 
 
 def policy_on_demand(name: str, capacity_pages: int, n_pages: int) -> ReplacementPolicy:
-    """Any policy by name; ageing policies keep a 32nd of the frames spare."""
+    """The replacement policy ``name`` with ``capacity_pages`` frames for ``n_pages``.
+
+    Ageing policies keep a 32nd of the frames spare.
+    """
     if name in POLICIES:
         return POLICIES[name](capacity_pages, n_pages)
     return Demand(AGEING[name](n_pages), capacity_pages, n_pages, max(1, capacity_pages // 32))
 
 
 def hit_ratios(string: Pages, n_pages: int, capacity_pages: int, warm_up: int = 0) -> dict[str, float]:
-    """Hit ratio of every policy over the references after the first ``warm_up``."""
+    """Hit ratio of every policy, by name, over the references after the first ``warm_up``.
+
+    string: int64[references], pages in the order of their references, each below ``n_pages``.
+    capacity_pages: frames.
+    """
     return {
         name: float(policy_on_demand(name, capacity_pages, n_pages).replay(string).hits[warm_up:].mean()) for name in NAMES
     }

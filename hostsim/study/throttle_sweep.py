@@ -119,7 +119,7 @@ def unbeaten_pairs(pairs: Iterable[tuple[float, float]]) -> list[tuple[float, fl
 
 
 def mean(row: Row, name: str) -> float:
-    """The mean of a figure, NaN without it."""
+    """The mean of figure ``name`` in ``row``, NaN without it."""
     spread = row.spread(name)
     return float("nan") if spread is None else spread.mean
 

@@ -128,7 +128,10 @@ def _reason(error: BaseException) -> str:
 
 
 def check_workers(client: Any, address: str) -> None:
-    """ClusterError unless there is a worker, and every worker has this hostsim, its libraries and this Python."""
+    """Check that ``client``, of the scheduler at ``address``, has a worker. ClusterError.
+
+    Every worker must have this hostsim, its libraries and this Python.
+    """
     try:
         client.wait_for_workers(1, timeout=PATIENCE_S)
     except (OSError, TimeoutError):

@@ -34,7 +34,10 @@ def all_narrow(summary: Summary, within: float) -> bool:
 
 
 def grown_words(summary: Summary, within: float) -> str:
-    """The rule that ended the runs."""
+    """A sentence: the rule by which seeds were added to ``summary``, and whether its intervals are as narrow as ``within``.
+
+    within: half width of the intervals of the total time, as a share of the mean.
+    """
     n, share = len(summary.seeds), f"{100 * within:g} % of its mean"
     if all_narrow(summary, within):
         return f"Seeds were added ten by ten, to {n}, until half of each interval of the total time was at most {share}."

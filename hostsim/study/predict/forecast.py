@@ -133,7 +133,10 @@ def slowed_curve(scenario: Scenario) -> DirtyCurve:
 
 
 def speed_under(scenario: Scenario, percent: float) -> float:
-    """Share of its writes that the guest keeps under a throttle: work that follows the clock catches up."""
+    """Share of its writes that the guest of ``scenario`` keeps under a throttle of ``percent``.
+
+    Work that follows the clock catches up.
+    """
     runs, loads = 1 - percent / 100, scenario.vm.workload
     total = float(sum(load.write_rate for load in loads))
     kept = sum(float(load.write_rate) * _kept(load.pacing, load.catch_up, runs) for load in loads)

@@ -127,7 +127,12 @@ def margins_of(
 
 
 def begun(knob: Knob, base: Scenario, is_met: bool, goal: Goal) -> Search:
-    """The search from the computed flip on, or from the edge where the computation sees none."""
+    """The search for the value of ``knob`` at which the answer flips.
+
+    base: the scenario as it is; is_met: whether it converges.
+    goal: the condition that flips, and the edges of the search.
+    It begins at the computed flip, or at the edge where the computation sees none.
+    """
     today, converges = knob.read(base), is_met
     assert today is not None, "asked before"
     edge = goal.edges.get(knob.name, knob.bound(base, converges))
@@ -203,7 +208,10 @@ def _next_values(search: Search, ended: dict[float, bool | None]) -> dict[str, A
 
 
 def n_seeds(base: Scenario, searches: int, work: float) -> int:
-    """SEEDS, or 1 where two values of each search, sent and harvested, would be more than half of ``work``."""
+    """SEEDS; 1 where two values of each of ``searches`` would take more than half of ``work``.
+
+    base: the scenario; ``work``: pages sent and harvested that the margins may cost.
+    """
     one = PATIENCE * 2 * base.vm.memory_pages
     return SEEDS if 2 * searches * SEEDS * one <= work / 2 else 1
 

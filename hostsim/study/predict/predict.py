@@ -62,6 +62,9 @@ def predict_drawn(drawn: Drawn, wanted: Wanted | None = None, bench: Bench | Non
 
     drawn: a function of the number of the replication (0, 1, ...), or a sequence of scenarios. Where the guest is drawn anew
     for each replication, the uncertainty about the guest is in the intervals.
+    wanted: number of replications, or the width of the interval to reach.
+    bench: workers, and the folder of finished runs.
+    name: of the prediction; "": the scenario's.
     """
     require_intervals()
     return prediction_of(replicate(drawn, wanted or Wanted(), bench or Bench()), name)

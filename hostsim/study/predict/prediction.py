@@ -100,7 +100,7 @@ class Prediction:
 
 
 def prediction_of(found: Replications, name: str = "") -> Prediction:
-    """The answer from replications."""
+    """The prediction from the replications ``found``; ``name``: of it, "": the scenario's."""
     first = found.scenarios[0]
     statuses = tuple(str(figures["status"]) for figures in found.figures)
     completed = sum(is_converged(status) for status in statuses)

@@ -75,7 +75,11 @@ def same_guest(scenario: Scenario) -> Callable[[int], Scenario]:
 
 
 def replicate(drawn: Drawn, wanted: Wanted, bench: Bench) -> Replications:
-    """Run the replications of ``drawn``. RunsFailedError, InputError."""
+    """Run the replications of ``drawn``, which gives the scenario of each number. RunsFailedError, InputError.
+
+    wanted: their number; or the interval to reach, or the work that they may take.
+    bench: workers, and the folder of finished runs.
+    """
     if wanted.until_ci is not None:
         return _until_narrow(drawn, wanted, bench, wanted.until_ci)
     usual = _most(drawn, REPLICATIONS if wanted.reps is None else wanted.reps)

@@ -58,7 +58,10 @@ def nearly_every_page_is_mapped() -> Claim:
 
 @cache
 def mapped_share(touches_a_page: float, pages_an_spte: int) -> float:
-    """Share mapped after so many uniform accesses: the structure is driven, and counted."""
+    """Share of memory mapped after uniform accesses, ``touches_a_page`` a page; the structure is driven, and counted.
+
+    pages_an_spte: 4 KiB pages that an spte maps.
+    """
     rng = np.random.default_rng(4)
     touches = min(max(1, round(touches_a_page * pages_an_spte * SMALL_PAGES)), ALL_TOUCHED * SMALL_PAGES)
     return _mapped(distinct(rng, SMALL_PAGES, touches), pages_an_spte)

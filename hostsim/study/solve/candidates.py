@@ -59,7 +59,10 @@ def goal_of(base: Scenario, target: Target) -> Goal:
 
 
 def duration_ns(scenario: Scenario, target: Target, least_s: float = 0.0) -> int:
-    """The time that sending all memory some times takes, no longer than the target's total time."""
+    """Duration [ns] of a run of ``scenario``: some passes over memory, ``least_s`` at least [s].
+
+    No longer than the total time of ``target``.
+    """
     most_s = math.inf if target.total_ms is None else target.total_ms / 1000
     seconds = min(max(least_s, PATIENCE * first_pass_s(scenario), LEAST_S), most_s)
     start = scenario.migration.start if scenario.migration else 0
@@ -82,7 +85,10 @@ def fixed_ms(base: Scenario) -> float:
 
 
 def candidates(base: Scenario, target: Target, kinds: Sequence[str], bench: Bench) -> list[Candidate]:
-    """A candidate of each of ``kinds``. RunsFailedError."""
+    """A candidate for each of ``kinds`` of changes: the least change of ``base`` that is expected to reach ``target``.
+
+    bench: workers, and the folder of finished runs. RunsFailedError.
+    """
     goal = goal_of(base, target)
     by_value = [knob for knob in KNOBS if knob.name in {KNOB_OF.get(kind) for kind in kinds}]
     margins = margins_of(base, False, goal, bench, by_value, SEARCH_WORK)

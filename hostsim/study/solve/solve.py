@@ -61,7 +61,11 @@ def solve(
 
 
 def solve_whole(base: Scenario, target: Target, kinds: Sequence[str], reps: int | None, bench: Bench) -> Solution:
-    """As ``solve``, on a bench."""
+    """As ``solve``, for a loaded scenario ``base``, a read ``target`` and checked ``kinds`` of changes.
+
+    reps: confirming runs of each change; None: 30, fewer where that is too much work.
+    bench: workers, and the folder of finished runs.
+    """
     require_intervals()
     require_migration(base)
     first = replicate(same_guest(base), Wanted(min(reps, REPLICATIONS) if reps else None, work=FIRST_WORK), bench)
