@@ -21,7 +21,10 @@ KIB_PER_PAGE = PAGE_BYTES // 1024
 
 
 def sooner_share(fitted: GuestFit, scenario: Scenario | None) -> float:
-    """How much earlier memory is copied than in the log, as a share of its first pass; 1: the guest is stopped (None)."""
+    """How much earlier ``scenario`` copies memory than the log of ``fitted``, as a share of its first pass.
+
+    scenario: None: the guest is stopped, and the share is 1.
+    """
     first_pass_s = _first_pass_s(fitted)
     if not first_pass_s:
         return 0.0

@@ -70,9 +70,7 @@ class GuestFit:
 
     @property
     def ends_by_itself(self) -> bool | None:
-        """Whether pre-copy as in the log ends while the load goes on; None: the drawn guests do not agree, or no
-        bandwidth.
-        """
+        """Whether pre-copy as in the log ends while the load continues; None: drawn guests disagree, or no bandwidth."""
         floor = self.figures.get("floor_pages")
         if floor is None or self.threshold_pages is None:
             return None
@@ -177,7 +175,7 @@ def fit(
 
 
 def fit_logs(logs: Sequence[MigrationLog], seed: int = 1, draws: int = DRAWS, **known: Any) -> GuestFit:
-    """As ``fit``, of logs that are read already. All are of one guest."""
+    """As ``fit`` with ``seed``, ``draws`` and ``known``, of ``logs`` that are read already. All are of one guest."""
     used, left = usable([observe(log, **known) for log in logs])
     found, one = _estimate(used, seed, draws), leading(used)
     brake = brake_of(one.evidence)

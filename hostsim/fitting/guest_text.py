@@ -17,7 +17,7 @@ def guest_text(fitted: GuestFit) -> str:
 
 
 def interval_words(one: Interval, words: Any = count_words) -> str:
-    """``16.9k [16k, 18k]``."""
+    """The value and the interval of ``one``, each written by ``words``: ``16.9k [16k, 18k]``."""
     if one.low is None or one.high is None:
         return str(words(one.value))
     return f"{words(one.value)} [{words(one.low)}, {words(one.high)}]"

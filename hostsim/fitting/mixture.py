@@ -1,5 +1,4 @@
-"""Classes of pages whose expected rounds come nearest to the points of a log: non-negative least squares over a grid of
-rates.
+"""Classes of pages whose expected rounds come nearest to a log: non-negative least squares over a grid of rates.
 
 A log of few rounds is met by many mixtures. The fit takes the one with the fewest classes that the points do not speak
 against: each further class has to better the sum of squares by what Schwarz's criterion asks for ("Estimating the dimension
@@ -129,9 +128,7 @@ class Problem:
         object.__setattr__(self, "off", np.array([p.off_pages for p in self.points]))
 
     def fitted(self, found: Array | None = None, scale: Array | None = None, shape: Shape = "fewest") -> Classes:
-        """The classes nearest to ``found`` (default: that of the points), each point weighted by ``scale`` over its
-        error.
-        """
+        """The classes nearest to ``found`` (default: of the points), each point weighted by ``scale`` over its error."""
         target = _Target(
             self.found if found is None else found, self.off, np.ones_like(self.off) if scale is None else scale
         )
@@ -250,9 +247,7 @@ def _best_single(columns: Array, wanted: Array, most: float) -> tuple[Array, Arr
 
 
 def _best_pair(first: Array, second: Array, wanted: Array, most: float) -> tuple[int, int, Array]:
-    """(column of ``first``, column of ``second``, pages of both) with the least misfit, none negative, at most ``most``
-    together.
-    """
+    """(column of ``first``, of ``second``, pages of both) of least misfit: none negative, together ``most`` at most."""
     a, b, c = np.sum(first**2, axis=0)[:, None], np.sum(second**2, axis=0)[None, :], first.T @ second
     u, v = (first.T @ wanted)[:, None], (second.T @ wanted)[None, :]
     determinant = a * b - c * c

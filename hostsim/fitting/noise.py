@@ -25,8 +25,7 @@ TURNS = 2.0
 
 
 def bursts_of(points: Sequence[Point], fitted: Classes) -> float:
-    """Relative standard deviation of the pages dirtied in a second, beyond the errors that the points have already; 0 if
-    none.
+    """Relative standard deviation of the pages dirtied in a second, beyond the errors of the points; 0 if there is none.
 
     Work that comes in bursts scatters less over longer times, as 1 / sqrt(t).
     """

@@ -144,9 +144,7 @@ def _in_first_pass(log: MigrationLog, live: NDArray[np.int64]) -> NDArray[np.int
 
 
 def _stretches(log: MigrationLog, live: NDArray[np.int64], page_bytes: int) -> tuple[Stretch, ...]:
-    """Between the answers of the first pass; the rest of memory, which the answer after it no longer tells, by bytes
-    left.
-    """
+    """Pieces of memory between the answers of the first pass; the rest of memory by the bytes left."""
     at = _in_first_pass(log, live)
     normal, zero = log.normal_pages[at], log.zero_pages[at]
     if not len(at) or len(at) == len(live) or bool(np.isnan(normal + zero).any()):

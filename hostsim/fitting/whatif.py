@@ -1,6 +1,4 @@
-"""``hostsim.whatif``: a migration of a fitted guest that has not taken place, with the uncertainty of the fit in its
-intervals.
-"""
+"""``hostsim.whatif``: a migration of a fitted guest that has not taken place; its intervals hold the errors of the fit."""
 
 from __future__ import annotations
 
@@ -84,7 +82,10 @@ def whatif(
 
 
 def drawn_scenarios(fitted: GuestFit, change: Change, seed: int = 1) -> Drawn:
-    """The scenario of each replication: number 0 is the fitted guest, the others are drawn from its errors. InputError."""
+    """The scenario of each replication of ``fitted`` under ``change``: number 0 is the fitted guest. InputError.
+
+    The guests of the other numbers are drawn from the errors of the fit with ``seed``.
+    """
     drawn = Drawn(fitted, change, seed)
     drawn(0)
     return drawn
@@ -158,9 +159,7 @@ def _idle_in_part(table: dict[str, Any], catch_up: float) -> None:
 
 
 def _place_sweeps(table: dict[str, Any], number: int) -> None:
-    """Replication ``number`` has its sweeps elsewhere as the migration begins: no log shows where the writer stands. In
-    place.
-    """
+    """Move the sweeps of replication ``number``, in place: no log shows where the writer stands at the start."""
     for load in table["vm"].get("workload", []):
         if load["pattern"] == "sequential" and number:
             load["start_page"] = int(_spread(number) * _kib(load["size"]) / KIB_PER_PAGE)

@@ -49,7 +49,10 @@ class TouchTable(NamedTuple):
 
 @jit
 def window_local(start: int, length: int, period: int, work_ns: int) -> int:
-    """Time spent inside the active windows by ``work_ns``."""
+    """Time [ns] spent inside the active windows by work time ``work_ns``.
+
+    start, length, period: of the windows [ns]; period 0: there is one window.
+    """
     if work_ns <= start:
         return 0
     if period == 0:
@@ -60,7 +63,10 @@ def window_local(start: int, length: int, period: int, work_ns: int) -> int:
 
 @jit
 def window_global(start: int, length: int, period: int, local_ns: int) -> int:
-    """Inverse of ``window_local``: the work time at which active time passes ``local_ns``; NEVER if it does not."""
+    """Inverse of ``window_local``: the work time at which active time passes ``local_ns``; NEVER if it does not.
+
+    start, length, period: of the windows [ns]; period 0: there is one window.
+    """
     if period == 0:
         return start + local_ns if local_ns < length else NEVER
     return start + (local_ns // length) * period + local_ns % length
@@ -74,14 +80,17 @@ def _poisson_next(key0: int, key1: int, page: int, after_ns: int, mean_ns: float
 
 @jit
 def touch_index(rate_num: int, rate_den: int, after_ns: int) -> int:
-    """First touch number i whose time ``floor(i * den / num)`` is at or after ``after_ns``."""
+    """First touch number i whose time ``floor(i * den / num)`` is at or after ``after_ns``.
+
+    rate_num touches in rate_den ns.
+    """
     whole, rest = after_ns // rate_den, after_ns % rate_den
     return whole * rate_num - (-(rest * rate_num) // rate_den)
 
 
 @jit
 def touch_time(rate_num: int, rate_den: int, index: int) -> int:
-    """Work time [ns] of touch number ``index`` of a stream of num touches in den ns."""
+    """Work time [ns] of touch number ``index`` of a stream of ``rate_num`` touches in ``rate_den`` ns."""
     whole, rest = index // rate_num, index % rate_num
     return whole * rate_den + (rest * rate_den) // rate_num
 

@@ -22,7 +22,10 @@ SORTED = "The answers stand in the log in another order than they were taken in:
 
 
 def in_order(samples: Sequence[Sample], source: str) -> tuple[list[list[Sample]], tuple[str, ...]]:
-    """(the answers of each migration, notes). InputError where answers of several guests are mixed."""
+    """(the answers of each migration in ``samples``, notes). InputError where answers of several guests are mixed.
+
+    source: file that the error names.
+    """
     parts = migrations(samples)
     if len(parts) < PARTS_MIN or len(samples) > ANSWERS_EACH * len(parts):
         return parts, ()

@@ -26,7 +26,7 @@ class Reader:
         """The text has ended."""
 
     def add(self, item: Item, status: str, tag: str = "") -> Sample:
-        """A new answer, taken at the time of ``item``."""
+        """A new answer with ``status`` of migration ``tag``, taken at the time of ``item``."""
         named = item.domain or head_of(item.heading, "")
         sample = Sample(item.line, status, tag, head=head_of(item.text if item.value is not None else "", named))
         if item.stamp_s is not None:

@@ -93,7 +93,12 @@ def check_options(base: str) -> None:
 
 
 def calibrate(base: str = "cascade-lake", *, quick: bool = False, progress: Progress | None = None) -> Calibration:
-    """Measure this machine. InputError as ``check_options``; MemoryError if there is no memory to measure."""
+    """Measure this machine. InputError as ``check_options``; MemoryError if there is no memory to measure.
+
+    base: sheet whose numbers stay where nothing is measured.
+    quick: fewer repetitions.
+    progress: called with (step, steps done, steps in all).
+    """
     check_options(base)
     machine, sheet = read_machine(), load_costs(base)
     plan = effort(largest_bytes(machine), quick=quick)

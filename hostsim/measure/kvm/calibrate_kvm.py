@@ -23,9 +23,10 @@ from hostsim.measure.privileged.measures import AsRoot, measure_as_root
 
 @dataclass(frozen=True)
 class Plan:
-    """Every measurement is made in each round, in new VMs: the repetitions of a number lie far apart in time, and spells in
-    which a neighbour is busy meet few of them. Together more than a number needs, for such as are refused.
+    """Rounds of measurements: each measurement is made in each round, in a new VM.
 
+    The repetitions of a number then lie far apart in time, so that a neighbour that is busy for a while meets few of them.
+    There are more repetitions than a number needs, since some may be refused.
     repetitions: of each measurement in a round; chain_repetitions: of chains of sptes, which take longest.
     """
 
@@ -98,7 +99,10 @@ def calibrate_kvm(
 
 
 def calibration_of(host: KvmHost, bench: Bench, share: float) -> KvmCalibration:
-    """Numbers, reasons and chains from the repetitions of ``bench``."""
+    """Numbers, reasons for missing ones, and chains, from the repetitions of ``bench`` on ``host``.
+
+    share: of the processors' time that other processes took meanwhile.
+    """
     remark = f", other processes took {share:.0%} of the processors" if share > BUSY_SHARE else ""
     maker = NumberMaker(host, bench, remark)
     numbers = tuple({number.name: number for number in [*maker.derived(), *maker.measured()]}.values())

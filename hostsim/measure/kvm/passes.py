@@ -30,7 +30,7 @@ Row = Sequence[Timing]
 
 
 def write(vm: Vm, passes: int = 1, alias: int = 0) -> Timing:
-    """One vCPU writes every page."""
+    """Time of one vCPU of ``vm`` that writes every page ``passes`` times, through mapping number ``alias`` of its memory."""
     return guest_timing(vm, [Work(Command.WRITE, address_of(0, alias), vm.spec.n_pages, passes=passes)])
 
 

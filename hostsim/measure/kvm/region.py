@@ -49,22 +49,22 @@ class Region:
 
     @classmethod
     def shared(cls, descriptor: int, n_bytes: int, offset: int = 0) -> Region:
-        """Memory that KVM shares through a vCPU's descriptor."""
+        """Map ``n_bytes`` that KVM shares through a vCPU's ``descriptor``, from ``offset`` on [bytes]."""
         return cls(_mmap(n_bytes, mmap.MAP_SHARED, descriptor, offset), n_bytes)
 
     def array(self, dtype: Any, offset: int = 0, count: int | None = None) -> NDArray[Any]:
-        """A view of the memory from byte ``offset`` on."""
+        """A view of the memory from byte ``offset`` on: ``count`` items of ``dtype``; None: as many as fit."""
         size = np.dtype(dtype).itemsize
         count = (self.n_bytes - offset) // size if count is None else count
         raw = (ctypes.c_uint8 * (count * size)).from_address(self.address + offset)
         return np.frombuffer(raw, dtype=dtype)
 
     def advise(self, advice: int, offset: int = 0, n_bytes: int | None = None) -> None:
-        """Madvise a part of the memory."""
+        """madvise(2) with ``advice`` for ``n_bytes`` from ``offset`` on; None: to the end. KvmError."""
         self._call("madvise", advice, offset, n_bytes)
 
     def protect(self, protection: int, offset: int = 0, n_bytes: int | None = None) -> None:
-        """Mprotect a part of the memory."""
+        """mprotect(2) with ``protection`` for ``n_bytes`` from ``offset`` on; None: to the end. KvmError."""
         self._call("mprotect", protection, offset, n_bytes)
 
     def _call(self, name: str, argument: int, offset: int, n_bytes: int | None) -> None:

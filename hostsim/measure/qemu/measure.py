@@ -45,7 +45,10 @@ class Measurement:
 
 
 def n_steps(plan: Sequence[Planned], repeats: int, modes: Sequence[str]) -> int:
-    """Calls of the progress callback."""
+    """Number of calls of the progress callback: one a repeat of each case of ``plan``, and one for each of ``modes``.
+
+    repeats: of each case.
+    """
     return len(plan) * repeats + len(modes)
 
 

@@ -173,7 +173,10 @@ def _cause(error: BaseException) -> BaseException:
 
 
 def why_not(place: str | tuple[str, int], error: Exception, greeting_s: float) -> str:
-    """The reason why there is no connection to ``place``, and the way out."""
+    """The reason why ``error`` left no connection to ``place``, and the remedy.
+
+    place: path, or (host, port). greeting_s: time that was waited for QEMU's greeting [s].
+    """
     if isinstance(error, TimeoutError):
         return (
             f"connected, but QEMU has not greeted within {greeting_s:g} s: another client holds this monitor (QEMU serves "
