@@ -1,8 +1,8 @@
 """Pages that are not zero yet when they are copied earlier than in the log.
 
-A log of a running guest counts the pages that are not zero as its own first pass comes by. A guest goes on to fill pages
-that were zero, so a migration that copies memory earlier meets fewer: one over a faster link, post-copy, a guest that is
-stopped. How many of the pages that were dirtied during the first pass were zero before, no log tells.
+A log of a running guest counts as not zero the pages that had content when the first pass reached them. The guest goes on to
+fill zero pages, so a migration that copies memory earlier finds fewer with content: one over a faster link, post-copy, or a
+guest that is stopped. No log has the number of pages that were zero before they were dirtied during the first pass.
 """
 
 from __future__ import annotations

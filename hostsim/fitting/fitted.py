@@ -156,7 +156,7 @@ def fit(
     are the migrations of one tag.
     tag: as for ``hostsim explain``. migration: number of the only migration to use; None: all together.
     seed: of the drawn guests. draws: their number.
-    memory: of the guest, where the input does not tell it. known: fields of Evidence that the caller knows better.
+    memory: of the guest, where the input lacks it. known: fields of Evidence that the caller knows better.
 
     InputError; NotIdentifiedError with its reasons.
     """

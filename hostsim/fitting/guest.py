@@ -24,7 +24,7 @@ RATE_DIGITS = 1000
 
 @dataclass(frozen=True)
 class Setting:
-    """Everything of a scenario but the guest's writes: taken from the log that tells most."""
+    """Everything of a scenario but the guest's writes: taken from the log with the most facts."""
 
     ram_pages: int
     filled: tuple[tuple[int, int], ...]

@@ -45,13 +45,13 @@ def curve_points(path: str) -> tuple[Point, ...]:
 
 
 def _measured(seconds: float, pages: float, error_pages: float) -> Point:
-    """A point of a curve; error_pages: 0 where the file does not tell it."""
+    """A point of a curve; error_pages: 0 where the file lacks it."""
     found = point(seconds, pages, CURVE_OFF)
     return replace(found, off_pages=error_pages) if error_pages > 0 else found
 
 
 def reading_points(readings: Sequence[DirtyReading]) -> tuple[Point, ...]:
-    """A point for each measured reading: pages dirtied in its period (1 s where it is not told)."""
+    """A point for each measured reading: pages dirtied in its period (1 s where the reading lacks it)."""
     found = []
     for one in readings:
         if one.bytes_per_s is not None:

@@ -9,7 +9,7 @@ from hostsim.fitting.mixture import Classes
 from hostsim.fitting.observed import Stretch
 
 PIECES = 8
-"""Each class lies in so many pieces, between those of the others: a log does not tell where its hot pages lie."""
+"""Each class lies in so many pieces, between those of the others: a log does not show where its hot pages lie."""
 PAGES_MIN = 1
 
 

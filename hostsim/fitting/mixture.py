@@ -1,8 +1,8 @@
 """Classes of pages whose expected rounds come nearest to a log: non-negative least squares over a grid of rates.
 
-A log of few rounds is met by many mixtures. The fit takes the one with the fewest classes that the points do not speak
-against: each further class has to better the sum of squares by what Schwarz's criterion asks for ("Estimating the dimension
-of a model", Annals of Statistics 6(2), 1978).
+Many mixtures agree with a log of few rounds. The fit takes that with the fewest classes that the points do not contradict:
+each further class has to lower the sum of squares by as much as Schwarz's criterion requires ("Estimating the dimension of a
+model", Annals of Statistics 6(2), 1978).
 """
 
 from __future__ import annotations
@@ -94,7 +94,7 @@ class Classes:
 
 
 def rate_grid(points: Sequence[Point]) -> Array:
-    """Rates [1/s] from a page that the longest round hardly meets to one that the shortest always does."""
+    """Rates [1/s] of a page: from one that even the longest round seldom finds dirty to one that every round finds dirty."""
     lengths = [point.t_s for point in points]
     low, high = SLOWEST / max(lengths), FASTEST / min(lengths)
     return np.geomspace(low, high, int(np.log10(high / low) * RATES_PER_DECADE) + 2)

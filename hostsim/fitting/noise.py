@@ -15,9 +15,9 @@ Array = NDArray[np.float64]
 MEDIAN_SQUARE = 0.455
 """Median of the square of a standard normal variable."""
 POINTS_MIN = 5
-"""Fewer points tell nothing of their scatter."""
+"""From fewer points no scatter is estimated."""
 NEIGHBOURS_MIN = 16
-"""Fewer neighbours tell nothing of turns (assumed)."""
+"""With fewer neighbours turns are not looked for (assumed)."""
 PART_LEFT = 0.2
 """Share of the pages left over from which on a round is short of a circle (assumed)."""
 TURNS = 2.0
@@ -56,7 +56,7 @@ def _with_errors(p: Point, bursts: float, expected: float) -> Point:
 def take_turns(points: Sequence[Point], fitted: Classes) -> bool:
     """Whether a round that found more than expected is followed by one that found less.
 
-    A round that is shorter than a circle of QEMU's cursor meets the hot pages of a part of memory, and the next round the
+    A round that is shorter than a circle of QEMU's cursor finds the hot pages of a part of memory, and the next round the
     others. Bursts of the load last, so that neighbours are alike; an error in the time of a sync moves two neighbours apart,
     and is in the errors of the points.
     """

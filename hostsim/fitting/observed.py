@@ -183,7 +183,7 @@ def _merge(stretches: tuple[Stretch, ...], step: float) -> tuple[Stretch, ...]:
 
 
 def _filled(log: MigrationLog, live: NDArray[np.int64], evidence: Evidence, ram_pages: float) -> float:
-    """Pages that are not zero where the first pass does not tell: those sent whole by its end, at most all."""
+    """Pages that are not zero where the first pass does not count them: those sent whole by its end, at most all."""
     at = _in_first_pass(log, live)
     zero = _zero_pages(log, live)
     if len(at) and len(at) < len(live) and not np.isnan(log.normal_pages[at[-1]]):

@@ -20,7 +20,7 @@ TIMED_WITHIN = 0.05
 """Rounds are averaged until their mean length is known within this share."""
 CIRCLES = 2.0
 """Rounds that take turns are averaged until the cursor has gone around so many times: a round that is shorter than a circle
-meets the hot pages of a part of memory, and the next one fewer of them (assumed).
+finds the hot pages of a part of memory, and the next round finds fewer hot pages (assumed).
 """
 EXACT_S = 0.004
 """Error of a length by QEMU's own clock, which counts milliseconds, at both ends."""

@@ -1,4 +1,4 @@
-"""Reasons why a log does not identify its guest: which numbers stay free, and the measurement that would tell them."""
+"""Reasons why a log does not identify its guest: which numbers stay free, and the measurement that would fix them."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def refusal_of(one: Observed) -> str:
 
 
 def _without_figures(one: Observed) -> str:
-    """The reason why figures of RAM are missing, or cannot be; "" if they tell something."""
+    """The reason why figures of RAM are missing, or cannot be; "" if the log has usable ones."""
     if not len(one.log) or not _live(one).any():
         return f"{one.name}: no answer with figures of RAM was taken while the migration ran; {MEASURE}"
     if _sent_once(one) > MANY * one.ram_pages > 0:

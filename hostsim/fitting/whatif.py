@@ -202,7 +202,7 @@ def _link_taken(fitted: GuestFit, change: Change) -> Iterator[str]:
 
 
 def assumptions_of_whatif(fitted: GuestFit, change: Change) -> list[str]:
-    """Sentences about values that neither the log nor the change tells."""
+    """Sentences about values that neither the log nor the change has."""
     found = [*_link_taken(fitted, change)]
     texts = " ".join(change.texts())
     if not fitted.found.pace.is_seen and ("auto_converge=true" in texts or "dirty_limit=true" in texts):

@@ -138,7 +138,7 @@ def mmu_config(mmu: MmuSpec, interface: str) -> MmuConfig:
 
 
 def _prefetch(mmu: MmuSpec) -> Prefetch:
-    """Sptes that a fault sets beside its own. Without A bits none: a prefetched spte would count as accessed."""
+    """The rule of sptes that a fault prefetches. Without A bits no spte is prefetched: it would count as accessed."""
     # Model limit: with an index of sptes (vm.mmu.index) a map fault maps one page.
     return load_era(mmu.era).prefetch[mmu.mmu] if mmu.a_bits and mmu.index == MEASURED else "none"
 

@@ -72,8 +72,8 @@ class MmuLock:
         """Whether a host process waits for a grant, or for another one to queue behind it."""
         return bool(self._waiting or self._watching)
 
-    # Model limit: a thread of the host does not pay what a hand-over of the lock adds to the hold of a vCPU. If the ageing
-    # thread of K8 did, its pass beside 8 vCPUs would take .518 s, where .227 were measured and .253 are simulated.
+    # Model limit: a hand-over of the lock lengthens the hold of a vCPU, but not that of a thread of the host. If it did for
+    # the ageing thread of K8, its pass beside 8 vCPUs would take .518 s, where .227 were measured and .253 are simulated.
 
     def hold(self, mode: int, hold_ns: int | Callable[[], int], unit_ns: int | Callable[[int], int] = 0) -> Step:
         """Take mmu_lock and hold it for ``hold_ns`` [ns]; a function returns the length when the lock is first granted.

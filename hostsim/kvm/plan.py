@@ -35,8 +35,8 @@ def whole_ns(ns: float) -> int:
 class LogPlan:
     """Choices of a kernel and of user space on the log of one VM.
 
-    It is a step of its own beside MmuConfig: trackers read it and the engine does not, and the twins draw what QEMU does
-    not do, such as a CLEAR of 64 pages.
+    LogPlan is apart from MmuConfig: trackers read it and the engine does not. The twins draw choices that QEMU does not
+    make, such as a CLEAR of 64 pages.
 
     interface: the interface that user space uses.
     costs: time of each unit of work [ns].

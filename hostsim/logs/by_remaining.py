@@ -1,6 +1,6 @@
-"""Logs of which somebody kept the line of what remains alone: bytes sent are its falls, bitmap syncs its rises.
+"""Logs with one figure an answer, the bytes remaining: a fall is bytes sent, a rise is a bitmap sync.
 
-Before the first rise pages of zeros fall away too, at the cost of a few bytes each, so that only later answers count.
+Before the first rise zero pages leave the bytes remaining, too, at a few bytes on the wire each: only later answers count.
 """
 
 from __future__ import annotations

@@ -139,7 +139,7 @@ class MigrationLog:
     """The time-out that ended it, or acted on it."""
     stuck_s: Column
     stopped_s: Column
-    """Since a manager stopped the guest to end the migration, where its log tells."""
+    """Time [s] since a manager stopped the guest to end the migration, where its log has the moment."""
     watermark_bytes: Column
     """The least that was ever left, as Nova keeps it."""
     average_bytes_per_s: Column

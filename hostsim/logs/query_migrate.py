@@ -64,7 +64,7 @@ REFUSED = re.compile(r"migrat", re.IGNORECASE)
 """QEMU's error has this word when it refuses to start a migration."""
 EXECUTE = ("execute", "exec-oob")
 FLAT_MIN = 3
-"""An object with so many figures of RAM, what remains among them, is the "ram" of an answer."""
+"""An object with so many figures of RAM, remaining among them, is the "ram" of an answer."""
 WRAPPERS = ("info", "return", "reply", "result", "response")
 NAMES = ("tag", "vm", "domain", "guest")
 """Keys of a record around an answer that name the guest."""
@@ -80,7 +80,7 @@ class QueryMigrate(Reader):
     limit_ms: downtime-limit that was set; asked: the command whose answer comes next.
     setup: facts from records of a command with its answer, so far.
     shells: (answer, time of the poller [s]) of answers in a record of another key: used where QEMU's own clock is missing.
-    own: (sample, time [s]) of events that tell it.
+    own: (sample, time [s]) by events that have a time.
     """
 
     disks: dict[str, float] = field(default_factory=dict)

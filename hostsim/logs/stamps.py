@@ -45,7 +45,7 @@ def _day(parts: dict[str, str | None]) -> int | None:
 
 
 def _east_s(parts: dict[str, str | None]) -> float:
-    """Distance of the time's zone from UTC, more in the east; 0 where it is not told."""
+    """Distance of the time's zone from UTC, more in the east; 0 where the stamp has no zone."""
     east_s = int(parts.get("zone_h") or 0) * 3600.0 + int(parts.get("zone_m") or 0) * 60.0
     return -east_s if parts.get("sign") == "-" else east_s
 

@@ -1,6 +1,6 @@
 """The record of a mechanism of migration, and all of them, found by their folder.
 
-A record says what QEMU has: parameters, refusals, and what the mechanism puts into the migration thread. Keys of the
+A record holds the part of QEMU: parameters, refusals, and the steps of the mechanism in the migration thread. Keys of the
 scenario, columns and words are records of their own (hostsim.scenario.mechanism, hostsim.results.mechanism,
 hostsim.verdict.mechanism), which have the mechanism's name in common.
 """
@@ -190,7 +190,7 @@ class Mechanism:
     acts: makes the object that acts on the VM for it, with a migration or without, from the Machine, which has VM and
     tracker by then; None as its result: nothing acts in this run.
     brake: a step that holds the guest back, at every second period with too many dirty pages [bytes dirtied, bytes sent].
-    cancelled: undoes what ``brake`` has set, once migrate_cancel is given.
+    cancelled: undoes the effect of ``brake``, once migrate_cancel is given.
     figures: its figures of query-migrate now; None: none in this state.
     ram: its members of query-migrate's ``ram`` now (MigrationStats), by QEMU's names.
     switch: its steps, if it moves the guest before its memory.

@@ -169,7 +169,7 @@ class BaseIndex(ABC):
             note_slots(self.tables, sptes, self.first)
 
     def make_writable(self, sptes: SpteNumbers) -> None:
-        """Take a write-protection fault at each spte: W, D and A come on."""
+        """Take a write-protection fault at each of ``sptes``: W, D and A are set."""
         grant_writes(self.tables, sptes, self.begin(PROTECT).work)
 
     def drop(self, sptes: SpteNumbers) -> None:

@@ -23,7 +23,7 @@ from hostsim.study.sweeps import NamedSweep
 OFF = "off"
 """The value of every option in the run without auto-converge."""
 REACHED = (20, 40, 60, 80, 99)
-"""Throttles [percent] whose times are told."""
+"""Throttles [percent] whose times are reported."""
 CSV = "throttle."
 """Opens the names of the figures that this sweep adds."""
 

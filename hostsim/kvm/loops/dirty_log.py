@@ -157,7 +157,7 @@ def _recover(k: Kvm, region: int, recovery: int) -> None:
 
 @part
 def _recover_blocks(k: Kvm, recovery: int) -> None:
-    """So do blocks of 1 GiB in which something is mapped, and not as a whole."""
+    """Blocks of 1 GiB that are not mapped as a whole, nor empty, become large again, or empty to be mapped large later."""
     block = k.state.block_regions
     for first in range(0, len(k.sptes.level) - block + 1, block):
         if _highest_level(k, first) != 1:

@@ -12,8 +12,8 @@ from hostsim.kvm.loops.layout import IN_GUEST, Kvm, State
 from hostsim.kvm.loops.streams import pass_by, rearm
 from hostsim.spte_index.spte import KEPT, PRESENT
 
-# Model limit: the hptes of all vCPUs are one table that is full when all of theirs would be; in KVM each vCPU has a table of
-# its own, unmaps what is in that, and maps again what another vCPU has mapped for itself.
+# Model limit: the hptes of all vCPUs are one table with the sum of their caps. In KVM each vCPU has a table of its own: it
+# unmaps the hptes of that table alone, and maps pages again that another vCPU has mapped for itself.
 
 
 @inlined

@@ -17,7 +17,7 @@ from hostsim.spte_index.spte import AGED, BLANK, DIRTY, IN_LOG, KEPT, PRESENT, R
 
 @inlined
 def set_spte(k: Kvm, page: int, value: int) -> None:
-    """The 4 KiB spte of ``page``, and what its place holds of the page's content, become ``value``. Disarms at most."""
+    """Set the byte of the 4 KiB spte of ``page``, with the page's flags (KEPT), to ``value``: never arms it."""
     # Read before the change: the counts held the page as it was armed before.
     read, write = armed_as(k.sptes, k.state, page, 0), armed_as(k.sptes, k.state, page, 1)
     k.sptes.spte[page] = value

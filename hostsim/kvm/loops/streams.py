@@ -153,7 +153,7 @@ def _fetch(k: Kvm, p: int, page: int) -> None:
 
 @inlined
 def _fetch_more(k: Kvm, p: int, stream: Stream) -> None:
-    """Fetch what draw ``ahead_draw`` tries if its first place is not armed: places after it, and pages in their regions."""
+    """Fetch the bytes that draw ``ahead_draw`` tries if its first place is not armed: later places, pages in regions."""
     part, key0, key1, draw = k.parts[p], int(stream.key0), int(stream.key1), int(stream.ahead_draw)
     n_pages = part.end - part.first
     # While nearly all pages are armed the first place mostly is, and more hints than are used cost more than they save.

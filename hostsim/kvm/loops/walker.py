@@ -1,7 +1,7 @@
 """Threads of the host that make one mmu-notifier call after the other, each under mmu_lock: ageing, among the vCPUs' events.
 
 Linux virt/kvm/kvm_main.c::kvm_handle_hva_range, mm/vmscan.c::walk_pte_range. Their events have the host's rank, and come
-after what other threads of the host do in their instant; of two walkers the one in the lower slot goes first.
+after those of other threads of the host in the same instant; of two walkers the one in the lower slot goes first.
 """
 
 from __future__ import annotations

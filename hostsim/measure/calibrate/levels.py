@@ -137,5 +137,5 @@ def agrees(knee: float, reported: float, within: float = AGREE) -> bool:
 
 
 def rounded(size: float) -> int:
-    """The power of two nearest to ``size`` [bytes] by ratio: as much as a knee tells of a cache that neighbours share."""
+    """The power of two nearest to ``size`` [bytes] by ratio: a knee of a shared cache is no more exact than that."""
     return 1 << round(math.log2(size))

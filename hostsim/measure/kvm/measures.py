@@ -312,7 +312,7 @@ def _full_exits(bench: Bench, vm: Vm, room: int) -> None:
 def _met_full(ns: NDArray[np.float64], room: int) -> NDArray[np.float64]:
     """Times of the writes that met a full ring, in their order: they are ``room`` writes apart, or one less.
 
-    Single writes may be as long because a neighbour had the processor, so that the length of one tells nothing.
+    A single write may be as long because a neighbour had the processor, so its length alone does not decide.
     """
     rows = [ns[first :: step] for step in (room - 1, room) for first in range(step)]
     return max(rows, key=lambda row: float(np.median(row)))

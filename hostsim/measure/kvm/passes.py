@@ -52,7 +52,7 @@ def forget(vm: Vm, n_bytes: int | None = None) -> None:
 
 
 def least(timing: Callable[[], Timing]) -> Timing:
-    """The shortest of IN_A_ROW timings, its counters with it."""
+    """The shortest of IN_A_ROW timings, with its own counters."""
     return min((timing() for _ in range(IN_A_ROW)), key=lambda one: one.ns)
 
 

@@ -104,7 +104,7 @@ class Qmp:
                 return client
 
     def _run(self, work: Callable[[], Awaitable[T]], patience_s: float) -> T:
-        """The result of what ``work`` begins. It begins inside the loop: Ctrl-C before that leaves nothing unawaited."""
+        """The result of the coroutine that ``work`` makes inside the loop: so Ctrl-C before leaves none unawaited."""
 
         async def within() -> T:
             return await asyncio.wait_for(work(), patience_s)
@@ -150,7 +150,7 @@ class Qmp:
 
     def close(self) -> None:
         """Give the monitor back; QEMU runs on."""
-        with suppress(Exception):  # the peer may have closed it first, which the library tells only now
+        with suppress(Exception):  # the peer may have closed it first; the library raises that here
             self._run(self._client.disconnect, GREETING_S)
         self._runner.close()
 

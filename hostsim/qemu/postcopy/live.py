@@ -35,7 +35,7 @@ class DestinationHost(Protocol):
     vm: LiveVm
 
     def serve(self, there: LiveDestination) -> None:
-        """Tell ``there`` of touches of missing pages, and count its frames and its fresh pages, from now on."""
+        """Report touches of missing pages to ``there``, and count its frames and its fresh pages, from now on."""
         ...
 
     def allocate(self) -> Generator[simpy.Event, Any, int]:

@@ -33,7 +33,7 @@ EXAMPLE = f"--modes precopy,{TIMED[0]}@2"
 class Modes:
     """Modes of a scenario.
 
-    plan: their runs; left_out: mode to what it needs and this guest has not.
+    plan: their runs; left_out: by mode, the requirement that this guest does not meet.
     with_rings: modes whose guest has dirty rings, other than in the file, as their mechanism needs them.
     """
 

@@ -160,7 +160,7 @@ def _answer(job: Job, number: int, how_far: Callable[[int], None]) -> tuple[str,
 
 
 def seldom(tell: Callable[[int], None]) -> Callable[[int], None]:
-    """``tell``, called at most once in TELL_EVERY_S; calls in between are dropped."""
+    """``tell``, called once in TELL_EVERY_S at most; calls in between are dropped."""
     told_s = time.monotonic()
 
     def limited(how_far: int) -> None:

@@ -66,8 +66,8 @@ def forecast(scenario: Scenario) -> Forecast | None:
 def _again_s(curve: DirtyCurve, sent_pages_per_s: float, threshold: float, filled: int, left_s: float) -> float:
     """Time [s] in which pages are sent that were sent before. left_s: of whole rounds.
 
-    A threshold above what a whole pass dirties ends the first pass early: what it allows is sent once, in the downtime,
-    and only pages that were dirtied until then are sent again.
+    A threshold above the pages that a whole pass dirties ends the first pass early: the pages that the threshold allows are
+    sent once, in the downtime, and only pages that were dirtied until then are sent again.
     """
     if curve(filled / sent_pages_per_s) >= threshold:
         return left_s + min(threshold, filled) / sent_pages_per_s
@@ -77,7 +77,7 @@ def _again_s(curve: DirtyCurve, sent_pages_per_s: float, threshold: float, fille
 def computed_figures(scenario: Scenario) -> dict[str, float] | None:
     """Bandwidth, floor of remaining, and threshold of ``scenario``, by name; None where it cannot be computed.
 
-    Where a window of the stream is the brake also that window and its round trip.
+    Where a window of the stream is the bottleneck, that window and its round trip as well.
     """
     found = forecast(scenario)
     if found is None or scenario.migration is None or always_ends(scenario.migration):

@@ -44,7 +44,7 @@ class Given:
         return table | ({} if self.seed is None else {"seed": self.seed})
 
     def assumptions(self) -> tuple[str, ...]:
-        """What the options leave open and the answer hangs on; () for a file, which says it."""
+        """Assumptions on which the answer depends, where the options leave values open; () for a file, which has them."""
         return assumed(self.guest) if self.file is None else ()
 
     @property

@@ -117,7 +117,7 @@ def table_of(guest: Guest) -> dict[str, Any]:
 
 
 def assumed(guest: Guest) -> tuple[str, ...]:
-    """Sentences about what ``guest``, whose options are sound, leaves open and an answer hangs on."""
+    """Sentences on values that ``guest`` leaves open and on which an answer depends. Its options must be valid."""
     vcpus = guest.vcpus or VCPUS
     where = guest.working_set or "all memory"
     writes = (

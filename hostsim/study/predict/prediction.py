@@ -44,7 +44,7 @@ class Prediction:
 
     scenario: of the first, as resolved; seeds, statuses: of each replication; converges: the share that completed, with its
     Wilson interval; estimates: by figure, of the completed migrations where a figure is an outcome of one.
-    equal: whether all runs gave equal figures; rule: what set their number; runs: figures of each.
+    equal: whether all runs gave equal figures; rule: the rule that set their number; runs: figures of each.
     margins: values at which the answer flips; () where the command ran without margins.
     logged: estimates of the same guest under KVM's dirty logging, where the runs count no cost of logging; {} without.
     """

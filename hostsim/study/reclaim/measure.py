@@ -1,4 +1,4 @@
-"""Figures of a run of ``hostsim reclaim``, from the end of its warm-up on: what went, what came back, what that cost."""
+"""Figures of a run of ``hostsim reclaim`` after its warm-up: pages that went and came back, and their cost."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def _of_migration(machine: Machine) -> dict[str, Any]:
 
 
 def _work_share(machine: Machine) -> float:
-    """Work done in the window, of what the vCPUs could have done; what a migration's stop takes is left out."""
+    """Share of the work that the vCPUs could have done in the window; the downtime of a migration is left out."""
     vm, window, end_ns = machine.live_vms[0], _window(machine), machine.env.now_ns
     if machine.migration is not None and _completed(machine):
         end_ns = machine.migration.state.downtime_start_ns

@@ -22,7 +22,7 @@ NEARLY = 0.95
 TOUCHES = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0)
 """Accesses, as a multiple of the pages."""
 SMALL_PAGES = 1 << 16
-"""Sptes that are drawn from, of whatever size."""
+"""Number of sptes of the guest, whether an spte maps 4 KiB or 2 MiB."""
 ALL_TOUCHED = 30
 """Touches a page that leave e^-30 of them out."""
 SHARED_PAGES = 1 << 15

@@ -18,7 +18,7 @@ FORMAT = "hostsim-solve/1"
 
 @dataclass(frozen=True)
 class Change:
-    """One change, and what runs showed.
+    """One change, and the outcome of its runs.
 
     kind: bandwidth, downtime-limit, throttle or mode; value: in the unit of the kind, a name for a mode.
     today: the value now; settings: keys of the scenario with the change. reached: in the confirming runs, None where none
