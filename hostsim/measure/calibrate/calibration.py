@@ -33,8 +33,8 @@ LARGEST_LEAST_BYTES, LARGEST_MOST_BYTES = 256 * MIB, 1024 * MIB
 SHARE_OF_MEMORY = 4
 """The largest footprint is at most one part in so many of the available memory."""
 LOW, LOW_OF_SHARED = (0.25, "lower quartile"), (0.1, "lower tenth")
-"""The quantile of the repetitions that becomes a number, with its words. Other users of the machine lengthen timings: it is a
-low quantile. Loads of a shared cache become loads of memory while others use the cache, ten times as long: there the
+"""The quantile of the repetitions that becomes a number, with its words. Others on the machine lengthen timings: it is a low
+quantile. Loads of a shared cache become loads of memory while others use the cache, ten times as long: there the
 quantile is lower.
 """
 NOISY = 0.5
