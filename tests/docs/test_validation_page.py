@@ -12,7 +12,7 @@ from tests.docs.blocks import ROOT
 
 SHARE_MAX = 0.05
 CLAIM = re.compile(
-    r"(\d+) real migrations .* of the (\d+) cases .* \*\*(\d+) have the right outcome, and (\d+) have total time and bytes "
+    r"(\d+) real migrations .* [Oo]f the (\d+) cases .* \*\*(\d+) have the right outcome, and (\d+) have total time and bytes "
     r"within 5 %\*\*"
 )
 QUICK = ("small4_fit", "rand_050", "v10_seq_050")
