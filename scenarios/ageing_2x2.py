@@ -17,7 +17,7 @@ PAGES, VCPUS, SEED = 2048, 2, 1
 
 
 def main() -> None:
-    """Eight VMs, and eight that nobody ages."""
+    """Eight VMs, and the same eight without ageing."""
     print(f"{PAGES * 4 // 1024} MiB, {VCPUS} vCPUs, aged each {PERIOD_NS // 1_000_000} ms, kernel {ERA}, machine {SHEET}")
     print()
     cells = run_all(PAGES, VCPUS, SEED)

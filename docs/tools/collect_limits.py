@@ -31,7 +31,7 @@ mechanisms stand in `hostsim/scenario/unmodelled.py`; this page is written by `m
 
 @dataclass(frozen=True)
 class Limit:
-    """One deviation: where it is in the code, and what it says."""
+    """One deviation: its place in the code, and its text."""
 
     place: str
     text: str

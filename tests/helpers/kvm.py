@@ -1,4 +1,4 @@
-"""A cost sheet of round numbers, so that times of phases can be told by hand."""
+"""A cost sheet of round numbers, so that times of phases can be computed by hand."""
 
 from __future__ import annotations
 

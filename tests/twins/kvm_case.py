@@ -111,7 +111,7 @@ class Pause:
 
 @dataclass(frozen=True)
 class Hold:
-    """After wait_ns somebody holds mmu_lock for hold_ns, giving way at multiples of unit_ns if that is not 0."""
+    """After wait_ns a host thread holds mmu_lock for hold_ns, and yields at multiples of unit_ns if that is not 0."""
 
     wait_ns: int
     mode: str
@@ -138,7 +138,7 @@ class Invalidation:
 
 @dataclass(frozen=True)
 class Errand:
-    """After wait_ns the vCPU is told to come to user space when it has done work_ns more."""
+    """After wait_ns the vCPU is asked to leave for user space when it has done work_ns more."""
 
     wait_ns: int
     vcpu: int
@@ -147,7 +147,7 @@ class Errand:
 
 @dataclass(frozen=True)
 class Ageing:
-    """After wait_ns somebody asks which pages of [first, end) are young: event is the notifier's."""
+    """After wait_ns a host thread asks which pages of [first, end) are young: event is the notifier's."""
 
     wait_ns: int
     event: Literal["clear_flush_young", "clear_young", "test_young"]
@@ -171,7 +171,7 @@ class AgeingRules:
 
 @dataclass(frozen=True)
 class Script:
-    """What the host does: first_ns is when the log starts; stop: whether it is stopped at the end."""
+    """The acts of the host: first_ns is when the log starts; stop: whether it is stopped at the end."""
 
     first_ns: int
     syncs: tuple[Sync, ...]

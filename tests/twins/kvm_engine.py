@@ -46,7 +46,7 @@ def flags_of(words: Any) -> int:
 
 
 def _backing(case: Case) -> Any:
-    """What the host has to begin with."""
+    """The state of the host at the start."""
     is_there = [page // case.host_page_size in case.host_pages for page in range(case.n_pages)]
     return np.where(is_there, lay.RESIDENT, lay.UNTOUCHED)
 
@@ -56,7 +56,7 @@ def words_of(flags: int) -> list[str]:
 
 
 class EnginePort:
-    """What the host threads of a case do to a VM of hostsim."""
+    """The acts of the host threads of a case on a VM of hostsim."""
 
     def __init__(self, case: Case, env: Clock | None = None) -> None:
         self.case, self.env = case, env or Clock()

@@ -46,7 +46,7 @@ class Instants:
 
 
 class TwinHost:
-    """What the threads share. ``slots_lock``: one operation on the log at a time."""
+    """State that the threads share. ``slots_lock``: one operation on the log at a time."""
 
     def __init__(self, guest: TwinGuest) -> None:
         self.guest, self.env, self.memory = guest, guest.env, guest.memory

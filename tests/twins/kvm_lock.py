@@ -16,7 +16,7 @@ class Grant(simpy.Event):
 
 
 class TwinLock:
-    """A grant is part of the request or release that causes it; the granted are told then how many others there are."""
+    """A grant is part of the request or release that causes it, and has the number of others at the lock."""
 
     def __init__(self, env: simpy.Environment) -> None:
         self.env = env
@@ -55,7 +55,7 @@ class HostLock:
     def hold(
         self, mode: str, total_ns: Callable[[], float], unit_ns: int | Callable[[int], int] = 0
     ) -> Generator[simpy.Event, Any, None]:
-        """Hold it for ``total_ns``, asked for at the first grant; with a unit, give way to waiters at its multiples."""
+        """Hold it for ``total_ns``, asked for at the first grant; with a unit, yield to waiters at its multiples."""
         yield from self._acquire(mode)
         rest_ns = max(1, round(total_ns()))
         unit_ns = unit_ns if isinstance(unit_ns, int) else unit_ns(rest_ns)
@@ -83,7 +83,7 @@ class HostLock:
         self.wait_ns += self.env.now - asked_ns
 
     def _work(self, rest_ns: int, unit_ns: int) -> Generator[simpy.Event, Any, int]:
-        """Unit after unit until somebody waits at the end of one; returns the time."""
+        """Unit after unit until a waiter is queued at the end of one; returns the time."""
         done_ns = 0
         while True:
             step_ns = min(unit_ns, rest_ns - done_ns)
@@ -96,7 +96,7 @@ class HostLock:
                 return done_ns
 
     def _somebody_comes_now(self) -> Generator[simpy.Event, Any, bool]:
-        """Whether a vCPU queues in what is left of this instant."""
+        """Whether a vCPU queues in the rest of this instant."""
         now_ns = self.env.now
         self.lock.somebody_queued = self.env.event()
         yield self.lock.somebody_queued | self.env.timeout(1)

@@ -12,7 +12,7 @@ GROUP = 8
 
 
 class TwinMemory:
-    """What an access needs, what handling a fault sets, and what the host does to all of it."""
+    """The needs of an access, the flags that a fault sets, and the operations of the host on both."""
 
     def __init__(self, case: Case) -> None:
         self.case = case
@@ -77,7 +77,7 @@ class TwinMemory:
         return [page for page in range(self.n_pages) if self.host_page(page) in self.host_pages]
 
     def invalidated(self, page: int, seq: int) -> bool:
-        """Whether what was looked up at ``seq`` for ``page`` may be stale."""
+        """Whether the host page that was looked up at ``seq`` for ``page`` may be stale."""
         return self.seq != seq or page in self.in_progress
 
     # What a fault sets

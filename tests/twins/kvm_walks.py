@@ -40,9 +40,9 @@ class Walk:
 
 
 class WatchedClock(Clock):
-    """Notes who goes on when: instants in which a walker and somebody else do are not certain.
+    """Notes which thread acts when: the order of a walker and another thread in one instant is not certain.
 
-    What somebody is granted there does not count: it follows from the release.
+    A grant there does not count: it follows from the release.
     """
 
     def __init__(self) -> None:
@@ -137,7 +137,7 @@ def _walks(rng: Random, case: Case, call_pages: int) -> Iterator[Walk]:
 
 
 def certain_walks(seed: int) -> WalksRun:
-    """The calls as processes, up to the first instant in which one goes on together with somebody else."""
+    """The calls as processes, up to the first instant in which one acts together with another thread."""
     case, walks = drawn_walks(seed)
     run = WalksRun(case, walks, case.end_ns, [], by_events=True)
     tied_ns = run.port.env.tied_ns

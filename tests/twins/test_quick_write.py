@@ -73,7 +73,7 @@ def drawn_row(rng: Random, path: tcp.Path) -> NDArray[np.int64]:
 
 
 def first_difference(step: Step, draws: int) -> tuple[str, int]:
-    """("" if what a step does to drawn connections is what ``tcp.write`` does, number of the steps)."""
+    """("" if a step changes drawn connections as ``tcp.write`` does, number of the steps)."""
     rng, taken = Random(1), 0
     for i in range(draws):
         path = drawn_path(rng)

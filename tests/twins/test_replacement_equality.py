@@ -1,4 +1,4 @@
-"""The compiled policies evict what the plain ones evict, reference by reference, on drawn strings."""
+"""The compiled policies evict the same pages as the plain ones, reference by reference, on drawn strings."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is said of a comparison, drawn and written."""
+"""The words, pictures and files of a comparison."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What ``import hostsim`` offers: names and types, tables as frames, a scenario as text, results in a notebook."""
+"""The interface of ``import hostsim``: names and types, tables as frames, a scenario as text, results in a notebook."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whatever comes in: a log, or an InputError that names a place; and whatever log comes out can be judged."""
+"""Any text is a log, or an InputError that names a place; and any log can be judged."""
 
 from __future__ import annotations
 

@@ -201,7 +201,7 @@ def lay_out(root: Path) -> None:
 
 @cache
 def told() -> dict[str, Any]:
-    """What a hostsim with the four files says, in a process of its own: its classes are made as it is loaded."""
+    """The output of a hostsim with the four files, in a process of its own: its classes are made as it is loaded."""
     with tempfile.TemporaryDirectory() as folder:
         lay_out(Path(folder))
         env = os.environ | {"NUMBA_DISABLE_JIT": "1", "PYTHONPATH": folder, "PYTHONDONTWRITEBYTECODE": "1"}

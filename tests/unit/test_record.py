@@ -1,4 +1,4 @@
-"""Recording a live QEMU, without one: what is sent, what is written, and what is said when something is wrong."""
+"""Recording a live QEMU, without one: commands, records, and the messages of failures."""
 
 from __future__ import annotations
 

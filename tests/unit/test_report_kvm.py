@@ -1,4 +1,4 @@
-"""What is shown and told of KVM's dirty logging."""
+"""Tables, pictures and sentences on KVM's dirty logging."""
 
 from __future__ import annotations
 

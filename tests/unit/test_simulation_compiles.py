@@ -1,4 +1,4 @@
-"""What a start has to compile, and how the bar says so."""
+"""The loops that a start has to compile, and the progress bar meanwhile."""
 
 from __future__ import annotations
 

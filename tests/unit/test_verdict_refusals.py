@@ -1,4 +1,4 @@
-"""Logs that cannot tell, and how a verdict is written."""
+"""Logs without an answer, and the text of a verdict."""
 
 from __future__ import annotations
 

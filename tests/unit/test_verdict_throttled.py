@@ -1,4 +1,4 @@
-"""What auto-converge has cost the guest, in one line of the verdict."""
+"""The cost of auto-converge to the guest, in one line of the verdict."""
 
 from __future__ import annotations
 

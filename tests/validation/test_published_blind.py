@@ -1,4 +1,4 @@
-"""B rows of suite ``published``: what was missed at first sight is kept, and what misses now is known."""
+"""B rows of suite ``published``: figures missed at first sight are kept, and the rows that miss now are known."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ MISSES = {
     "B3/protect/eager/enable", "B3/protect/eager/dirty1", "B4/tdp", "B4/direct", "B5/stated/get", "B5/stated/clear",
     "B6/plain", "B6/preempt", "B7/zeros-100GiB/main-thread", "B8/zstd",
 }  # fmt: skip
-"""The page Validation says of each what it shows."""
+"""The page Validation has the figures of each row."""
 
 
 @pytest.fixture(scope="module")

@@ -1,4 +1,4 @@
-"""S2, S3 and O33 under swap: rows pass, and what is wrong would not."""
+"""S2, S3 and O33 under swap: rows pass, and wrong figures would not."""
 
 from __future__ import annotations
 
