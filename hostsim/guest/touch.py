@@ -75,7 +75,7 @@ def window_global(start: int, length: int, period: int, local_ns: int) -> int:
 @part
 def _poisson_next(key0: int, key1: int, page: int, after_ns: int, mean_ns: float) -> int:
     wait = keyed_exponential(key0, key1, page, after_ns) * mean_ns
-    return after_ns + int(wait) if wait < 4.0e18 else NEVER
+    return after_ns + int(wait) if wait < 4.0e18 else NEVER  # a longer wait would not fit into int64
 
 
 @jit
@@ -84,6 +84,7 @@ def touch_index(rate_num: int, rate_den: int, after_ns: int) -> int:
 
     rate_num touches in rate_den ns.
     """
+    # Both terms of a rate are below 2^31. In whole and rest the products fit into 64 bits; after_ns * rate_num would not.
     whole, rest = after_ns // rate_den, after_ns % rate_den
     return whole * rate_num - (-(rest * rate_num) // rate_den)
 
@@ -102,7 +103,7 @@ def _sweep_next(row: NDArray[np.int64], page: int, after_ns: int) -> int:
         return NEVER
     visit = ((distance // row[STRIDE_GCD]) * row[STRIDE_INVERSE]) % row[CYCLE]
     index = touch_index(row[RATE_NUM], row[RATE_DEN], after_ns)
-    index = index + (visit - index) % row[CYCLE]
+    index = index + (visit - index) % row[CYCLE]  # on to the page's visit in this cycle or the next
     return touch_time(row[RATE_NUM], row[RATE_DEN], index)
 
 

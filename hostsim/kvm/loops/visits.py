@@ -31,7 +31,7 @@ def set_visit(bits: Ints, levels: TouchClass, visit: int) -> None:
         word = levels.level_at[level] + at // WORD_BITS
         before = bits[word]
         bits[word] = before | (1 << (at % WORD_BITS))
-        if before != 0:
+        if before != 0:  # the levels above have a mark for this word already
             return
         at = at // WORD_BITS
 
@@ -43,7 +43,7 @@ def clear_visit(bits: Ints, levels: TouchClass, visit: int) -> None:
     for level in range(levels.n_levels):
         word = levels.level_at[level] + at // WORD_BITS
         bits[word] = bits[word] & ~(1 << (at % WORD_BITS))
-        if bits[word] != 0:
+        if bits[word] != 0:  # the word keeps its mark in the level above
             return
         at = at // WORD_BITS
 
@@ -57,6 +57,7 @@ def _lowest(word: int) -> int:
 @inlined_and_called
 def next_visit(bits: Ints, levels: TouchClass, visit: int) -> int:
     """First visit marked in ``bits`` at or after ``visit`` in the same cycle, or -1; levels: the class of the sweep."""
+    # Up until a word has a mark at or behind the place, then down by the lowest marks: two words a level at most.
     level, at = 0, visit
     while level < levels.n_levels:
         n_words = levels.level_at[level + 1] - levels.level_at[level]

@@ -87,7 +87,7 @@ def isolate(
         page = towards_head[head]
         nr_pages -= 1
         take_off(page, towards_tail, towards_head)
-        if generation[page] != seqs[MIN_SEQ]:
+        if generation[page] != seqs[MIN_SEQ]:  # a walk of page tables set the number alone; the page changes lists here
             add_head(page, first + generation[page] % MAX_NR_GENS, towards_tail, towards_head)
         else:
             generation[page] = ISOLATED

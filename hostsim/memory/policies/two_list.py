@@ -77,7 +77,7 @@ def shrink_inactive(
         was_young, was_referenced = young[page] != 0, referenced[page] != 0
         asked[i], young[page], referenced[page] = page, 0, 0
         take_off(page, towards_tail, towards_head)
-        if not was_young:
+        if not was_young:  # an access before the last test does not save it (folio_check_references)
             evicted[gone] = page
             gone += 1
             sizes[INACTIVE] -= 1
