@@ -42,7 +42,7 @@ def staircase(curve: DirtyCurve, start_gb: float, rounds: int) -> tuple[list[flo
 
 
 def draw() -> Figure:
-    """The bytes that a round leaves, by the bytes that it has to send."""
+    """What a round leaves over what it has to send."""
     figure = Figure(figsize=(8.0, 5.2), layout="constrained")
     axes = figure.subplots()
     to_send = np.linspace(0, 3.6, 400)

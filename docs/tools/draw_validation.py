@@ -30,7 +30,7 @@ def rows_of(quantity: str) -> list[dict[str, Any]]:
 
 
 def kind(row: dict[str, Any]) -> str:
-    """The entry of a legend for the row's case."""
+    """What stands in a legend for the row's case."""
     if not row["scored"]:
         return "not counted"
     if "ac_" in row["id"]:

@@ -86,7 +86,7 @@ def _module(name: str) -> Path | None:
 
 
 def read_stamp(path: Path) -> dict[str, Any]:
-    """The stamp of a picture: the data that it was drawn from; {} if it has none, or is not there."""
+    """What a picture says it was drawn from; nothing if it does not, or is not there."""
     from PIL import Image
 
     if not path.exists():
