@@ -136,7 +136,10 @@ def sweep(
     max_runs: int = RUNS_MAX,
     progress: Callable[[Progress], None] | None = None,
 ) -> Study:
-    """Run the study in the file ``study``, as ``hostsim sweep`` does; for the rest see ``compare``."""
+    """Run the study in the file ``study``, as ``hostsim sweep`` does.
+
+    workers, cluster, out, force, max_runs, progress, and the errors: as in ``compare``.
+    """
     where = Where(workers, cluster, None if out is None else Path(out), force, progress)
     return _finished(make_plan(load_study(Path(study), max_runs)), where)
 

@@ -1,4 +1,4 @@
-"""A fitted guest as the text of a scenario file, with a comment for each value: from what it came, and its interval."""
+"""A fitted guest as the text of a scenario file, with a comment for each value: its source, and its interval."""
 
 from __future__ import annotations
 

@@ -137,7 +137,7 @@ class Problem:
         return self._steepest(target) if shape == "steep" else self._fewest(target, shape)
 
     def _fewest(self, target: _Target, shape: Shape) -> Classes:
-        """The fewest classes that the points do not speak against."""
+        """The fewest classes that the points do not contradict."""
         n = len(self.points)
         best = min((self._one(target), self._two(target), self._full(target)), key=lambda classes: classes.criterion(n))
         best = min((best, self._finer(target, best)), key=lambda classes: classes.criterion(n))

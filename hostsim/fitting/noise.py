@@ -54,7 +54,7 @@ def _with_errors(p: Point, bursts: float, expected: float) -> Point:
 
 
 def take_turns(points: Sequence[Point], fitted: Classes) -> bool:
-    """Whether a round that found more than expected is followed by one that found less.
+    """Whether a round that found more than expected is followed by one that found less, and the reverse.
 
     A round that is shorter than a circle of QEMU's cursor finds the hot pages of a part of memory, and the next round the
     others. Bursts of the load last, so that neighbours are alike; an error in the time of a sync moves two neighbours apart,

@@ -122,7 +122,7 @@ def one_length(points: Sequence[Point]) -> str:
 
 
 def unexplained(found: Sequence[float], expected: Sequence[float]) -> str:
-    """The reason why a fit that does not meet the rounds is none; "" if it meets them.
+    """The reason why a fit is refused that does not agree with the rounds; "" if it agrees.
 
     found, expected: newly dirty pages of each round, in the log and by the fit.
     """

@@ -101,7 +101,7 @@ class InfoMigrate(Reader):
             self._figure(item, label, told)
 
     def finish(self) -> None:
-        """Lines of figures that no answer of a migration has (a label of another program) are none."""
+        """Drop lines of figures that no answer of a migration has: labels of another program."""
         known = {"transferred_bytes", "remaining_bytes", "total_time_ms"}
         self.samples = [s for s in self.samples if s.status != "" or known & s.figures.keys()]
         for sample in self.samples:

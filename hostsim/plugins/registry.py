@@ -79,7 +79,7 @@ class Plugin:
             raise PluginError(_failure_words(self, error)) from error
 
     def refuse(self, got: str, wanted: str) -> PluginError:
-        """The error for something that the plug-in returned or asked for."""
+        """The PluginError for ``got``, which the plug-in returned or asked for; ``wanted``: a right value, in words."""
         return PluginError(f"{self.words} ({self.kind}): got {got}, wanted {wanted}")
 
 
