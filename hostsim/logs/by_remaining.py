@@ -42,7 +42,7 @@ def _sent(left: Column, seconds: Column) -> Column:
     """float64[answers - 1]: bytes sent from answer to answer, by the fall of the bytes remaining.
 
     left: float64[answers], bytes remaining. seconds: float64[answers - 1], from answer to answer.
-    Between two answers with a rise, a sync: all bytes that were left, or more at the speed of the falls after the first rise.
+    Between answers with a rise, a sync: all bytes that were left, or more at the speed of the falls after the first rise.
     """
     change = np.diff(left)
     falls = (change <= 0) & (np.cumsum(change > 0) > 0)
