@@ -1,4 +1,4 @@
-"""A guest under KVM and what its host does to it, as plain values."""
+"""A guest under KVM and the acts of its host, as plain values."""
 
 from __future__ import annotations
 

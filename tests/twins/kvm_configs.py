@@ -136,7 +136,7 @@ def _with_blocks(rng: Random, case: Case) -> Case:
 
 
 def _with_host_pages(rng: Random, case: Case) -> Case:
-    """Host pages are missing under some of what is not mapped, or none is."""
+    """Host pages are missing under some pages that are not mapped, or none is."""
     size = case.host_page_size
     share, populate_ns = rng.choice((0.0, 0.5, 1.0)), rng.choice((0, 1, 5, 40))
     mapped = {page // size for page in case.spte} | {region * REGION_PAGES // size for region in case.large}
@@ -161,7 +161,7 @@ def _with_hptes(rng: Random, case: Case) -> Case:
 
 
 def _beside_a_reader(case: Case) -> Case:
-    """One vCPU reads few pages at almost every instant, another one's writes fill the table, and unmap what it reads."""
+    """One vCPU reads few pages at almost every instant, another one's writes fill the table, and unmap these pages."""
     rate = Fraction(NS_PER_S, max(1, case.end_ns // 1000))
     reader = replace(
         case.workloads[0], pattern="sequential", vcpus=(0,), first_gfn=0, n_pages=2, start_page=0, stride_pages=1,
@@ -185,7 +185,7 @@ def _with_errands(rng: Random, case: Case) -> Case:
 
 
 def _all_large(case: Case) -> Case:
-    """One vCPU reads at almost every instant, another one's writes split large sptes and unmap what it reads."""
+    """One vCPU reads at almost every instant, another one's writes split large sptes and unmap the pages that it reads."""
     rate = Fraction(NS_PER_S, max(1, case.end_ns // 600))
     reader = replace(
         case.workloads[0], pattern="sequential", vcpus=(0,), write_rate_per_s=Fraction(0), read_rate_per_s=rate,
@@ -244,7 +244,7 @@ def _trace(rng: Random, load: Workload, end_ns: int) -> TouchTrace:
 
 
 def _flags(rng: Random, *, large: bool = False) -> Flags:
-    """Large ones are writable or dirty: what is neither is not there when a log starts."""
+    """Large sptes are writable or dirty: none that is neither is there when a log starts."""
     share = {"writable": 0.6, "tracked": 0.15, "dirty": 0.4, "old": 0.2}
     flags = {"present", *(flag for flag, p in share.items() if rng.random() < p)}
     return frozenset(flags | {"writable"} if large and not flags & {"writable", "dirty"} else flags)

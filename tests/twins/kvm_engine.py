@@ -198,7 +198,7 @@ class EngineRun:
         }
 
     def _latencies(self) -> dict[str, list[Any]]:
-        """As the twin's; what did not occur is left out."""
+        """As the twin's; counters that stayed 0 are left out."""
         engine = self.port.engine
         found = {NAME.get(kind, NO_FAULT): one for kind, one in engine.exit_latencies().items()}
         found |= {"wait": engine.lock_waits(), "hold": engine.lock_holds()}

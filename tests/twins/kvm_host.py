@@ -1,4 +1,4 @@
-"""Host threads of the twin that are not the tracker: vCPU threads, TLB flushes, what goes on in an instant."""
+"""Host threads of the twin that are not the tracker: vCPU threads, TLB flushes, the order of an instant."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Process = Generator[simpy.Event, Any, Any]
 
 
 class Instants:
-    """Which host threads went on in one instant: where two of them did, nothing says who was first.
+    """Which host threads acted in one instant: where two of them did, their order is not defined.
 
     A grant of mmu_lock does not count: it follows from the release, and comes after it.
     """

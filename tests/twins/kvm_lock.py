@@ -46,7 +46,7 @@ class TwinLock:
 
 
 class HostLock:
-    """mmu_lock as host threads take it, with what they waited and held."""
+    """mmu_lock as host threads take it, with their waits and holds."""
 
     def __init__(self, env: simpy.Environment, lock: TwinLock) -> None:
         self.env, self.lock = env, lock

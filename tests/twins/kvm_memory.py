@@ -198,7 +198,7 @@ class TwinMemory:
         self.spte.update({page: set(flags) for page in pages_of(region)})
 
     def zap(self, pages: range) -> None:
-        """Nothing of ``pages`` is mapped, nor what shares a large spte with one of them."""
+        """No page of ``pages`` is mapped, nor a page that shares a large spte with one of them."""
         for region in range(pages.start // REGION_PAGES, -(-pages.stop // REGION_PAGES)):
             self.large.pop(region, None)
             self.giant.pop(self._block(region), None)
@@ -298,7 +298,7 @@ class TwinMemory:
         return self.dirty | {page for page, flags in self.spte.items() if "dirty" in flags}
 
     def clear(self, pages: set[int]) -> None:
-        """Their records go, and what would let a write pass without a new one."""
+        """Their records go, and the flags that would let a write pass without a new record."""
         self.dirty -= pages
         for page in pages:
             self.spte.get(page, set()).discard(self.flag)

@@ -181,7 +181,7 @@ class TwinClear(TwinTracker):
 
 
 class TwinRings:
-    """The dirty rings and who reaps them, one at a time."""
+    """The dirty rings and the threads that reap them, one at a time."""
 
     def __init__(self, host: TwinHost) -> None:
         self.host, self.env, self.memory, self.costs = host, host.env, host.memory, host.costs

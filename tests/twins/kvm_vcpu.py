@@ -262,7 +262,7 @@ class TwinVcpu:
             self._in(pfn_ns, fault.ask)
 
     def _look_up(self, page: int) -> int:
-        """How long the host page takes; who finds none makes one, and puts it there when it is filled."""
+        """The time of looking the host page up; a vCPU that finds none makes one, and maps it when it is filled."""
         there = self.memory.host_pages
         if not self.costs.populate_ns or self.memory.host_page(page) in there:
             return self.costs.pfn_ns

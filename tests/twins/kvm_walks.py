@@ -112,7 +112,7 @@ class WalksRun(EngineRun):
 
 
 def drawn_walks(seed: int) -> tuple[Case, tuple[tuple[Walk, ...], ...]]:
-    """A case without other ageing, and what its walkers do."""
+    """A case without other ageing, and the calls of its walkers."""
     case, rng = drawn_case(seed), Random(f"walks {seed}")
     call_pages = rng.choice((1, 1, 1, 8, 64, 512))
     rules = replace(case.ageing, age_ns=rng.choice(AGE_NS) / call_pages, flush=rng.random() < 0.6, locked=rng.random() < 0.8)
@@ -145,7 +145,7 @@ def certain_walks(seed: int) -> WalksRun:
 
 
 def difference(seed: int) -> str:
-    """Empty if the engine's walkers do in case ``seed`` what processes do, however the run is cut."""
+    """Empty if the engine's walkers equal processes in case ``seed``, however the run is cut."""
     expected = certain_walks(seed)
     case, facts = expected.case, expected.facts()
     for cuts_ns in ([], drawn_cuts(seed, case)):

@@ -1,4 +1,4 @@
-"""A page written in one step does what ``tcp.write`` does, and each broken step is found out."""
+"""A page written in one step changes the connection as ``tcp.write`` does, and each broken step is found."""
 
 from __future__ import annotations
 
@@ -152,7 +152,7 @@ def drawn_open_path(rng: Random, out: int) -> tcp.Path:
 
 
 def first_other_way(leaves: Callable[..., bool], draws: int) -> tuple[str, int]:
-    """("" if a page that leaves at once does what ``tcp.write`` does, number of such pages)."""
+    """("" if a page that leaves at once changes the row as ``tcp.write`` does, number of such pages)."""
     rng, taken = Random(2), 0
     for i in range(draws):
         path = drawn_open_path(rng, 100_000)
