@@ -19,6 +19,9 @@ class Reader:
     readings: list[DirtyReading] = field(default_factory=list)
     refusals: list[str] = field(default_factory=list)
 
+    def survey(self, text: str) -> None:
+        """Look at the whole text, before its lines and objects are taken."""
+
     def take(self, item: Item) -> None:
         """Keep the answer in ``item``, if it has this reader's form."""
 

@@ -63,6 +63,8 @@ def parse_logs(text: str, source: str = "log", tag: str | None = None) -> tuple[
 
 def _read(text: str) -> list[Read]:
     reads = [(form, form.reader()) for form in FORMS]
+    for _, reader in reads:
+        reader.survey(text)
     for item in items_of(text, is_worth_reading):
         for _, reader in reads:
             reader.take(item)

@@ -15,11 +15,13 @@ MONTHS = {
 }
 CLOCK = r"(?P<h>[0-2]\d):(?P<m>[0-5]\d):(?P<s>[0-6]\d(?:[.,]\d{1,9})?)"
 ZONE = r"(?: ?(?P<sign>[+-])(?P<zone_h>\d\d):?(?P<zone_m>[0-5]\d)\b)?"
-ISO = re.compile(r"(?P<year>\d{4})-(?P<month>\d\d)-(?P<day>\d\d)[T _]" + CLOCK + ZONE)
+ISO = re.compile(r"(?P<year>\d{4})(?P<cut>[-/])(?P<month>\d\d)(?P=cut)(?P<day>\d\d)[T _]" + CLOCK + ZONE)
 SYSLOG = re.compile(r"\b(?P<name>[A-Z][a-z]{2}) {1,2}(?P<day>\d{1,2}) " + CLOCK + r"(?: [A-Z]{2,5})?(?: (?P<year>\d{4}))?")
 BARE = re.compile(r"\W{0,4}" + CLOCK + r"\b")
-EPOCH = re.compile(r"(?:\W{0,4}|\d{1,10}@)(?P<epoch>1\d{9}(?:\.\d{1,9})?)(?![\d.])")
-"""As ``date +%s`` prints it, and QEMU's log behind the number of its process."""
+EPOCH = re.compile(r"(?:\W{0,4}|\d{1,10}@)(?P<epoch>1\d{9}(?:\d{3}){0,3}(?:\.\d{1,9})?)(?![\d.])")
+"""As ``date +%s`` or ``+%s%N`` prints it, and QEMU's log behind the number of its process."""
+EPOCH_UNITS = {10: 1.0, 13: 1e3, 16: 1e6, 19: 1e9}
+"""Digits of a time since 1970, between 2001 and 2286, and its units in a second."""
 DAY_S = 86400.0
 EPOCH_DAY = date(1970, 1, 1).toordinal()
 """Stamps count from 1970, as those of QMP's events do, which stand beside them."""
@@ -33,7 +35,13 @@ def stamp_s(text: str) -> float | None:
         if found and (day := _day(found.groupdict())) is not None:
             return day * DAY_S + _clock_s(found) - _east_s(found.groupdict())
     bare, epoch = BARE.match(head), EPOCH.match(head)
-    return _clock_s(bare) if bare else float(epoch["epoch"]) if epoch else None
+    return _clock_s(bare) if bare else epoch_s(epoch["epoch"]) if epoch else None
+
+
+def epoch_s(digits: str) -> float | None:
+    """Seconds of a count of seconds, ms, us or ns since 1970; None if ``digits`` is none."""
+    whole = digits.split(".", 1)[0]
+    return float(digits) / EPOCH_UNITS[len(whole)] if whole.isdigit() and len(whole) in EPOCH_UNITS else None
 
 
 def _day(parts: dict[str, str | None]) -> int | None:

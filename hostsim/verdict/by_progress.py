@@ -44,7 +44,8 @@ def by_ratio(log: MigrationLog, evidence: Evidence) -> Verdict | None:
         return None
     sent, total = last(log.transferred_bytes[running(log)]), last(log.total_bytes)
     left = last(log.remaining_bytes[running(log)])
-    if not log.t_s.any() and (sent is not None or left is not None) and (~np.isnan(log.transferred_bytes)).sum() != 1:
+    several = (~np.isnan(log.transferred_bytes)).sum() != 1
+    if not log.t_s.any() and (sent is not None or left is not None) and several and last(log.mbps) is None:
         return _without_speed(log, left)
     if sent is None or not total:
         return _percent_only(log)

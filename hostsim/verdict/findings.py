@@ -82,7 +82,7 @@ def found_numbers(evidence: Evidence, found: Forecast) -> dict[str, float]:
         "downtime_limit_needed_least_ms": limit[0] * 1000,
         "bandwidth_needed_bytes_per_s": bandwidth[1],
         "bandwidth_needed_least_bytes_per_s": bandwidth[0],
-        "sent_bytes": evidence.sent_bytes or 0.0,
+        **({} if evidence.sent_bytes is None else {"sent_bytes": evidence.sent_bytes}),
     }
 
 
