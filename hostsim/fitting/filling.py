@@ -58,6 +58,7 @@ def _copied_after_s(fitted: GuestFit, scenario: Scenario) -> float:
     brake = fitted.setting.brake
     if migration is None or not bandwidth or brake is None:
         return _first_pass_s(fitted)
-    pass_s = _first_pass_s(fitted) * brake.bytes_per_s / bandwidth
+    speeds = one.evidence.speeds if (one := _first_seen(fitted)) else ()
+    pass_s = _first_pass_s(fitted) * (speeds[0].bytes_per_s if speeds else brake.bytes_per_s) / bandwidth
     switched_ns = migration.postcopy_after if migration.postcopy_ram else None
     return pass_s if switched_ns is None else min(pass_s, switched_ns / NS_PER_S)

@@ -26,6 +26,7 @@ from hostsim.fitting.which import leading, names_of, of_number, of_one_guest, us
 from hostsim.logs import MigrationLog, read_logs
 from hostsim.scenario.schema import Scenario
 from hostsim.theory.floor import floor_pages
+from hostsim.verdict.speeds import change_words
 
 FORMAT = "hostsim-fit/1"
 LOW, HIGH = 5, 95
@@ -184,7 +185,9 @@ def fit_logs(logs: Sequence[MigrationLog], seed: int = 1, draws: int = DRAWS, **
     setting = setting_of(used, bool(found.by_chunks), tuple(found.pace.host.items()), brake)
     threshold = one.evidence.threshold_pages if brake else None
     figures = {**_figures(found, brake), **_memory_figures(one)}
-    notes = (*(note for log in used for note in log.log.notes), *_together(used, found), *(f"Left out: {r}" for r in left))
+    changes = (words for log in used for words in change_words(log.evidence.speeds))
+    told = (note for log in used for note in log.log.notes)
+    notes = (*changes, *told, *_together(used, found), *(f"Left out: {r}" for r in left))
     result = GuestFit(_name(used), names_of(used), found, setting, figures, None, threshold, notes, tuple(used))
     return replace(result, load_end_s=_load_end_s(result, used))
 

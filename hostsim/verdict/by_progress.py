@@ -49,7 +49,7 @@ def by_ratio(log: MigrationLog, evidence: Evidence) -> Verdict | None:
         return _without_speed(log, left)
     if sent is None or not total:
         return _percent_only(log)
-    speed = _speed(log, sent)
+    speed = evidence.speeds[-1].bytes_per_s if evidence.speeds else _speed(log, sent)
     if not speed:
         return _without_speed(log, left)
     evidence = replace(

@@ -19,7 +19,7 @@ def confidence_of(evidence: Evidence, found: Forecast) -> Confidence:
     """Confidence that the migration does, or does not, converge."""
     if evidence.source == "run":
         return Confidence("high", "the simulated guest is known exactly")
-    later = len(evidence.rounds[1:])
+    later = len(evidence.rounds_now)
     unsure = evidence.downtime_limit_from == "assumed" or evidence.limit_is_contradicted
     shaky = unsure and found.floor[0] < FAR * evidence.threshold_pages
     if found.stuck and not shaky:
@@ -30,6 +30,8 @@ def confidence_of(evidence: Evidence, found: Forecast) -> Confidence:
         )
     if later >= 2:
         return Confidence("medium", f"{later} rounds after the first pass" + (", limit uncertain" if shaky else ""))
+    if len(evidence.rounds) > 1 and evidence.speeds:
+        return Confidence("low", f"{later or 'no'} rounds since the bandwidth changed")
     return Confidence("low", "only the first pass" if later == 0 else "only one round after the first pass")
 
 

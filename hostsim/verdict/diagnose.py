@@ -225,6 +225,6 @@ def _reason(evidence: Evidence, found: Forecast) -> Reason:
 
 def _grows(evidence: Evidence, found: Forecast) -> bool:
     """Remaining still grows from round to round: the working set has not been seen to end."""
-    later = [r.remaining_pages for r in evidence.rounds]
+    later = [r.remaining_pages for r in evidence.rounds if not r.is_past]
     growing = len(later) >= 3 and all(b > GROWTH * a for a, b in zip(later[-3:], later[-2:], strict=False))
     return growing and (found.fit is not None or found.settle[0] > 2 * later[-1])

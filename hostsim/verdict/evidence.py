@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from hostsim.core.constants import PAGE_BYTES, PAGE_WIRE_BYTES
 from hostsim.theory.dirty_curve import DirtyCurve
 from hostsim.verdict.logging_cost import LoggingCost
 from hostsim.verdict.sender import BusyThread
+from hostsim.verdict.speeds import Speed
 from hostsim.verdict.throttled import Throttled
 from hostsim.verdict.window import Stream
 
@@ -26,6 +27,8 @@ class Round:
     pending_pages: still to be sent from before, at that sync; remaining_pages: both together.
     timing_off: error of the duration, as a share; pending_off_pages: error of the pending pages.
     syncs: number of rounds of which this is the mean, if the polls did not see each.
+    is_past: it began before the bandwidth changed for the last time, so that remaining may settle elsewhere now.
+    lengths_s: of each round of the mean, where they follow from others; (): alike. off_share: a further error of the pages.
     """
 
     duration_s: float
@@ -35,6 +38,9 @@ class Round:
     timing_off: float = 0.0
     pending_off_pages: float = 0.0
     syncs: int = 1
+    is_past: bool = False
+    lengths_s: tuple[float, ...] = ()
+    off_share: float = 0.0
 
     @property
     def remaining_pages(self) -> float:
@@ -128,6 +134,8 @@ class Evidence:
     bandwidth_peak_bytes_per_s: float | None = None
     bandwidth_is_steady: bool = False
     window_bytes_per_s: float | None = None
+    speeds: tuple[Speed, ...] = ()
+    """Parts of a migration whose bandwidth changed; the other figures of the bandwidth are of the last one."""
     switchover_bandwidth_bytes_per_s: float | None = None
     max_bandwidth_bytes_per_s: float | None = None
     link_bandwidth_bytes_per_s: float | None = None
@@ -204,6 +212,18 @@ class Evidence:
         """Whether QEMU synced, or went on sending, against the downtime limit that was given."""
         low, high = self.limit_bounds_ms or (0.0, float("inf"))
         return not low <= self.limit_s * 1000 <= high
+
+    @property
+    def rounds_now(self) -> tuple[Round, ...]:
+        """Rounds after the first pass, at the present bandwidth."""
+        return tuple(r for r in self.rounds[1:] if not r.is_past)
+
+    def at(self, t_s: float) -> Evidence:
+        """The evidence with the bandwidth ``t_s`` seconds after the start."""
+        if not self.speeds:
+            return self
+        speed = next((one for one in self.speeds if t_s <= one.until_s), self.speeds[-1])
+        return replace(self, bandwidth_bytes_per_s=speed.bytes_per_s)
 
     @property
     def sent_pages_per_s(self) -> float:

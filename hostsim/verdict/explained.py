@@ -24,6 +24,7 @@ from hostsim.verdict.model import Remedy, Verdict
 from hostsim.verdict.one_answer import first_pass, nothing_sent, one_answer
 from hostsim.verdict.other_jobs import not_a_migration
 from hostsim.verdict.remedies import throttled_in_vain
+from hostsim.verdict.speeds import change_words
 from hostsim.verdict.waiting import more_time_for
 from hostsim.verdict.words import bandwidth_words, bytes_words, seconds_words
 
@@ -80,7 +81,7 @@ def _finished(log: MigrationLog, evidence: Evidence, verdict: Verdict) -> Verdic
         verdict,
         findings=(*verdict.findings, *_more(log, evidence, verdict)),
         remedies=remedies,
-        notes=(*verdict.notes, *log.notes, *((UNCONFIRMED,) if advises else ())),
+        notes=(*verdict.notes, *change_words(evidence.speeds), *log.notes, *((UNCONFIRMED,) if advises else ())),
         numbers={**_numbers(log, evidence), **verdict.numbers},
     )
 

@@ -26,11 +26,12 @@ FAR = 2.0
 
 def stays_where_it_is(log: MigrationLog, evidence: Evidence, verdict: Verdict) -> Verdict | None:
     """The answer where rounds could not decide, but after several syncs as much is left as before."""
-    at = _later(log)
+    changed_s = evidence.speeds[-1].since_s if evidence.speeds else 0.0
+    at = [i for i in _later(log) if log.t_s[i] >= changed_s]
     if verdict.outcome not in UNDECIDED or len(at) < 2 or evidence.may_count_parts:
         return None
     syncs = log.dirty_sync_count[at[-1]] - log.dirty_sync_count[at[0]]
-    left, sent = log.remaining_bytes[at], rate(log, log.transferred_bytes, recent=len(log))
+    left, sent = log.remaining_bytes[at], rate(log, log.transferred_bytes, recent=len(at))
     speed = sent.per_s if sent else evidence.bandwidth_bytes_per_s or 0.0
     evidence = replace(evidence, bandwidth_bytes_per_s=speed, bandwidth_peak_bytes_per_s=None)
     dirty = (last(log.dirty_pages_rate_per_s) or 0.0) * evidence.page_bytes

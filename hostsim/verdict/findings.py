@@ -87,7 +87,7 @@ def found_numbers(evidence: Evidence, found: Forecast) -> dict[str, float]:
 
 
 def _why(evidence: Evidence, found: Forecast, reason: Reason) -> str:
-    rounds = evidence.rounds[1:][-LAST_ROUNDS:] or evidence.rounds
+    rounds = (evidence.rounds_now or evidence.rounds[1:])[-LAST_ROUNDS:] or evidence.rounds
     per_round = (
         f"{_per_round(evidence, rounds)}, out of a working set of {_working_set_words(evidence, found)}" if rounds else ""
     )

@@ -20,6 +20,7 @@ from hostsim.verdict.evidence import Evidence
 from hostsim.verdict.limit import limit_bounds_ms, revealed_limit_ms
 from hostsim.verdict.log_rounds import rounds_of
 from hostsim.verdict.mechanism import seen_in_log
+from hostsim.verdict.speeds import speeds_of
 
 Array = NDArray[np.float64]
 PARAMETERS = {
@@ -54,7 +55,9 @@ def evidence_from_log(log: MigrationLog, **known: Any) -> Evidence:
     if len(progress):
         evidence = replace(evidence, **_progress(log, progress))
     else:
-        evidence = replace(evidence, sent_bytes=last(log.transferred_bytes), ram_bytes=last(log.total_bytes))
+        speeds = speeds_of(*_bandwidth_between_polls(log, np.flatnonzero(~np.isnan(log.transferred_bytes))))
+        sent, ram = last(log.transferred_bytes), last(log.total_bytes)
+        evidence = replace(evidence, speeds=speeds, sent_bytes=sent, ram_bytes=ram)
     if log.status[-1] == "completed" and last(log.transferred_bytes[_ended(log)]) is None:
         evidence = replace(evidence, sent_bytes=None)  # bytes were sent after the last poll before the end
     evidence = replace(evidence, **_ends(log), **told, mechanisms=seen_in_log(log, live_answers(log, progress)))
@@ -89,22 +92,26 @@ def _progress(log: MigrationLog, at: NDArray[np.int64]) -> dict[str, Any]:
 
 
 def _bandwidth(log: MigrationLog, live: NDArray[np.int64]) -> dict[str, Any]:
-    rates = log.mbps[live] * 1e6 / 8
-    rates = rates[rates > 0]
-    counted = _bandwidth_between_polls(log, live)
-    if not len(rates) or _disagree(rates, counted):
-        rates = counted
+    told = live[log.mbps[live] > 0]
+    at_s, rates = log.t_s[told], log.mbps[told] * 1e6 / 8
+    counted_s, counted = _bandwidth_between_polls(log, live)
+    is_counted = not len(rates) or _disagree(rates, counted)
+    if is_counted:
+        at_s, rates = counted_s, counted
     if not len(rates):
         return {}
+    speeds = speeds_of(at_s, rates)
+    rates = rates[at_s >= speeds[-1].since_s] if speeds else rates
     middle = float(np.median(rates))
     quarter, rest = np.percentile(rates, [25, 75])
-    whole = None if rates is counted else whole_window(rates)
+    whole = None if is_counted else whole_window(rates)
     steady = len(rates) >= RATES_LEAST and float(rest - quarter) <= STEADY * middle
     return {
         "window_bytes_per_s": whole,
         "bandwidth_bytes_per_s": middle,
         "bandwidth_peak_bytes_per_s": float(np.percentile(rates, 95)),
         "bandwidth_is_steady": steady,
+        "speeds": speeds,
     }
 
 
@@ -131,11 +138,12 @@ def _disagree(rates: Array, counted: Array) -> bool:
     return not 1 / AGREES <= ratio <= AGREES
 
 
-def _bandwidth_between_polls(log: MigrationLog, live: NDArray[np.int64]) -> Array:
+def _bandwidth_between_polls(log: MigrationLog, live: NDArray[np.int64]) -> tuple[Array, Array]:
+    """(time of the later answer, bytes/s since the one before), some time apart."""
     far = live[_seconds_apart(log.t_s[live])]
     seconds, sent = np.diff(log.t_s[far]), np.diff(log.transferred_bytes[far])
     moved = (seconds > 0) & (sent > 0)
-    return np.asarray(sent[moved] / seconds[moved], np.float64)
+    return log.t_s[far][1:][moved], np.asarray(sent[moved] / seconds[moved], np.float64)
 
 
 def _seconds_apart(t_s: Array) -> list[int]:
@@ -166,8 +174,9 @@ def _ends(log: MigrationLog) -> dict[str, Any]:
 def _with_limit(log: MigrationLog, at: NDArray[np.int64], evidence: Evidence) -> dict[str, Any]:
     """Fields that depend on the downtime limit: as many pages are pending at a sync as the threshold allows."""
     live = live_answers(log, at)
+    now = live[log.t_s[live] >= evidence.speeds[-1].since_s] if evidence.speeds else live
     steady = evidence.bandwidth_bytes_per_s if evidence.bandwidth_is_steady else None
-    bounds = limit_bounds_ms(log, live, steady or 0.0)
+    bounds = limit_bounds_ms(log, now, steady or 0.0)
     found: dict[str, Any] = {"limit_bounds_ms": bounds}
     if evidence.downtime_limit_ms is None:
         found["downtime_limit_ms"], found["downtime_limit_from"] = _limit(log, bounds, evidence.profile)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +19,9 @@ ROUNDS_MAX = 100
 """Rounds kept at the end of a long log, besides the first pass: curves are fitted to each."""
 MANY_SYNCS = 3
 """So many syncs between two answers are as many rounds, one more or less, wherever the first began."""
+LENGTHS_MAX = 40
+UNLIKE = 1.35
+"""A first round longer than the mean of several by this factor has a length of its own (assumed)."""
 CLOCKS_OFF = 1.02
 """The poller's clock and QEMU's may differ by this (assumed)."""
 
@@ -59,11 +62,13 @@ def rounds_of(
     course = _course(log, at, evidence, in_bursts=in_bursts and evidence.bandwidth_is_steady)
     rounds, last = _before(course, evidence)
     clock, windows = _Clock(last), _windows(course, evidence)
+    changed_s = evidence.speeds[-1].since_s if evidence.speeds else 0.0
     for i in np.flatnonzero((np.diff(course.syncs) > 0) & (course.syncs[:-1] >= 1)):
-        sync = _of_window(course, int(i), windows)
-        synced = clock.instant(course, int(i), evidence, sync)
-        found, last = _round(course, int(i), last, synced, evidence, sync), synced
-        rounds += [found] if found else []
+        sync, then = _of_window(course, int(i), windows), evidence.at(float(course.t_s[i + 1]))
+        synced = clock.instant(course, int(i), then, sync)
+        found, began = _round(course, int(i), last, synced, then, sync), last.at_s if last else 0.0
+        rounds += [replace(found, is_past=began < changed_s)] if found else []
+        last = synced
     return _first_pass_s(course, rounds), (*rounds[:1], *rounds[1:][-rounds_max:])
 
 
@@ -134,7 +139,7 @@ def _before(course: _Course, evidence: Evidence) -> tuple[list[Round], _Instant 
 def _windows(course: _Course, evidence: Evidence) -> Windows | None:
     """Windows between answers; None where a rate limit does not fill each alike, or the limit is not known."""
     pages = evidence.sent_pages_per_s * WINDOW_S
-    if not course.in_bursts or evidence.limit_is_contradicted or not pages > 0:
+    if not course.in_bursts or evidence.limit_is_contradicted or not pages > 0 or evidence.speeds:
         return None
     whole = course.sent - course.zero - course.encoded
     return Windows.of(course.remaining, course.sent, whole, pages, evidence.threshold_pages)
@@ -213,7 +218,30 @@ def _round(
     if course.in_bursts:
         seconds = max(seconds, WINDOW_S)  # a window's quota is sent between two syncs, also where the polls show less
     pending, off = (sync.pending_pages, 0.0) if sync else _pending(course, i, evidence)
-    return Round(seconds, found, pending, float(course.throttle[i]), off_s / seconds, off, syncs)
+    lengths = _lengths(course, i, last, seconds, evidence) if 1 < syncs <= LENGTHS_MAX else ()
+    return Round(seconds, found, pending, float(course.throttle[i]), off_s / seconds, off, syncs, lengths_s=lengths)
+
+
+def _lengths(course: _Course, i: int, last: _Instant | None, mean_s: float, evidence: Evidence) -> tuple[float, ...]:
+    """Lengths [s] of the rounds that ended between answers ``i`` and ``i + 1``: the first one follows from the pages that were
+    left, and the others share the rest; () where the first one is about as long as the mean, or is not known.
+    """
+    syncs = int(course.syncs[i + 1] - course.syncs[i])
+    if last is None or not evidence.sent_pages_per_s:
+        return ()
+    first_s = _first_length_s(course, i, last.at_s, evidence)
+    rest_s = (mean_s * syncs - first_s) / (syncs - 1)
+    return (first_s, *[rest_s] * (syncs - 1)) if first_s > UNLIKE * mean_s and rest_s >= WINDOW_S else ()
+
+
+def _first_length_s(course: _Course, i: int, since_s: float, evidence: Evidence) -> float:
+    """Length [s] of the round that runs at answer ``i``, and began at ``since_s``: its pages are sent until the threshold lets
+    QEMU sync.
+    """
+    zeros = float(np.nan_to_num(course.zero[i + 1] - course.zero[i])) if course.syncs[i] <= 1 else 0.0
+    left = float(course.remaining[i])
+    pages = max(0.0, left - zeros - min(evidence.threshold_pages, left) / 2)
+    return float(course.t_s[i]) - since_s + pages / evidence.sent_pages_per_s
 
 
 def _between(last: _Instant | None, synced: _Instant, syncs: int) -> tuple[float, float]:
