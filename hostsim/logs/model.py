@@ -213,7 +213,9 @@ def _named(notes: Sequence[str]) -> tuple[str, ...]:
 
 
 def _status_of(sample: Sample) -> str:
-    """Libvirt's jobs have no status for post-copy, but pages are requested only then."""
+    """Libvirt's jobs have no status for post-copy, but pages are requested only then; a failure counts from its begin."""
+    if sample.status == "failing":
+        return "failed"  # QEMU cleans up (since 10.2); the next answer says failed
     in_postcopy = sample.status == "active" and sample.figures.get("postcopy_requests", 0) > 0
     return "postcopy-active" if in_postcopy else sample.status
 

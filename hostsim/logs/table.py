@@ -14,7 +14,9 @@ from hostsim.logs.named import TAGS, Named, figure_named, is_status, is_time
 from hostsim.logs.query_migrate import STATUSES
 from hostsim.logs.stamps import SEARCHED_CHARS, stamp_s
 
-SEPARATORS = (",", ";", "\t", "|")
+SPACE = " "
+SEPARATORS = (",", ";", "\t", "|", SPACE)
+"""The last stands for any space, as gnuplot reads it and pandas prints it."""
 COLUMNS_MIN = 2
 ROWS_MAX = 1_000_000
 JOB_TYPES = {
@@ -52,7 +54,7 @@ def tables_of(text: str) -> Iterator[Sample]:
     heading: Heading | None = None
     rows: list[tuple[int, Cells]] = []
     for number, line in enumerate(text.split("\n")[:ROWS_MAX], 1):
-        cells = _cells(line, heading.separator) if heading else []
+        cells = _row(line, heading) if heading else []
         if heading and len(cells) == len(heading.figures) and not heading_of(line):
             rows.append((number, cells))
             continue
@@ -71,7 +73,8 @@ def heading_of(line: str) -> Heading | None:
         return None
     for separator in SEPARATORS:
         names = [cell.strip() for cell in _cells(line, separator)]
-        found = _heading(separator, names) if len(names) >= COLUMNS_MIN else None
+        is_told = len(names) >= COLUMNS_MIN and (separator != SPACE or all(_is_name(name) for name in names))
+        found = _heading(separator, names) if is_told else None
         if found:
             return found
     return None
@@ -128,7 +131,20 @@ def _of_series(heading: Heading, rows: Sequence[tuple[int, Cells]]) -> Iterator[
     yield from sorted(whole, key=lambda s: s.figures.get("stamp_s", s.figures.get("t_s", 0.0)))
 
 
+def _row(line: str, heading: Heading) -> Cells:
+    """Cells of a row, without the number that pandas writes before it."""
+    cells = _cells(line, heading.separator)
+    has_number = heading.separator == SPACE and len(cells) == len(heading.figures) + 1 and cells[0].isdigit()
+    return cells[1:] if has_number else cells
+
+
+def _is_name(name: str) -> bool:
+    return figure_named(name) is not None or is_time(name) or is_status(name) or _is_tag(name)
+
+
 def _cells(line: str, separator: str) -> Cells:
+    if separator == SPACE:
+        return line.strip().removeprefix("#").split()
     if separator not in line:
         return []
     cells = next(csv.reader([line.strip().strip("|") if separator == "|" else line], delimiter=separator), [])

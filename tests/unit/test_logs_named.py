@@ -14,7 +14,7 @@ from hostsim.core.errors import InputError
 from hostsim.logs import MigrationLog, parse_logs
 from hostsim.logs.named import figure_named
 from hostsim.verdict import explain_log, render
-from tests.unit.test_logs_disorder import RATE, answers
+from tests.unit.test_logs_disorder import MIB, RATE, answers
 
 START = datetime(2025, 3, 11, 9, 12, 44, tzinfo=UTC)
 Answer = dict[str, Any]
@@ -287,3 +287,92 @@ def test_bytes_that_a_log_does_not_tell_are_no_number() -> None:
     verdict = explain_log(log)
     assert verdict.outcome == "completed"
     assert "sent_bytes" not in verdict.numbers
+
+
+DATES: dict[str, Callable[[datetime], str]] = {
+    "date in German": lambda t: f"Di 11. M\u00e4r {t:%H:%M:%S} CET 2025\n",
+    "a German sentence": lambda t: f"Dienstag, 11. M\u00e4rz 2025, {t:%H:%M:%S} Uhr MEZ\n",
+    "date in French": lambda t: f"mar. 11 mars 2025 {t:%H:%M:%S} CET\n",
+    "day first": lambda t: f"{t:%d.%m.%Y %H:%M:%S} ",
+    "slashes": lambda t: f"{t:%Y/%m/%d %H:%M:%S} ",
+    "a web server": lambda t: f"[{t:%d/%b/%Y:%H:%M:%S} +0000] ",
+    "klog": lambda t: f"I{t:%m%d %H:%M:%S.%f}       1 poll.go:44] ",
+    "no signs": lambda t: f"{t:%Y%m%dT%H%M%S}Z ",
+    "seconds since boot": lambda t: f"[{t.timestamp() - START.timestamp() + 812.25:12.6f}] ",
+    "RFC 5424": lambda t: f"<14>1 {t:%Y-%m-%dT%H:%M:%S.%f}Z kvm7 poll 4471 - - ",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", DATES)
+def test_times_in_any_form_are_read(name: str, straight: MigrationLog) -> None:
+    lines = [
+        DATES[name](at(i)) + json.dumps({"return": {key: value for key, value in one.items() if key != "total-time"}})
+        for i, one in enumerate(ANSWERS)
+    ]
+    (log,) = parse_logs("\n".join(lines))
+    np.testing.assert_allclose(np.diff(log.t_s), np.diff(straight.t_s), atol=1e-3)
+
+
+def test_a_duration_is_no_time_of_day() -> None:
+    (log,) = parse_logs("migration active, transferred 1.0 GiB of 8.0 GiB VM-state, 1.0 GiB/s\nended (duration 00:10:20)\n")
+    assert np.isnan(log.stamp_s).all()
+
+
+@pytest.mark.parametrize("number", [False, True])
+def test_tables_with_spaces_between_their_columns_are_read(number: bool, straight: MigrationLog) -> None:
+    """As gnuplot reads them, and as pandas prints them, with the number of each row before it."""
+    rows = [
+        f"{f'{i} ' * number}{i + 1} {r['remaining'] / MIB:.6f}   {r['transferred'] / MIB:.6f} {r['total'] >> 20}"
+        for i, r in _rams(ANSWERS)
+    ]
+    (log,) = parse_logs("\n".join([f"{'#' * (not number)} t_s remaining_mib transferred_mib total_mib", *rows]))
+    np.testing.assert_allclose(log.remaining_bytes, straight.remaining_bytes, atol=2)
+    np.testing.assert_allclose(np.diff(log.t_s), np.diff(straight.t_s))
+
+
+def test_guests_that_are_migrated_at_once_are_told_apart_by_the_names_before_their_answers() -> None:
+    """One loop polls both, so that QEMU's clocks agree: bytes and syncs do not."""
+    other = list(answers(written_pages=20_000, n=len(ANSWERS)))
+    for one in other:
+        one["ram"]["transferred"] = round(0.9 * one["ram"]["transferred"])
+    lines = [f"{name} {json.dumps({'return': one})}" for pair in zip(ANSWERS, other, strict=True)
+             for name, one in zip(("vm1", "vm2"), pair, strict=True)]  # fmt: skip
+    logs = parse_logs("\n".join(lines))
+    assert [log.tag for log in logs] == ["vm1", "vm2"]
+    assert [len(log) for log in logs] == [len(ANSWERS)] * 2
+
+
+def test_levels_of_a_logger_are_no_guests() -> None:
+    lines = [f"{('INFO', 'DEBUG')[i % 2]} {json.dumps({'return': one})}" for i, one in enumerate(ANSWERS)]
+    (log,) = parse_logs("\n".join(lines))
+    assert len(log) == len(ANSWERS)
+
+
+def test_a_migration_that_is_failing_has_failed() -> None:
+    end = {"status": "failing", "error-desc": "Unable to write to socket: Connection reset by peer"}
+    (log,) = parse_logs("\n".join(json.dumps({"return": one}) for one in [*ANSWERS[:9], end]))
+    verdict = explain_log(log)
+    assert verdict.outcome == "failed"
+    assert "Connection reset" in verdict.headline
+
+
+def test_the_limit_that_the_monitor_shows_is_the_limit() -> None:
+    shown = "(qemu) info migrate_parameters\nmax-bandwidth: 134217728 bytes/second\ndowntime-limit: 500 ms\n"
+    asked = "\n".join(
+        f"(qemu) info migrate\nMigration status: active\ntotal time: {one['total-time']} ms\n"
+        f"transferred ram: {one['ram']['transferred'] >> 10} kbytes\nremaining ram: {one['ram']['remaining'] >> 10} kbytes\n"
+        f"total ram: {one['ram']['total'] >> 10} kbytes\ndirty sync count: {one['ram']['dirty-sync-count']}"
+        for one in ANSWERS
+    )
+    (log,) = parse_logs(shown + asked)
+    assert explain_log(log).numbers["downtime_limit_ms"] == 500
+
+
+@pytest.mark.parametrize(
+    ("text", "wanted"),
+    [('{"status": "InProgress", "memory_transmission_info": {"memory_iteration": 3}}', "Cloud Hypervisor"),
+     ("2025-03-11 09:12:44,123Z INFO  [org.ovirt.engine.core.vdsbroker.VmAnalyzer] VM moved", "oVirt's engine")],
+)  # fmt: skip
+def test_progress_of_other_programs_is_refused_by_name(text: str, wanted: str) -> None:
+    with pytest.raises(InputError, match=wanted):
+        parse_logs(text)
