@@ -14,6 +14,8 @@ OVERSHOOT_10 = 0.003
 """QEMU 7.2 overshoots a window by less, QEMU 10.x by more (231 real migrations)."""
 ROUND_MIB = (1024, 512, 256, 128, 100, 64, 50, 32, 20, 16, 10, 8, 5, 4, 2, 1)
 MIB = 1 << 20
+LATE_NS_MIN = 500_000
+"""Windows that end less late are those of an idle host, 0.06 to 0.12 ms (hostsim/data/hosts)."""
 ALIKE = 0.03
 """A downtime within this share and the time of a switch of pages over bandwidth was sent at that bandwidth (assumed)."""
 
@@ -23,13 +25,17 @@ GIVEN = "as given"
 
 @dataclass(frozen=True)
 class Brake:
-    """bytes_per_s: max-bandwidth as it was set, or the capacity of the link. measured: bytes/s on the wire."""
+    """bytes_per_s: max-bandwidth as it was set, or the capacity of the link. measured: bytes/s on the wire.
+
+    late_ns: mean time by which windows of max-bandwidth ended late; 0: as on the host of the scenario.
+    """
 
     kind: Literal["max-bandwidth", "link"]
     bytes_per_s: int
     measured: float
     source: str
     qemu: str
+    late_ns: int = 0
 
 
 def brake_of(evidence: Evidence) -> Brake | None:
@@ -43,12 +49,14 @@ def brake_of(evidence: Evidence) -> Brake | None:
         return Brake("max-bandwidth", round(given), measured, GIVEN, qemu)
     if link:
         return Brake("link", round(link), measured, GIVEN, qemu)
-    sent = measured if evidence.bandwidth_is_steady else evidence.window_bytes_per_s
+    sent = evidence.window_bytes_per_s or (measured if evidence.bandwidth_is_steady else None)
     if sent:
         limit = rounded_limit(sent)
-        over = measured / limit - 1
+        over = sent / limit - 1
         version = evidence.qemu or ("10.0" if over > OVERSHOOT_10 else "7.2")
-        return Brake("max-bandwidth", limit, measured, f"steady at {measured / 1e6:.1f} MB/s with headers", version)
+        source = f"steady at {measured / 1e6:.1f} MB/s with headers"
+        late_ns = round(evidence.window_late_s * 1e9)
+        return Brake("max-bandwidth", limit, measured, source, version, late_ns if late_ns >= LATE_NS_MIN else 0)
     return Brake("link", round(measured), measured, "the median of what was sent", qemu)
 
 

@@ -91,7 +91,7 @@ def scenario_table(classes: Classes, pace: Pace, setting: Setting, name: str) ->
         "vm": vm,
         "migration": _migration(setting),
         "link": _link(setting.brake),
-        "host": {"lateness": "drawn", **dict(setting.host)},
+        "host": {"lateness": "drawn", **_late(setting.brake), **dict(setting.host)},
     }
 
 
@@ -143,6 +143,11 @@ def _link(brake: Brake | None) -> dict[str, Any]:
         return {"bandwidth": format_bandwidth(UNKNOWN_BANDWIDTH), "latency": "0s"}
     carried = format_bandwidth(brake.bytes_per_s) if brake.kind == "link" else "unlimited"
     return {"bandwidth": carried, "latency": "0s"}
+
+
+def _late(brake: Brake | None) -> dict[str, int]:
+    """The lateness of the migration thread's sleeps, where windows of the log ended late."""
+    return {"sleep_overshoot_ns": brake.late_ns} if brake and brake.late_ns else {}
 
 
 def _kib(pages: int) -> str:

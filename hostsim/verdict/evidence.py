@@ -134,6 +134,8 @@ class Evidence:
     bandwidth_peak_bytes_per_s: float | None = None
     bandwidth_is_steady: bool = False
     window_bytes_per_s: float | None = None
+    window_late_s: float = 0.0
+    """Mean time by which the windows of ``window_bytes_per_s`` ended late, on a host that is busy."""
     speeds: tuple[Speed, ...] = ()
     """Parts of a migration whose bandwidth changed; the other figures of the bandwidth are of the last one."""
     switchover_bandwidth_bytes_per_s: float | None = None
