@@ -187,9 +187,18 @@ def fit_logs(logs: Sequence[MigrationLog], seed: int = 1, draws: int = DRAWS, **
     figures = {**_figures(found, brake), **_memory_figures(one)}
     changes = (words for log in used for words in change_words(log.evidence.speeds))
     told = (note for log in used for note in log.log.notes)
-    notes = (*changes, *told, *_together(used, found), *(f"Left out: {r}" for r in left))
+    notes = (*changes, *_unseen(used), *told, *_together(used, found), *(f"Left out: {r}" for r in left))
     result = GuestFit(_name(used), names_of(used), found, setting, figures, None, threshold, notes, tuple(used))
     return replace(result, load_end_s=_load_end_s(result, used))
+
+
+def _unseen(used: Sequence[Observed]) -> Iterator[str]:
+    """A sentence about rounds whose number and sum alone a log shows."""
+    for syncs in (r.syncs for one in used for r in one.rounds if r.off_share):
+        yield (
+            f"{syncs} rounds lie between the last answer and the end; the log shows only their sum, and hostsim takes their "
+            "lengths to fall by one factor from round to round. A log with more answers is surer"
+        )
 
 
 def _together(used: Sequence[Observed], found: Estimate) -> Iterator[str]:

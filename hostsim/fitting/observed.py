@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from hostsim.fitting.counted import counted, loose_pages
 from hostsim.fitting.points import WHOLE, Exposure, Point, points_of
+from hostsim.fitting.tail import with_tail
 from hostsim.logs.model import MigrationLog
 from hostsim.verdict.evidence import Evidence, Round
 from hostsim.verdict.from_log import evidence_from_log, live_answers
@@ -109,6 +110,7 @@ def observe(log: MigrationLog, **known: Any) -> Observed:
     live = live_answers(log, told) if len(told) else told
     rounds = rounds_of(log, live, evidence, ALL_ROUNDS, in_bursts=True)[1] if len(live) else ()
     rounds = rounds[:-1] if len(rounds) > 1 and _has_stopped(log, live) else rounds
+    rounds = with_tail(log, live, evidence, rounds)
     share = _whole_share(log, live)
     rounds = tuple(replace(r, newly_dirty_pages=share * r.newly_dirty_pages) for r in rounds)
     stretches = _stretches(log, live, evidence.page_bytes)

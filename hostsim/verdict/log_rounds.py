@@ -20,6 +20,8 @@ ROUNDS_MAX = 100
 MANY_SYNCS = 3
 """So many syncs between two answers are as many rounds, one more or less, wherever the first began."""
 LENGTHS_MAX = 40
+SELDOM_S = 1.0
+"""Pages that are left tell the next sync within a window or two: little beside the time between such answers (assumed)."""
 UNLIKE = 1.35
 """A first round longer than the mean of several by this factor has a length of its own (assumed)."""
 CLOCKS_OFF = 1.02
@@ -223,25 +225,24 @@ def _round(
 
 
 def _lengths(course: _Course, i: int, last: _Instant | None, mean_s: float, evidence: Evidence) -> tuple[float, ...]:
-    """Lengths [s] of the rounds that ended between answers ``i`` and ``i + 1``: the first one follows from the pages that were
-    left, and the others share the rest; () where the first one is about as long as the mean, or is not known.
+    """Lengths [s] of the rounds that ended between answers ``i`` and ``i + 1``; () where they are alike, or not known.
+
+    The first one follows from the pages that were left, and the others share the rest.
     """
     syncs = int(course.syncs[i + 1] - course.syncs[i])
-    if last is None or not evidence.sent_pages_per_s:
+    if last is None or not evidence.sent_pages_per_s or course.t_s[i + 1] - course.t_s[i] < SELDOM_S:
         return ()
-    first_s = _first_length_s(course, i, last.at_s, evidence)
+    first_s = _next_sync_s(course, i, evidence) - last.at_s
     rest_s = (mean_s * syncs - first_s) / (syncs - 1)
     return (first_s, *[rest_s] * (syncs - 1)) if first_s > UNLIKE * mean_s and rest_s >= WINDOW_S else ()
 
 
-def _first_length_s(course: _Course, i: int, since_s: float, evidence: Evidence) -> float:
-    """Length [s] of the round that runs at answer ``i``, and began at ``since_s``: its pages are sent until the threshold lets
-    QEMU sync.
-    """
+def _next_sync_s(course: _Course, i: int, evidence: Evidence) -> float:
+    """Seconds since the start at which QEMU syncs next after answer ``i``: it sends the pages that are left until then."""
     zeros = float(np.nan_to_num(course.zero[i + 1] - course.zero[i])) if course.syncs[i] <= 1 else 0.0
     left = float(course.remaining[i])
     pages = max(0.0, left - zeros - min(evidence.threshold_pages, left) / 2)
-    return float(course.t_s[i]) - since_s + pages / evidence.sent_pages_per_s
+    return float(course.t_s[i]) + pages / evidence.sent_pages_per_s
 
 
 def _between(last: _Instant | None, synced: _Instant, syncs: int) -> tuple[float, float]:
@@ -272,7 +273,10 @@ def _synced(course: _Course, i: int, evidence: Evidence) -> _Instant:
     sent, speed = float(course.sent[i + 1] - course.sent[i]), evidence.sent_pages_per_s
     one = course.syncs[i + 1] - course.syncs[i] == 1 and course.encoded[i + 1] == course.encoded[i]
     if not one or not sent > 0 or not speed > 0:
-        return _Instant(end - gap_s / 2, gap_s / 2)
+        # The last of several syncs is not before the first one, which the pages that were left tell.
+        is_seldom = speed > 0 and not one and gap_s >= SELDOM_S
+        open_s = max(0.0, min(gap_s, end - _next_sync_s(course, i, evidence))) if is_seldom else gap_s
+        return _Instant(end - open_s / 2, open_s / 2)
     pending, off = _pending(course, i, evidence)
     since = max(0.0, pending + sent - float(course.remaining[i]))
     # Half a window less has passed than the pages of a burst take.
