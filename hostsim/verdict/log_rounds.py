@@ -225,16 +225,21 @@ def _round(
 
 
 def _lengths(course: _Course, i: int, last: _Instant | None, mean_s: float, evidence: Evidence) -> tuple[float, ...]:
-    """Lengths [s] of the rounds that ended between answers ``i`` and ``i + 1``; () where they are alike, or not known.
+    """Lengths [s] of the first pass and of the rounds that ended before answer ``i + 1``; () of later rounds.
 
-    The first one follows from the pages that were left, and the others share the rest.
+    The pages that were left at answer ``i`` tell that of the first pass, and the others share the rest.
     """
     syncs = int(course.syncs[i + 1] - course.syncs[i])
-    if last is None or not evidence.sent_pages_per_s or course.t_s[i + 1] - course.t_s[i] < SELDOM_S:
+    if last is None or not evidence.sent_pages_per_s or not _ends_first_pass(course, i):
         return ()
     first_s = _next_sync_s(course, i, evidence) - last.at_s
     rest_s = (mean_s * syncs - first_s) / (syncs - 1)
     return (first_s, *[rest_s] * (syncs - 1)) if first_s > UNLIKE * mean_s and rest_s >= WINDOW_S else ()
+
+
+def _ends_first_pass(course: _Course, i: int) -> bool:
+    """Whether the first pass ends between answers ``i`` and ``i + 1``, which are far apart."""
+    return bool(course.syncs[i] <= 1 and course.t_s[i + 1] - course.t_s[i] >= SELDOM_S)
 
 
 def _next_sync_s(course: _Course, i: int, evidence: Evidence) -> float:
@@ -273,9 +278,9 @@ def _synced(course: _Course, i: int, evidence: Evidence) -> _Instant:
     sent, speed = float(course.sent[i + 1] - course.sent[i]), evidence.sent_pages_per_s
     one = course.syncs[i + 1] - course.syncs[i] == 1 and course.encoded[i + 1] == course.encoded[i]
     if not one or not sent > 0 or not speed > 0:
-        # The last of several syncs is not before the first one, which the pages that were left tell.
-        is_seldom = speed > 0 and not one and gap_s >= SELDOM_S
-        open_s = max(0.0, min(gap_s, end - _next_sync_s(course, i, evidence))) if is_seldom else gap_s
+        # The last of several syncs is not before the end of the first pass. Later the middle is right on average.
+        is_after = speed > 0 and not one and _ends_first_pass(course, i)
+        open_s = max(0.0, min(gap_s, end - _next_sync_s(course, i, evidence))) if is_after else gap_s
         return _Instant(end - open_s / 2, open_s / 2)
     pending, off = _pending(course, i, evidence)
     since = max(0.0, pending + sent - float(course.remaining[i]))
