@@ -196,8 +196,8 @@ def _unseen(used: Sequence[Observed]) -> Iterator[str]:
     """A sentence about rounds whose number and sum alone a log shows."""
     for syncs in (r.syncs for one in used for r in one.rounds if r.off_share):
         yield (
-            f"{syncs} rounds lie between the last answer and the end; the log shows only their sum, and hostsim takes their "
-            "lengths to fall by one factor from round to round. A log with more answers is surer"
+            f"The log shows only the sum of the last {syncs} rounds, which lie between the last answer and the end; hostsim "
+            "assumes that each round is shorter than the one before it by the same factor. Poll more often to be surer"
         )
 
 

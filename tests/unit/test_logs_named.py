@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
 from hostsim.core.errors import InputError
+from hostsim.fitting.inputs import is_curve
 from hostsim.logs import MigrationLog, parse_logs
 from hostsim.logs.named import figure_named
 from hostsim.verdict import explain_log, render
@@ -340,6 +342,15 @@ def test_guests_that_are_migrated_at_once_are_told_apart_by_the_names_before_the
     logs = parse_logs("\n".join(lines))
     assert [log.tag for log in logs] == ["vm1", "vm2"]
     assert [len(log) for log in logs] == [len(ANSWERS)] * 2
+
+
+def test_a_log_in_csv_is_fitted_as_a_log_and_no_dirty_curve(tmp_path: Path) -> None:
+    log, curve = tmp_path / "job.csv", tmp_path / "curve.csv"
+    log.write_text(table(ANSWERS, ","))
+    curve.write_text("seconds,pages\n1,1000\n2,1800\n")
+    assert not is_curve(str(log))
+    assert is_curve(str(curve))
+    assert is_curve(str(tmp_path / "missing.csv"))
 
 
 def test_levels_of_a_logger_are_no_guests() -> None:
