@@ -52,7 +52,7 @@ FIGURES = {
 }  # fmt: skip
 BARE = frozenset(("elapsed", "duration"))
 """Names that tell a time only with its unit: scripts write seconds as often as milliseconds."""
-TIMES = frozenset(("time", "timestamp", "ts", "date", "datetime", "t", "at", "clock", "when"))
+TIMES = frozenset(("time", "timestamp", "ts", "date", "datetime", "t", "at", "clock", "when", "zeit", "uhrzeit"))
 STATUSES = frozenset(("status", "state"))
 TAGS = frozenset(("vm", "domain", "instance", "guest", "tag"))
 

@@ -15,8 +15,10 @@ from hostsim.logs.reader import Reader
 from hostsim.logs.stamps import epoch_s
 from hostsim.logs.table import JOB_TYPES, tables_of
 
-PAIR = re.compile(r"(?<![\w.-])([A-Za-z][\w.-]*)(?:=|:(?=-?\d))(\"[^\"]*\"|'[^']*'|[^\s,;|&{}()]+)")
-"""``key=value`` of logfmt and InfluxDB, ``Key:value`` of Go."""
+PAIR = re.compile(
+    r"(?<![\w.-])([A-Za-z][\w.-]*)(?:=|: ?(?=-?\d))(\"[^\"]*\"|'[^']*'|[^\s,;|&{}()]+(?: ?[KMGTP]i?B\b)?)"
+)
+"""``key=value`` of logfmt and InfluxDB, ``Key:value`` of Go, and ``key: 5 GiB`` of people's scripts."""
 YAML = re.compile(r"(\s*)(?:- )?([a-z][\w.-]*):(?:\s+(\S+))?\s*")
 WHOLE = re.compile(r"(-?\d+)i")
 """A whole number of InfluxDB."""

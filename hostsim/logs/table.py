@@ -111,10 +111,16 @@ def _samples(heading: Heading, rows: Sequence[tuple[int, Cells]]) -> Iterator[Sa
             value = _figure(cell, named) if named else sane(None)
             if named and not math.isnan(value):
                 keep_named(sample.figures, named, value)
-        if heading.time >= 0:
-            sample.figures |= _time(cells[heading.time])
+        at = heading.time if heading.time >= 0 else _stamped(rows[0][1])
+        if at >= 0:
+            sample.figures |= _time(cells[at])
         if sample.figures.keys() - {"stamp_s", "t_s"}:
             yield sample
+
+
+def _stamped(cells: Cells) -> int:
+    """Number of the first cell that is a time with a date or colons, where no name tells; -1 if none is."""
+    return _first(cells, lambda cell: ":" in cell and stamp_s(cell) is not None)
 
 
 def _of_series(heading: Heading, rows: Sequence[tuple[int, Cells]]) -> Iterator[Sample]:

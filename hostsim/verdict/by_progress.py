@@ -20,6 +20,8 @@ from hostsim.verdict.words import bandwidth_words, bytes_words, rounded_up, seco
 OFTEN = 1.5
 """If RAM was sent so many times and more remains than fits, the guest keeps up with the link (assumed)."""
 SURELY = 3.0
+EARLY = 0.5
+"""A log whose first answer has sent less than this share of what is left begins in the first pass (assumed)."""
 UNDECIDED: tuple[Outcome, ...] = ("too early to tell", "cannot tell", "undecided")
 
 
@@ -42,7 +44,7 @@ def by_ratio(log: MigrationLog, evidence: Evidence) -> Verdict | None:
     """The verdict from the number of times that RAM was sent, and from the bytes remaining."""
     if evidence.status in ("completed", "failed"):
         return None
-    sent, total = last(log.transferred_bytes[running(log)]), last(log.total_bytes)
+    sent, total = last(log.transferred_bytes[running(log)]), last(log.total_bytes) or _memory(log)
     left = last(log.remaining_bytes[running(log)])
     several = (~np.isnan(log.transferred_bytes)).sum() != 1
     if not log.t_s.any() and (sent is not None or left is not None) and several and last(log.mbps) is None:
@@ -59,6 +61,18 @@ def by_ratio(log: MigrationLog, evidence: Evidence) -> Verdict | None:
     if outcome == "too early to tell":
         return _early(log, evidence, total, left, sent, speed)
     return _verdict(log, evidence, outcome, sent / total, left, speed)
+
+
+def _memory(log: MigrationLog) -> float | None:
+    """Bytes of memory by the first answer of a log that does not tell them: what was sent by then, and what was left.
+
+    None where the log may begin after the first pass. Pages of zeros that were sent by then count as none.
+    """
+    told = np.flatnonzero(~np.isnan(log.remaining_bytes + log.transferred_bytes))
+    if not len(told) or log.transferred_bytes[told[0]] > EARLY * log.remaining_bytes[told[0]]:
+        return None
+    first = float(log.remaining_bytes[told[0]] + log.transferred_bytes[told[0]])
+    return first if first >= np.nanmax(log.remaining_bytes) else None
 
 
 def _without_speed(log: MigrationLog, left: float | None) -> Verdict:
@@ -208,7 +222,7 @@ def _early(log: MigrationLog, evidence: Evidence, total: float, left: float | No
 
 def _percent_words(log: MigrationLog, percent: float, after: str) -> str:
     told = log.percent[~np.isnan(log.percent)]
-    falls = f" after {told.max():.0f} %" if told.max() > percent else ""
+    falls = f" (it was {told.max():.0f} % before)" if told.max() > percent else ""
     if log.status[-1].startswith("cancel"):
         return f"cannot tell why it did not end: cancelled at {percent:.0f} %{falls}{after}"
     return f"cannot tell: the log has only a percentage, {percent:.0f} %{falls}{after}"

@@ -353,6 +353,40 @@ def test_a_log_in_csv_is_fitted_as_a_log_and_no_dirty_curve(tmp_path: Path) -> N
     assert is_curve(str(tmp_path / "missing.csv"))
 
 
+def script(some: Sequence[Answer]) -> str:
+    return "\n".join(
+        f"{at(i):%H:%M:%S} transferred: {r['transferred'] / MIB:.4f} MiB, remaining: {r['remaining'] / MIB:.4f} MiB, "
+        f"total: {r['total'] >> 30}.00 GiB"
+        for i, r in _rams(some)
+    )
+
+
+def test_figures_with_units_behind_colons_are_read(straight: MigrationLog) -> None:
+    (log,) = parse_logs(script(ANSWERS))
+    np.testing.assert_allclose(log.remaining_bytes, straight.remaining_bytes, atol=100)
+
+
+def test_named_figures_of_a_backup_are_no_migration() -> None:
+    with pytest.raises(InputError, match="a log of a backup"):
+        parse_logs("INFO: starting new backup job: vzdump 104\n" + script(ANSWERS))
+
+
+def test_a_column_of_times_needs_no_name(straight: MigrationLog) -> None:
+    (log,) = parse_logs(table(ANSWERS, ";").replace("time;", "Zeitpunkt;", 1))
+    np.testing.assert_allclose(np.diff(log.t_s), np.diff(straight.t_s))
+
+
+def test_memory_that_no_figure_tells_is_that_of_the_first_answer() -> None:
+    """Exporters of KubeVirt before 1.3 have no total."""
+    names = {name: key for name, key in KUBEVIRT.items() if key != "total"}
+    (log,) = parse_logs(exposition(ANSWERS, "kubevirt_vmi_migration_", names, times=True))
+    assert np.isnan(log.total_bytes).all()
+    verdict = explain_log(log)
+    assert verdict.outcome == "not converging"
+    (late,) = parse_logs(exposition(ANSWERS[25:], "kubevirt_vmi_migration_", names, times=True))
+    assert explain_log(late).outcome == "cannot tell"
+
+
 def test_levels_of_a_logger_are_no_guests() -> None:
     lines = [f"{('INFO', 'DEBUG')[i % 2]} {json.dumps({'return': one})}" for i, one in enumerate(ANSWERS)]
     (log,) = parse_logs("\n".join(lines))
