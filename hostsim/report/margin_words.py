@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from hostsim.core.constants import PAGE_BYTES
 from hostsim.report.origin_words import seeds_words
-from hostsim.study.predict.margins import Margin
+from hostsim.study.compare.work import work_words
+from hostsim.study.predict.margins import MARGIN_WORK, Margin
 from hostsim.verdict.words import bandwidth_words, bytes_words, seconds_words
 
 NAMES: Mapping[str, str] = {
@@ -21,12 +22,17 @@ MORE_IS_HARDER = ("dirty_rate_pages_per_s", "working_set_bytes")
 
 
 def margin_lines(margins: Sequence[Margin]) -> Iterator[str]:
-    """A line for each margin, then the seeds of their runs."""
+    """A line for each margin, then the seeds of their runs, and the work of those that were not run."""
     for margin in margins:
         yield f"Margin: {margin_words(margin)}."
     seeds = {margin.seeds for margin in margins if margin.seeds}
     if seeds:
         yield f"Margins are runs with that one change ({seeds_words(max(seeds, key=len))})."
+    if too_dear := [margin.work for margin in margins if margin.work and not margin.confirmed]:
+        yield (
+            "Margins marked 'not run' are computed from the dirty curve and not confirmed: the runs of one are work of "
+            f"{work_words(min(too_dear))} or more, and the budget of all is {work_words(MARGIN_WORK)}."
+        )
 
 
 def margin_words(margin: Margin) -> str:

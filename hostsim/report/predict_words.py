@@ -9,7 +9,8 @@ from hostsim.core.units import parse_duration
 from hostsim.report.compare_words import ENDED, figure_words
 from hostsim.report.margin_words import in_the_way, margin_lines
 from hostsim.report.origin_words import BY, seeds_words
-from hostsim.study.predict.logged import TRACKING
+from hostsim.study.compare.work import work_words
+from hostsim.study.predict.logged import LOGGED_WORK, TRACKING
 from hostsim.study.predict.prediction import Estimate, Prediction
 from hostsim.study.predict.replications import Rule
 from hostsim.study.statistics import CONFIDENCE, Share, runs_that_show
@@ -82,8 +83,11 @@ def unit_of(name: str, value: float) -> tuple[float, str]:
 
 def rule_words(rule: Rule, n: int) -> str:
     """The rule that set the number of runs; "" where it is the number that was asked for."""
-    if rule.name == "work":
-        return f"{n} runs instead of {rule.wanted}, because each takes long; --reps {rule.wanted} runs all"
+    if rule.name == "work" and rule.budget:
+        return (
+            f"{n} run{'s' * (n > 1)} instead of {rule.wanted}: one is work of {work_words(rule.work_each)}, and the budget "
+            f"of an answer is {work_words(rule.budget)}; --reps {rule.wanted} runs all"
+        )
     if rule.within is None:
         return ""
     within = f"{100 * rule.within:g} % of the mean total time"
@@ -96,6 +100,8 @@ def rests_on(found: Prediction) -> str:
     """Number of runs, seeds, meaning of brackets, version."""
     seeds = seeds_words(found.seeds)
     parts = [f"Brackets are {CONFIDENCE:.0%} intervals of the mean of {found.n} runs of {BY}, {seeds}".replace("%", " %")]
+    if found.n == 1:
+        parts = [f"A single run of {BY}, {seeds} (n = 1), so its figures have no interval"]
     if rule := rule_words(found.rule, found.n):
         parts.append(rule[:1].upper() + rule[1:])
     parts.append("The intervals cover chance alone; dirty rate, bandwidth and host are taken as given")
@@ -137,6 +143,11 @@ def _guest(found: Prediction) -> Iterator[str]:
     if logged is not None:
         runs = f"{logged.spread.n} runs of this guest under KVM's dirty log, {TRACKING}"
         yield f"The guest does {estimate_words(logged)} less work before it is stopped ({runs})."
+    elif slower is not None and found.unlogged_work:
+        yield (
+            f"The cost of KVM's dirty log, {TRACKING}, was not run: a run is work of {work_words(found.unlogged_work)}, and "
+            f"the budget is {work_words(LOGGED_WORK)}; --tracking {TRACKING} runs it."
+        )
     elif slower is not None and slower.spread.mean == 0:
         yield "The guest loses no work before it is stopped; vm.dirty_tracking = tcg counts no cost of the dirty log."
     elif slower is not None:

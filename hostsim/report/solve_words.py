@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from shlex import quote
 from typing import Any
 
@@ -32,8 +32,16 @@ def solution_lines(found: Solution) -> list[str]:
     if not found.is_met:
         lines += list(in_the_way(found.computed))
         lines += [f"- {change_words(change, found)}." for change in found.changes]
-    lines += [f"Assumption: {text}." for text in found.assumptions]
+    lines += [f"Assumption: {text}." for text in (*found.assumptions, *_logs(found))]
     return [*lines, f"{_rests_on(found)}."]
+
+
+def _logs(found: Solution) -> Iterator[str]:
+    """The dirty log of changes that were run under another one than the scenario's."""
+    for change in found.changes:
+        if log := (change.settings or {}).get("vm.dirty_tracking", ""):
+            title = change.value if change.kind == "mode" else TITLES[change.kind]
+            yield f"{title} was run under KVM's dirty log {log}, as the scenario names none; --tracking names another"
 
 
 def change_words(change: Change, found: Solution) -> str:

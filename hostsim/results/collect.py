@@ -95,7 +95,7 @@ def _rounds(migration: Migration, now_ns: int, kvm: KvmCosts | None) -> Table:
 
 def _facts(machine: Machine, migration: Migration, profile: str) -> dict[str, Any]:
     p, spec, vm = migration.parameters, machine.spec, machine.vm
-    curve = guest_curve(spec.workloads, vm.memory.n_pages, spec.seed)
+    curve = guest_curve(spec.workloads, spec.seed)
     knots = np.unique(np.linspace(0, len(curve.t_s) - 1, 200).astype(int))
     filled = sum(length for block in vm.memory.blocks for _, length in block.filled)
     syncs = migration.recorder.syncs

@@ -15,9 +15,10 @@ from hostsim.report.solve_files import frontier_table
 from hostsim.report.solve_words import command_lines, commands_of, runs_grid, solution_lines
 from hostsim.study.predict.bench import Bench
 from hostsim.study.predict.given import Given
-from hostsim.study.predict.guest import Guest
+from hostsim.study.predict.guest import Guest, scenario_of, tracking_overrides
 from hostsim.study.predict.knobs import KNOBS
 from hostsim.study.solve import frontier
+from hostsim.study.solve.candidates import Search, throttled
 from hostsim.study.solve.solution import Cell
 from hostsim.study.solve.target import Target, read_target
 from tests.helpers.predicted import run_figures, small_guest, solved
@@ -137,3 +138,44 @@ def test_the_table_of_pairs_says_how_sure_each_is() -> None:
     grid = runs_grid(solved())
     assert [row[2:5] for row in grid.cells] == [("0.95 [0.76, 0.99]", "20", "other seeds")] * 2
     assert frontier_table(solved()).columns["p_low"].tolist()[2] == pytest.approx(0.764, abs=0.001)
+
+
+def _throttled_guest(tracking: str = "") -> Guest:
+    """16 MiB at 200 Mbit/s, of which 4 MiB are written at 262 Mbit/s: a throttle of about a quarter lets it converge."""
+    return Guest("16MiB", "200Mbit", "8000 pages/s", "4MiB", "20ms", tracking=tracking)
+
+
+@pytest.mark.parametrize(
+    ("tracking", "found"), [("", "initially-all-set"), ("get-dirty-log", "get-dirty-log"), ("tcg", "tcg")]
+)
+def test_a_throttle_is_searched_under_the_log_that_the_guest_has(tracking: str, found: str) -> None:
+    """Under TCG a sync waits for throttled vCPUs; a scenario that names no log is one of KVM, as in predict --mode."""
+    base, _ = scenario_of(_throttled_guest(tracking))
+    one = throttled(base, Target(), 40)
+    assert one is not None
+    assert one.vm.dirty_tracking == found
+
+
+def test_a_throttle_says_under_which_log_it_was_run() -> None:
+    base, _ = scenario_of(_throttled_guest())
+    found = hostsim.solve(base, "converge=0.9", vary=("throttle",), reps=2, workers=1)
+    (change,) = found.changes
+    assert change.helps
+    assert change.settings is not None
+    assert change.settings["vm.dirty_tracking"] == "initially-all-set"
+    lower = throttled(base, Target(), int(change.value or 0) - 10) if change.value not in (20.0, None) else None
+    assert lower is None or not Search(Target(), Bench(1), 1e9).reaches(lower)
+    assert "initially-all-set, as the scenario names none" in "\n".join(solution_lines(found))
+
+
+def test_a_search_that_is_too_much_work_says_how_much() -> None:
+    search = Search(Target(), Bench(1), 1000)
+    assert not search.reaches(small_guest())
+    assert search.bench.done == 0
+    assert search.dear_words == "a run is work of 1 million pages and the search has 1 million pages"
+
+
+def test_a_mechanism_that_needs_rings_gets_them() -> None:
+    base, _ = scenario_of(_throttled_guest())
+    assert tracking_overrides(base.vm, "dirty-limit") == ["vm.dirty_tracking=dirty-ring"]
+    assert tracking_overrides(base.vm, "postcopy") == []

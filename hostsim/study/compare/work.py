@@ -25,3 +25,8 @@ def work_of(figures: Figures, scenario: Scenario) -> int:
     ns = int(total_ms) * 1_000_000 if isinstance(total_ms, int | float) else scenario.duration
     swaps = int(figures.get("memory.swapped_in") or 0)
     return pages + EXIT_WORK * exits + SWAP_WORK * swaps + WINDOW_WORK * ns // WINDOW_NS
+
+
+def work_words(work: float) -> str:
+    """``414 million pages``: work as an answer says it."""
+    return f"{max(1, round(work / 1e6)):,} million pages"

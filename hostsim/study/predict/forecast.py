@@ -124,7 +124,7 @@ def bandwidth_bytes_per_s(scenario: Scenario) -> float:
 
 def slowed_curve(scenario: Scenario) -> DirtyCurve:
     """The guest's dirty curve, under the greatest throttle where auto-converge is on."""
-    curve = guest_curve(workloads_of(scenario), scenario.vm.memory_pages, scenario.seed)
+    curve = guest_curve(workloads_of(scenario), scenario.seed)
     migration = scenario.migration
     if migration is None or not migration.auto_converge:
         return curve

@@ -15,7 +15,7 @@ from hostsim.scenario import load_scenario
 from hostsim.scenario.catalogue import found_file
 from hostsim.scenario.overrides import apply_overrides
 from hostsim.scenario.schema import Scenario
-from hostsim.study.predict.guest import Guest, assumed, mode_overrides, scenario_of
+from hostsim.study.predict.guest import Guest, assumed, mode_overrides, scenario_of, tracking_of
 
 
 @dataclass(frozen=True)
@@ -66,8 +66,17 @@ class Given:
         found += [f"link.bandwidth={_bandwidth(guest.bandwidth)}"] * bool(guest.bandwidth)
         found += [f"migration.downtime_limit={guest.downtime_limit}"] * bool(guest.downtime_limit)
         found += [f"migration.profile={guest.profile}"] * bool(guest.profile)
-        found += [f"vm.dirty_tracking={guest.tracking}"] * bool(guest.tracking)
+        tracking = guest.tracking or self._tracking()
+        found += [f"vm.dirty_tracking={tracking}"] * bool(tracking)
         return [*found, *self.overrides]
+
+    def _tracking(self) -> str:
+        """The dirty log that the mode gives a file that names none, neither by --set; "": the file's, or the default."""
+        assert self.file is not None, "options alone have a table of their own"
+        vm = read_toml(found_file(self.file), SCENARIO).get("vm")
+        named = isinstance(vm, dict) and "dirty_tracking" in vm
+        named = named or any(text.replace(" ", "").startswith("vm.dirty_tracking=") for text in self.overrides)
+        return "" if named else tracking_of(self.guest.mode)
 
     def _refuse_a_second_guest(self) -> None:
         if problems := list(self._twice()):

@@ -14,20 +14,22 @@ from hostsim.scenario.mechanism import Kind, by_kind
 from hostsim.scenario.overrides import apply_overrides
 from hostsim.scenario.schema import DURATION_MAX_NS, Scenario
 from hostsim.study.compare.modes import MODES, OF_MODE
+from hostsim.study.compare.work import work_words
 from hostsim.study.predict.bench import Bench
 from hostsim.study.predict.forecast import bandwidth_bytes_per_s, first_pass_s, forecast, speed_under
-from hostsim.study.predict.guest import mode_overrides
+from hostsim.study.predict.guest import mode_overrides, tracking_overrides
 from hostsim.study.predict.knobs import KNOBS, LIMIT_MOST_MS, Knob
 from hostsim.study.predict.margins import PATIENCE, Goal, Margin, margins_of
 from hostsim.study.predict.replications import same_guest
+from hostsim.study.predict.work_ahead import computed_work
 from hostsim.study.solve.solution import Change
 from hostsim.study.solve.target import Target
 from hostsim.theory.floor import sweep_s
 from hostsim.theory.guest_curve import guest_curve
 from hostsim.theory.throttle import HIGH_SYNCS_PER_STEP, steps_needed
 
-SEARCH_WORK, MODES_WORK = 400_000_000, 300_000_000
-"""Work of the search for values, and of the search for a mechanism [pages]."""
+SEARCH_WORK, THROTTLE_WORK, MODES_WORK = 400_000_000, 300_000_000, 300_000_000
+"""Work of the search for values, for a throttle, and for a mechanism [pages]."""
 ROOM = 0.85
 """Share of a downtime that its limit may take: the guest dirties more pages between the last sync and its stop (assumed)."""
 LEAST_S, SWEEP_MOST_S = 10.0, 60.0
@@ -146,7 +148,7 @@ def _why_not(base: Scenario, margin: Margin, target: Target) -> str:
 def _throttle(base: Scenario, target: Target, bench: Bench) -> Candidate:
     """Auto-converge with the least of THROTTLES that reaches the target in the runs of the search."""
     kept = speed_under(base, THROTTLES[-1])
-    now = 0.0 if base.migration is None or not base.migration.auto_converge else float(base.migration.max_cpu_throttle)
+    now = _throttle_now(base)
     if kept > 0.9:
         return Candidate(Change("throttle", now, obstacle=_follows_the_clock(kept)))
     scenarios = {percent: throttled(base, target, percent) for percent in THROTTLES if percent > now}
@@ -156,16 +158,31 @@ def _throttle(base: Scenario, target: Target, bench: Bench) -> Candidate:
     possible = [(percent, one) for percent, one in scenarios.items() if one is not None and _is_computed(one, target)]
     if not possible:
         return Candidate(Change("throttle", now, obstacle="no throttle up to 99 % reaches it (computed, not run)"))
-    if not _reaches(possible[-1][1], target, bench):
-        why = f"a throttle of up to {possible[-1][0]} % does not reach it (run)"
-        return Candidate(Change("throttle", now, obstacle=why))
-    low, high = 0, len(possible) - 1
-    while low < high:
-        middle = (low + high) // 2
-        low, high = (low, middle) if _reaches(possible[middle][1], target, bench) else (middle + 1, high)
-    percent, scenario = possible[high]
-    settings = {"migration.auto_converge": "true", "migration.max_cpu_throttle": str(percent)}
-    return Candidate(Change("throttle", now, float(percent), settings), scenario)
+    return _least_throttle(base, {percent: one for percent, one in scenarios.items() if one}, possible[0][0], target, bench)
+
+
+def _least_throttle(
+    base: Scenario, scenarios: Mapping[int, Scenario], computed: int, target: Target, bench: Bench
+) -> Candidate:  # fmt: skip
+    """The least of ``scenarios`` that runs show to reach the target, looked for from the ``computed`` throttle on."""
+    search, now = Search(target, bench, THROTTLE_WORK), _throttle_now(base)
+    up = [percent for percent in sorted(scenarios) if percent >= computed]
+    found = next((percent for percent in up if search.reaches(scenarios[percent])), None)
+    if found is None:
+        why = f"a throttle of up to {up[-1]} % does not reach it (run)"
+        dear = f"{computed} % reaches it by computation; not run, as {search.dear_words}"
+        return Candidate(Change("throttle", now, obstacle=dear if search.dear else why))
+    for percent in sorted((percent for percent in scenarios if found == computed and percent < found), reverse=True):
+        if not search.reaches(scenarios[percent]):
+            break
+        found = percent
+    tracking = dict(text.partition("=")[::2] for text in tracking_overrides(base.vm, "auto-converge"))
+    settings = {"migration.auto_converge": "true", "migration.max_cpu_throttle": str(found), **tracking}
+    return Candidate(Change("throttle", now, float(found), settings), scenarios[found])
+
+
+def _throttle_now(base: Scenario) -> float:
+    return 0.0 if base.migration is None or not base.migration.auto_converge else float(base.migration.max_cpu_throttle)
 
 
 def _is_computed(scenario: Scenario, target: Target) -> bool:
@@ -181,31 +198,39 @@ def _follows_the_clock(kept: float) -> str:
 def throttled(base: Scenario, target: Target, percent: int) -> Scenario | None:
     """``base`` with auto-converge up to ``percent``, and time for its steps; None if that does not go together."""
     texts = ["auto_converge=true", f"max_cpu_throttle={percent}", f"cpu_throttle_initial={min(percent, 20)}"]
-    return _with(base, [f"migration.{text}" for text in texts], target, _steps_s(base, percent))
+    tracking = tracking_overrides(base.vm, "auto-converge")
+    return _with(base, [*(f"migration.{text}" for text in texts), *tracking], target, _steps_s(base, percent))
 
 
 def _steps_s(base: Scenario, percent: int) -> float:
     """Time [s] for the steps up to ``percent``: two syncs each, a steady sweep apart, and as many more."""
     steps = steps_needed(percent / 100) or 1
-    curve = guest_curve(workloads_of(base), base.vm.memory_pages, base.seed)
+    curve = guest_curve(workloads_of(base), base.seed)
     sweep = min(sweep_s(curve, bandwidth_bytes_per_s(base) / PAGE_WIRE_BYTES), SWEEP_MOST_S)
     return 2 * HIGH_SYNCS_PER_STEP * steps * max(1.0, sweep)
 
 
 def _modes(base: Scenario, target: Target, bench: Bench) -> Candidate:
-    """The first of the mechanisms that reaches the target: those that keep the guest whole come first, post-copy last."""
-    today, spent = _mode_now(base), bench.work
-    ordered = sorted(TRIED_MODES, key=lambda name: OF_MODE[name].kind is Kind.SWITCH)
-    for number, name in enumerate(ordered):
-        if bench.work - spent > MODES_WORK:
-            left = ", ".join(ordered[number:])
-            return Candidate(Change("mode", today, obstacle=f"those that were run do not reach it; not run: {left}"))
-        scenario = None if name == today else _with(base, mode_overrides(name), target, 0.0)
-        if scenario is not None and _reaches(scenario, target, bench):
-            keys = dict(text.partition("=")[::2] for text in mode_overrides(name))
+    """The first of the mechanisms that reaches the target: those that keep the guest whole come first, post-copy last.
+
+    Mechanisms with which the computation misses the target are not run; neither are those whose runs are too much work.
+    """
+    today, search, left_out = _mode_now(base), Search(target, bench, MODES_WORK), []
+    for name in sorted(TRIED_MODES, key=lambda name: OF_MODE[name].kind is Kind.SWITCH):
+        texts = [*mode_overrides(name), *tracking_overrides(base.vm, name)]
+        scenario = None if name == today else _with(base, texts, target, 0.0)
+        if scenario is None or not _is_computed(scenario, target):
+            continue
+        if not search.affords(scenario):
+            left_out.append(name)
+        elif search.reaches(scenario):
+            keys = dict(text.partition("=")[::2] for text in texts)
             settings = {key: value for key, value in keys.items() if value not in ("false", "none")}
             return Candidate(Change("mode", today, name, settings), scenario)
-    return Candidate(Change("mode", today, obstacle="no mechanism that this guest can have reaches it (run)"))
+    if left_out:
+        why = f"those that were run do not reach it; not run: {', '.join(left_out)}, as {search.dear_words}"
+        return Candidate(Change("mode", today, obstacle=why))
+    return Candidate(Change("mode", today, obstacle="no mechanism that this guest can have reaches it (run or computed)"))
 
 
 def _mode_now(base: Scenario) -> str:
@@ -224,10 +249,42 @@ def _with(base: Scenario, texts: Sequence[str], target: Target, least_s: float) 
     return _timed(scenario, target, least_s)
 
 
-def _reaches(scenario: Scenario, target: Target, bench: Bench) -> bool:
-    draw: Callable[[int], Scenario] = same_guest(scenario)
-    bench.expected = bench.done + SEARCH_SEEDS
-    return all(map(target.met, bench.figures([draw(number) for number in range(SEARCH_SEEDS)])))
+@dataclass
+class Search:
+    """Runs that look for a change, up to ``work`` [pages]. dear: of the dearest scenario that was not run, 0 without one."""
+
+    target: Target
+    bench: Bench
+    work: float
+    spent: float = 0.0
+    dear: float = 0.0
+
+    def affords(self, scenario: Scenario) -> bool:
+        """Whether a run of ``scenario``, by computation, is no more work than is left."""
+        work = computed_work(scenario)
+        if self.spent + work <= self.work:
+            return True
+        self.dear = max(self.dear, work)
+        return False
+
+    def reaches(self, scenario: Scenario) -> bool:
+        """Whether SEARCH_SEEDS runs reach the target, the second only where the first does; False where not afforded."""
+        if not self.affords(scenario):
+            return False
+        draw: Callable[[int], Scenario] = same_guest(scenario)
+        return all(self._met(draw(number)) for number in range(SEARCH_SEEDS))
+
+    def _met(self, scenario: Scenario) -> bool:
+        before = self.bench.work
+        self.bench.expected = self.bench.done + 1
+        met = self.target.met(self.bench.figures([scenario])[0])
+        self.spent += self.bench.work - before
+        return met
+
+    @property
+    def dear_words(self) -> str:
+        """The work of the dearest scenario and the budget."""
+        return f"a run is work of {work_words(self.dear)} and the search has {work_words(self.work)}"
 
 
 def without_too_long_a_stop(base: Scenario, target: Target) -> Scenario:
