@@ -12,7 +12,7 @@ from typer.core import TyperCommand
 from hostsim.core.errors import InputError, Problem
 
 PLACE = "command line"
-PROSE = ("text", "markdown")
+PROSE = ("text", "table", "markdown")
 CONTRADICTIONS: tuple[tuple[str, str, str], ...] = (
     ("no_files", "out", "write no files, or say where they go"),
     ("no_files", "force", "without files nothing is finished that could be run again"),

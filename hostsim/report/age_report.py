@@ -11,7 +11,6 @@ from hostsim.report.columns import Column, Grid, Role, grid_of
 from hostsim.report.origin_words import study_rests_on
 from hostsim.report.study_files import figures_table, latency_table, spreads, study_content, write_study
 from hostsim.report.study_words import setting_column, study_column
-from hostsim.results.encode import csv_bytes
 from hostsim.results.tables import Table
 from hostsim.study.ageing.options import AgeOptions
 from hostsim.study.ageing.outcome import AgeRow, row_verdict, verdict_lines
@@ -57,15 +56,11 @@ def write_age(out: Path, content: dict[str, Any], rows: Sequence[AgeRow]) -> lis
 
 def age_tables_of(rows: Sequence[AgeRow]) -> dict[str, Table]:
     """The tables that have files, by name."""
-    return {"age": _table(rows), "latencies": latency_table(row.latencies for row in rows)}
+    return {"age": age_data(rows), "latencies": latency_table(row.latencies for row in rows)}
 
 
-def age_csv(rows: Sequence[AgeRow]) -> bytes:
-    """The table alone."""
-    return csv_bytes(_table(rows))
-
-
-def _table(rows: Sequence[AgeRow]) -> Table:
+def age_data(rows: Sequence[AgeRow]) -> Table:
+    """The main table: a row a line of the table on the terminal."""
     return figures_table("age", [(row.settings, row.figures, row_verdict(row)) for row in rows])
 
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,6 +13,9 @@ import numpy as np
 from hostsim.fitting.fitted import HIGH, LOW, GuestFit
 from hostsim.fitting.guest_text import guest_text
 from hostsim.report.html.page import Content
+from hostsim.report.html.pictures import pictures_of
+from hostsim.results.aside import write_files
+from hostsim.results.encode import json_bytes, table_files
 from hostsim.results.provenance import git_revision
 from hostsim.results.tables import Table, plain
 from hostsim.study.compare.identity import versions
@@ -23,7 +29,26 @@ COLUMNS = dict.fromkeys(("t_s", "fitted_pages", "low_pages", "high_pages"), "flo
 def fit_report(kind: str, fitted: GuestFit, told: Mapping[str, Any], seed: int) -> Content:
     """The content of the page ``kind``, fit or whatif. told: what --json prints; seed: of the drawn guests."""
     origin = plain({**versions(), "git": git_revision(), "seed": seed})
-    return Content(kind, plain(told), {"curve": curve_table(fitted)}, {"guest.toml": guest_text(fitted)}, origin=origin)
+    main = json.loads(json_bytes(plain(told)))  # as hostsim report reads it
+    return Content(kind, main, {"curve": curve_table(fitted)}, {"guest.toml": guest_text(fitted)}, origin=origin)
+
+
+def write_fit(out: Path, content: Content, lines: Sequence[str], table: Table) -> list[Path]:
+    """Write the files of a fit, or of a forecast from one: JSON, verdict, curve, ``table``, the guest, pictures.
+
+    Returns the paths; OutputError, then ``out`` is as it was.
+    """
+    name = content.kind
+    tables = {"curve": content.tables["curve"]} | ({} if name == "fit" else {name: table})
+    files = {
+        f"{name}.json": json_bytes(content.main), "provenance.json": json_bytes(content.origin),
+        "verdict.txt": "".join(f"{line}\n" for line in lines).encode(),
+        "guest.toml": content.texts["guest.toml"].encode(), **pictures_of(content, name),
+    }  # fmt: skip
+    for stem, one in tables.items():
+        files |= table_files(stem, one)
+    own = re.compile(rf"(curve|{name})\.(csv|parquet)|{name}(-[\w-]+)?\.(png|svg)|verdict\.txt|guest\.toml")
+    return write_files(out, files, stale=own if (out / f"{name}.json").exists() else None)
 
 
 def curve_table(fitted: GuestFit) -> Table:

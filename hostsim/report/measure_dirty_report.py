@@ -11,7 +11,6 @@ from hostsim.report.measure_dirty_words import verdict_lines
 from hostsim.report.origin_words import BY
 from hostsim.report.study_files import spreads, study_content, write_study
 from hostsim.report.study_words import setting_column
-from hostsim.results.encode import csv_bytes
 from hostsim.results.tables import Table
 from hostsim.study.dirty_measure.outcome import MeasureRow, TrueTime
 from hostsim.study.dirty_measure.plan import NONE, MeasurePlan
@@ -39,12 +38,7 @@ def measure_content(plan: MeasurePlan, options: Any, rows: Sequence[MeasureRow],
 
 def write_measure(out: Path, content: dict[str, Any], rows: Sequence[MeasureRow]) -> list[Path]:
     """Write all files; their paths. OutputError."""
-    return write_study(out, NAME, content, {NAME: _table(rows)})
-
-
-def measure_csv(rows: Sequence[MeasureRow]) -> bytes:
-    """The table alone."""
-    return csv_bytes(_table(rows))
+    return write_study(out, NAME, content, {NAME: measure_data(rows)})
 
 
 def measure_table(rows: Sequence[MeasureRow]) -> Grid:
@@ -85,7 +79,7 @@ def _percent(figures: Mapping[str, Spread], name: str) -> str:
     return f"{number_words(spread.mean)}{reach} %"
 
 
-def _table(rows: Sequence[MeasureRow]) -> Table:
+def measure_data(rows: Sequence[MeasureRow]) -> Table:
     """A row a measurement, with intervals."""
     names = ("bias_percent", "guest_lost_percent", "error_percent")
     schema = dict.fromkeys(("method", "samples", "window"), "str") | {"n": "int64"}

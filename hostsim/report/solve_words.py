@@ -62,7 +62,7 @@ def change_text(change: Change) -> str:
     if not change.helps:
         return f"{value}: {counted}, too few"
     faster = "; a faster link" if _is_link(change) else ""
-    return f"{value}: {counted}{_figures(change)}{faster}"
+    return f"{value}: {counted}{_figures(change)}{faster}{_shown(change.note)}"
 
 
 def value_words(kind: str, value: float | str | None) -> str:

@@ -18,7 +18,7 @@ from hostsim.study.predict.given import Given
 from hostsim.study.predict.guest import Guest, scenario_of, tracking_overrides
 from hostsim.study.predict.knobs import KNOBS
 from hostsim.study.solve import frontier
-from hostsim.study.solve.candidates import Search, throttled
+from hostsim.study.solve.candidates import Search, may_reach, throttled, with_mode
 from hostsim.study.solve.solution import Cell
 from hostsim.study.solve.target import Target, read_target
 from tests.helpers.predicted import run_figures, small_guest, solved
@@ -179,3 +179,13 @@ def test_a_mechanism_that_needs_rings_gets_them() -> None:
     base, _ = scenario_of(_throttled_guest())
     assert tracking_overrides(base.vm, "dirty-limit") == ["vm.dirty_tracking=dirty-ring"]
     assert tracking_overrides(base.vm, "postcopy") == []
+
+
+def test_a_mechanism_that_ends_any_migration_is_run_whatever_is_computed() -> None:
+    """The computation gives post-copy three passes, which is more time than a run of the search has."""
+    base, _ = scenario_of(Guest("64GiB", "10Gbit", "15Gbit", "8GiB"))
+    switched, wider = (with_mode(base, name, Target()) for name in ("postcopy", "multifd"))
+    assert switched is not None
+    assert wider is not None
+    assert may_reach(switched, Target())
+    assert not may_reach(wider, Target())

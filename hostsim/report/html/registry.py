@@ -54,9 +54,9 @@ KINDS: Mapping[str, Kind] = {
     "reclaim": Kind("studies:reclaim_page", "reclaim.json", ("latencies",)),
     "debate": Kind("studies:debate_page", "debate.json", ("curves",)),
     "predict": Kind("predict:predict_page", "predict.json"),
-    "whatif": Kind("predict:whatif_page"),
+    "whatif": Kind("predict:whatif_page", "whatif.json", ("curve",)),
     "solve": Kind("solve:solve_page", "solve.json"),
-    "fit": Kind("fit:fit_page"),
+    "fit": Kind("fit:fit_page", "fit.json", ("curve",)),
     "measure-dirty": Kind("measured:measure_page", "measure-dirty.json"),
     "auto-converge": Kind("tuning:tuning_page", "auto-converge.json"),
     "selftest": Kind("beside:selftest_page", "selftest.json"),
@@ -125,7 +125,7 @@ def _run(files: Mapping[str, bytes]) -> Content:
 
 
 def _texts(files: Mapping[str, bytes]) -> dict[str, str]:
-    return {name: content.decode("utf-8", "replace") for name, content in files.items() if name.endswith(".txt")}
+    return {name: content.decode("utf-8", "replace") for name, content in files.items() if name.endswith((".txt", ".toml"))}
 
 
 def _origin(files: Mapping[str, bytes]) -> dict[str, Any]:

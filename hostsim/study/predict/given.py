@@ -72,11 +72,13 @@ class Given:
 
     def _tracking(self) -> str:
         """The dirty log that the mode gives a file that names none, neither by --set; "": the file's, or the default."""
-        assert self.file is not None, "options alone have a table of their own"
+        name = tracking_of(self.guest.mode)
+        if not name or self.file is None:
+            return ""
         vm = read_toml(found_file(self.file), SCENARIO).get("vm")
         named = isinstance(vm, dict) and "dirty_tracking" in vm
         named = named or any(text.replace(" ", "").startswith("vm.dirty_tracking=") for text in self.overrides)
-        return "" if named else tracking_of(self.guest.mode)
+        return "" if named else name
 
     def _refuse_a_second_guest(self) -> None:
         if problems := list(self._twice()):

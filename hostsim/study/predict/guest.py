@@ -38,7 +38,7 @@ PATIENCE, LEAST_S, THROTTLED_S = 4, 120, 900
 """A migration is given up after the time that sending all memory so many times takes, at least LEAST_S seconds; where a
 mechanism slows the guest step by step, at least THROTTLED_S (assumed).
 """
-LESS_PATIENCE, RUN_WORK, ROOM = (2.5, 1.5), 1_200_000_000, 1.5
+LESS_PATIENCE, RUN_WORK, ROOM = (2.5, 1.5), 600_000_000, 1.5
 """Passes after which a guest is given up whose run would be more work than RUN_WORK [pages] with more of them, but never
 before ROOM times the total time that the computation gives (assumed). A pass over 1 TiB is 268 million pages.
 """

@@ -24,7 +24,7 @@ RuleName = Literal["asked", "work", "interval", "most"]
 REPLICATIONS = 30
 PILOT = 2
 """Runs whose work decides how many follow; one for a guest whose run is, by computation, more work than PILOT_WORK."""
-PILOT_WORK = 1_250_000_000
+PILOT_WORK = 900_000_000
 """[pages]. Two such runs exceed the work of an answer, but show a spread."""
 MOST = 300
 """Replications at which a wanted interval is given up, unless --reps says another number."""

@@ -10,7 +10,7 @@ from hostsim.core.constants import NS_PER_MS, NS_PER_S, PAGE_WIRE_BYTES
 from hostsim.core.errors import InputError
 from hostsim.core.units import format_bandwidth, rounded_up
 from hostsim.scenario.build import workloads_of
-from hostsim.scenario.mechanism import Kind, by_kind
+from hostsim.scenario.mechanism import Kind, always_ends, by_kind
 from hostsim.scenario.overrides import apply_overrides
 from hostsim.scenario.schema import DURATION_MAX_NS, Scenario
 from hostsim.study.compare.modes import MODES, OF_MODE
@@ -185,6 +185,21 @@ def _throttle_now(base: Scenario) -> float:
     return 0.0 if base.migration is None or not base.migration.auto_converge else float(base.migration.max_cpu_throttle)
 
 
+def with_mode(base: Scenario, name: str, target: Target) -> Scenario | None:
+    """``base`` with the mechanism ``name`` and the log that it needs; None if that does not go together."""
+    return _with(base, _of_mode(base, name), target, 0.0)
+
+
+def _of_mode(base: Scenario, name: str) -> list[str]:
+    return [*mode_overrides(name), *tracking_overrides(base.vm, name)]
+
+
+def may_reach(scenario: Scenario, target: Target) -> bool:
+    """Whether the computation allows it: of a mechanism that ends any migration it does not know the moment."""
+    assert scenario.migration is not None, "a migration is asked about"
+    return always_ends(scenario.migration) or _is_computed(scenario, target)
+
+
 def _is_computed(scenario: Scenario, target: Target) -> bool:
     found = forecast(scenario)
     return found is None or target.computed(found)
@@ -217,16 +232,16 @@ def _modes(base: Scenario, target: Target, bench: Bench) -> Candidate:
     """
     today, search, left_out = _mode_now(base), Search(target, bench, MODES_WORK), []
     for name in sorted(TRIED_MODES, key=lambda name: OF_MODE[name].kind is Kind.SWITCH):
-        texts = [*mode_overrides(name), *tracking_overrides(base.vm, name)]
-        scenario = None if name == today else _with(base, texts, target, 0.0)
-        if scenario is None or not _is_computed(scenario, target):
+        scenario = None if name == today else with_mode(base, name, target)
+        if scenario is None or not may_reach(scenario, target):
             continue
         if not search.affords(scenario):
             left_out.append(name)
         elif search.reaches(scenario):
-            keys = dict(text.partition("=")[::2] for text in texts)
+            keys = dict(text.partition("=")[::2] for text in _of_mode(base, name))
             settings = {key: value for key, value in keys.items() if value not in ("false", "none")}
-            return Candidate(Change("mode", today, name, settings), scenario)
+            note = f"not run: {', '.join(left_out)}, as {search.dear_words}" if left_out else ""
+            return Candidate(Change("mode", today, name, settings, note=note), scenario)
     if left_out:
         why = f"those that were run do not reach it; not run: {', '.join(left_out)}, as {search.dear_words}"
         return Candidate(Change("mode", today, obstacle=why))
