@@ -18,6 +18,16 @@ WORDS: Mapping[str, Callable[[float], str]] = {
     "dirty_rate_pages_per_s": lambda pages: bandwidth_words(pages * PAGE_BYTES), "bandwidth_bytes_per_s": bandwidth_words,
     "downtime_limit_ms": lambda ms: seconds_words(ms / 1000), "working_set_bytes": bytes_words,
 }  # fmt: skip
+FARTHEST: Mapping[tuple[str, bool], str] = {
+    ("dirty_rate_pages_per_s", True): "no larger dirty rate is tried", ("dirty_rate_pages_per_s", False): "no less is tried",
+    ("bandwidth_bytes_per_s", True): "no lower bandwidth is tried",
+    ("bandwidth_bytes_per_s", False): "no faster link helps: the migration thread sends less than this link carries",
+    ("downtime_limit_ms", True): "QEMU takes no shorter downtime limit",
+    ("downtime_limit_ms", False): "QEMU takes no longer downtime limit",
+    ("working_set_bytes", True): "the working set is all memory already",
+    ("working_set_bytes", False): "no smaller working set is tried",
+}  # fmt: skip
+"""A figure that is as far as it can be, by its name and whether farther is harder."""
 MORE_IS_HARDER = ("dirty_rate_pages_per_s", "working_set_bytes")
 
 
@@ -39,6 +49,8 @@ def margin_words(margin: Margin) -> str:
     """``it stops converging above a dirty rate of 9.1 Gbit/s: at 9.2 Gbit/s it does not converge``."""
     name, words = NAMES[margin.knob], WORDS[margin.knob]
     now = f"now {words(margin.today)}"
+    if margin.near == margin.today and margin.far is None:
+        return f"{FARTHEST[margin.knob, margin.harder]} ({now})"
     if margin.near is None or not margin.confirmed:
         return _computed(margin, name, now)
     if margin.far is None:
@@ -59,8 +71,6 @@ def _side(margin: Margin) -> str:
 
 
 def _no_flip(margin: Margin, value: str, now: str) -> str:
-    if margin.near == margin.today:
-        return f"the {NAMES[margin.knob]} cannot be changed further ({now})"
     if margin.harder:
         return f"it converges with {value}, too ({now})"
     return f"it does not converge with {value} either ({now})"

@@ -303,3 +303,17 @@ def test_a_file_that_names_no_log_is_logged_as_options_are(
     file = tmp_path / "vm.toml"
     file.write_text(f'[vm]\nmemory = "16MiB"\n{said}\n[migration]\nbandwidth = "1MiB/s"\n', encoding="utf-8")
     assert Given(file, Guest(mode=mode), overrides).scenario().vm.dirty_tracking == found
+
+
+@pytest.mark.parametrize(
+    ("guest", "knob", "told"),
+    [
+        (Guest("64MiB", "1Gbit", "40Mbit", "", "1ms"), "downtime_limit_ms", "QEMU takes no shorter downtime limit (now 1 ms)"),
+        (Guest("64MiB", "1Gbit", "40Mbit"), "working_set_bytes", "the working set is all memory already (now 67.1 MB)"),
+    ],
+)  # fmt: skip
+def test_a_figure_that_is_as_far_as_it_can_be_says_so(guest: Guest, knob: str, told: str) -> None:
+    """It said that by computation no value changed the answer, which no computation had looked for."""
+    knobs = [one for one in KNOBS if one.name == knob]
+    (margin,) = margins_of(scenario_of(guest)[0], True, converging(1.0), Bench(1), knobs)
+    assert margin_words(margin) == told

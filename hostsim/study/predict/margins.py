@@ -45,7 +45,8 @@ class Margin:
 
     knob: name of the figure; today: its value; computed: the value at which the computation flips, None: nowhere.
     near, far: with ``near`` it ends as today in all runs, with ``far`` in none; far None: also ``near``, the farthest value
-    that was tried, does not flip it. seeds: of the runs of each value, () if none ran.
+    that was tried, does not flip it. seeds: of the runs of each value, () if none ran. near is today's where no value lies
+    farther.
     work: of its runs [pages] by computation, where they were more than the budget had left; 0 where the search ended.
     """
 
@@ -260,5 +261,7 @@ def _ratio(search: Search) -> float:
 
 def _margin(search: Search, converges: bool, seeds: Sequence[int]) -> Margin:
     found = Margin(search.knob.name, search.today, converges, search.computed, work=search.work)
+    if search.edge == search.today:
+        return replace(found, near=search.today)
     was_run = search.far is not None or search.near != search.today
     return replace(found, near=search.near, far=search.far, seeds=tuple(seeds)) if was_run else found
