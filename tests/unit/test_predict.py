@@ -308,7 +308,7 @@ def test_a_file_that_names_no_log_is_logged_as_options_are(
 @pytest.mark.parametrize(
     ("guest", "knob", "told"),
     [
-        (Guest("64MiB", "1Gbit", "40Mbit", "", "1ms"), "downtime_limit_ms", "QEMU takes no shorter downtime limit (now 1 ms)"),
+        (Guest("8MiB", "1Gbit", "1/s", "", "1ms"), "downtime_limit_ms", "QEMU takes no shorter downtime limit (now 1 ms)"),
         (Guest("64MiB", "1Gbit", "40Mbit"), "working_set_bytes", "the working set is all memory already (now 67.1 MB)"),
     ],
 )  # fmt: skip
