@@ -17,8 +17,9 @@ from hostsim.study.predict.bench import Bench
 from hostsim.study.predict.given import Given
 from hostsim.study.predict.guest import Guest, scenario_of, tracking_overrides
 from hostsim.study.predict.knobs import KNOBS
+from hostsim.study.predict.margins import margins_of
 from hostsim.study.solve import frontier
-from hostsim.study.solve.candidates import Search, may_reach, throttled, with_mode
+from hostsim.study.solve.candidates import Search, goal_of, may_reach, throttled, why_not, with_mode
 from hostsim.study.solve.solution import Cell
 from hostsim.study.solve.target import Target, read_target
 from tests.helpers.predicted import run_figures, small_guest, solved
@@ -189,3 +190,42 @@ def test_a_mechanism_that_ends_any_migration_is_run_whatever_is_computed() -> No
     assert wider is not None
     assert may_reach(switched, Target())
     assert not may_reach(wider, Target())
+
+
+def test_a_downtime_that_leaves_no_limit_says_why() -> None:
+    """It said that the search had run out of work, and that the limit was 1 ms now."""
+    base, _ = scenario_of(Guest("16MiB", "200Mbit", "2Gbit", "16MiB"))
+    found = hostsim.solve(base, "converge=0.9,downtime<=10ms", vary=("downtime-limit",), reps=2, workers=1)
+    (change,) = found.changes
+    assert change.today == 300
+    assert "a downtime of 10 ms leaves a limit of 1 ms at most, and that misses it" in change.obstacle
+
+
+def test_a_value_that_was_too_dear_to_run_is_told_as_computed() -> None:
+    base, _ = scenario_of(Guest("2TiB", "100Gbit", "20Gbit", "300GiB"))
+    (margin,) = margins_of(base, False, goal_of(base, Target()), Bench(1), [KNOBS[2]], 4e8)
+    text = why_not(base, margin, Target())
+    assert text.startswith("by computation 34")
+    assert text.endswith("the search has 400 million pages")
+
+
+def test_a_downtime_that_is_missed_asks_for_a_shorter_limit() -> None:
+    """With 300 ms QEMU stops the guest 373 ms. It said that no limit up to 156 ms reached 200 ms, which 78 ms does."""
+    base, _ = scenario_of(Guest("64MiB", "200Mbit", "40Mbit", "16MiB"))
+    found = hostsim.solve(base, "converge=0.9,downtime<=200ms", vary=("downtime-limit",), reps=3, workers=1)
+    (change,) = found.changes
+    assert change.helps
+    assert change.today == 300
+    assert change.value in (156.0, 78.0, 39.0, 20.0)
+    assert found.best == change
+
+
+def test_advice_beside_a_shorter_limit_names_the_limit() -> None:
+    """Runs of a faster link took the longest limit that the target leaves; the command left the scenario's longer one."""
+    base, _ = scenario_of(Guest("64MiB", "200Mbit", "400Mbit", "32MiB"))
+    kinds = ("bandwidth", "downtime-limit")
+    found = hostsim.solve(base, "converge=0.9,downtime<=200ms", vary=kinds, reps=2, workers=1)
+    assert all("migration.downtime_limit=" in one["command"] for one in commands_of(found))
+    faster = next(change for change in found.changes if change.kind == "bandwidth")
+    assert faster.helps
+    assert "together with a downtime limit of 156 ms" in "\n".join(solution_lines(found))

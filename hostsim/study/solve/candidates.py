@@ -39,6 +39,9 @@ THROTTLES = (20, 30, 40, 50, 60, 70, 80, 90, 99)
 TRIED_MODES = tuple(name for name in MODES if name not in {"precopy", "auto-converge"})
 KNOB_OF = {"bandwidth": "bandwidth_bytes_per_s", "downtime-limit": "downtime_limit_ms"}
 KINDS = ("bandwidth", "downtime-limit", "throttle", "mode")
+SHORTER = (1.0, 0.5, 0.25, 0.125)
+"""Parts of the longest downtime limit that a target leaves, which are tried where the present one is longer."""
+_LIMIT = next(knob for knob in KNOBS if knob.name == "downtime_limit_ms")
 
 
 @dataclass(frozen=True)
@@ -88,7 +91,7 @@ def candidates(base: Scenario, target: Target, kinds: Sequence[str], bench: Benc
     goal = goal_of(base, target)
     by_value = [knob for knob in KNOBS if knob.name in {KNOB_OF.get(kind) for kind in kinds}]
     margins = margins_of(base, False, goal, bench, by_value, SEARCH_WORK)
-    found = {margin.knob: _of_margin(base, margin, target) for margin in margins}
+    found = {margin.knob: _of_margin(base, margin, target, bench) for margin in margins}
     for kind in kinds:
         if kind in KNOB_OF and KNOB_OF[kind] not in found:
             found[KNOB_OF[kind]] = Candidate(Change(kind, None, obstacle="the scenario sets no such limit"))
@@ -97,10 +100,12 @@ def candidates(base: Scenario, target: Target, kinds: Sequence[str], bench: Benc
     return [one or more[kind]() for one, kind in zip(answers, kinds, strict=True)]
 
 
-def _of_margin(base: Scenario, margin: Margin, target: Target) -> Candidate:
+def _of_margin(base: Scenario, margin: Margin, target: Target, bench: Bench) -> Candidate:
     kind = next(kind for kind, knob in KNOB_OF.items() if knob == margin.knob)
+    if kind == "downtime-limit" and margin.today >= int(limit_edge_ms(base, target)):
+        return _shorter_limit(base, margin, target, bench)
     if margin.far is None:
-        return Candidate(Change(kind, margin.today, obstacle=_why_not(base, margin, target)))
+        return Candidate(Change(kind, margin.today, obstacle=why_not(base, margin, target)))
     knob: Knob = next(knob for knob in KNOBS if knob.name == margin.knob)
     most = limit_edge_ms(base, target) if kind == "downtime-limit" else math.inf
 
@@ -110,6 +115,18 @@ def _of_margin(base: Scenario, margin: Margin, target: Target) -> Candidate:
         return Candidate(change, _timed(knob.turned(base, rounded), target), of)
 
     return of(margin.far)
+
+
+def _shorter_limit(base: Scenario, margin: Margin, target: Target, bench: Bench) -> Candidate:
+    """A limit that is the longest that the target leaves, or a part of it: a guest may dirty much before its stop."""
+    search = Search(target, bench, SEARCH_WORK)
+    for share in SHORTER:
+        value = max(1.0, float(round(margin.today * share)))
+        scenario = _timed(_LIMIT.turned(base, value), target)
+        if may_reach(scenario, target) and search.reaches(scenario):
+            settings = settings_of(base, "downtime-limit", value)
+            return Candidate(Change("downtime-limit", margin.today, value, settings, factor=share), scenario)
+    return Candidate(Change("downtime-limit", margin.today, obstacle=why_not(base, margin, target)))
 
 
 def _timed(scenario: Scenario, target: Target, least_s: float = 0.0) -> Scenario:
@@ -133,16 +150,29 @@ def settings_of(base: Scenario, kind: str, value: float) -> Mapping[str, str]:
     return {key: format_bandwidth(round(value)) for key, now in limits.items() if 0 < now < value}
 
 
-def _why_not(base: Scenario, margin: Margin, target: Target) -> str:
+def why_not(base: Scenario, margin: Margin, target: Target) -> str:
     """The obstacle of a figure that reaches the target at no value."""
-    if not margin.seeds:
-        return "the search ran out of work before it found a value; --reps or a smaller guest leaves more"
+    if margin.work:
+        return _too_dear(margin)
     if margin.knob == "downtime_limit_ms":
         edge = limit_edge_ms(base, target)
+        if target.downtime_ms is not None and margin.today >= int(edge):
+            left = f"a downtime of {target.downtime_ms:g} ms leaves a limit of {edge:.0f} ms at most, and that misses it"
+            return f"{left}; stopping the guest and its device state take {fixed_ms(base):.0f} ms by themselves"
         if target.downtime_ms is not None:
             return f"no downtime limit up to {edge:.0f} ms, the most that a downtime of {target.downtime_ms:g} ms leaves"
         return f"no downtime limit that QEMU accepts, up to {LIMIT_MOST_MS // 1000} s"
     return "no bandwidth that one migration thread of this host can fill"
+
+
+def _too_dear(margin: Margin) -> str:
+    """The obstacle of a figure whose runs the search could not afford."""
+    dear = f"the next runs are work of {work_words(margin.work)}, the search has {work_words(SEARCH_WORK)}"
+    if margin.computed is None:
+        return f"by computation no value reaches it; not run, as {dear}"
+    is_limit = margin.knob == "downtime_limit_ms"
+    value = f"{margin.computed:.0f} ms" if is_limit else format_bandwidth(round(margin.computed))
+    return f"by computation {value} reaches it; not run, as {dear}"
 
 
 def _throttle(base: Scenario, target: Target, bench: Bench) -> Candidate:
