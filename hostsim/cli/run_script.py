@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from hostsim.core.ending import note_guest
 from hostsim.core.errors import InputError, Problem
 from hostsim.core.user_files import SCRIPT, read_bytes
 
@@ -17,6 +18,7 @@ def run_script(file: Path, arguments: Sequence[str], options: Sequence[str]) -> 
     problems = [*_unreadable(file), *(_misplaced(option) for option in options)]
     if problems:
         raise InputError(problems)
+    note_guest(str(file))
     with _as_main(file, arguments):
         runpy.run_path(str(file), run_name="__main__")
 
