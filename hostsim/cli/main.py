@@ -13,6 +13,7 @@ from typing import Annotated
 
 import typer
 
+from hostsim.cli.dataclasses_later import write_later
 from hostsim.cli.errors_cli import exit_code_of
 from hostsim.cli.options import LOOK
 from hostsim.cli.strict import StrictApp
@@ -51,6 +52,7 @@ def main() -> None:
     if sys._getframe(1).f_globals["__name__"] == "__main__":  # noqa: SLF001  # the process ends with the command
         ending.end_quickly()
     gc.set_threshold(*GARBAGE_THRESHOLDS)
+    write_later()
     code = exit_code_of(build_app(*sys.argv[1:2]))  # the others take 0.03 s to load and to register
     gc.freeze()  # the interpreter would look through all that it has imported before it ends: a tenth of a warm run
     ending.note_code(code)
