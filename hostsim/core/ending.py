@@ -30,7 +30,7 @@ def note_guest(name: str) -> None:
 
 
 def _end() -> None:
-    if not _codes or _guests or sys.gettrace() or "coverage" in sys.modules:  # coverage writes its files later than this
+    if not _codes or _guests or _is_measured():
         return
     try:
         for stream in (sys.stdout, sys.stderr):
@@ -39,3 +39,9 @@ def _end() -> None:
     except (OSError, ValueError):  # a full disk, a closed stream: the interpreter has words for it
         return
     os._exit(_codes[-1])
+
+
+def _is_measured() -> bool:
+    """Whether a debugger or coverage follows the process; coverage writes its files later than this."""
+    coverage = getattr(sys.modules.get("coverage"), "Coverage", None)  # numba loads it, too
+    return bool(sys.gettrace() or (coverage is not None and coverage.current()))
