@@ -103,7 +103,7 @@ def log_plan(mmu: MmuSpec, interface: str) -> LogPlan:
         slot_mode=SHARED if is_shared else EXCLUSIVE,
         slot_yields=("eager-split" if is_eager else "enable") in era.yields,
         invalidates=traits_of(mmu.index).protects_by_zapping,
-        flush_each=era.recovery_flush == "each",
+        recovery_flush=era.recovery_flush[mmu.mmu],
         clear_lock=mmu.clear_lock or era.clear_lock,
     )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Generator
-from typing import Any
+from typing import Any, TypeVar
 
 import simpy
 
@@ -15,6 +15,7 @@ from hostsim.kvm.engine_lock import LockQueue
 from hostsim.kvm.engine_walks import Walkers
 
 Step = Generator[simpy.Event, Any, None]
+Found = TypeVar("Found")
 N_HOSTS = 8
 """Slots of host processes in the queue of one mmu_lock. slots_lock admits one process to the log at a time; notifier calls
 of reclaim and ageing may need more slots than N_HOSTS.
@@ -96,16 +97,17 @@ class MmuLock:
             yield from self._acquire(host, mode)
         self._leave(host)
 
-    def during(self, mode: int, work: Step) -> Step:
-        """Take mmu_lock and hold it until ``work`` is done."""
+    def during(self, mode: int, work: Generator[simpy.Event, Any, Found]) -> Generator[simpy.Event, Any, Found]:
+        """Take mmu_lock and hold it until ``work`` is done; return what ``work`` returns."""
         host = yield from self._enter()
         yield from self._acquire(host, mode)
         start_ns = self._env.now_ns
-        yield from work
+        found = yield from work
         self._hold_ns += self._env.now_ns - start_ns
         self._env.timeline.span(self.track, "holds mmu_lock", start_ns, self._env.now_ns)
         self._release(host)
         self._leave(host)
+        return found
 
     # Model limit: at most 8 host threads stand in the queue of an mmu_lock; more threads wait for a slot before they queue.
 

@@ -92,7 +92,7 @@ class MmuNotifier:
         self._false_old = 0.0
         self._walks: dict[int, str] = {}
         self._env, self._engine, self._lock, self._flush = env, engine, lock, flush
-        engine.walks.set_flush_ns(flush.table_ns(engine.n_vcpus))
+        engine.walks.set_flush_ns(flush.table_ns())
 
     @property
     def latencies(self) -> dict[str, Latencies]:

@@ -66,7 +66,15 @@ def drawn_case(seed: int) -> Case:
     more = Random(f"host pages {seed}")
     case = _with_tlb(Random(f"tlb {seed}"), _with_host_pages(more, _with_blocks(more, case)))
     case = _with_scattered(Random(f"scattered {seed}"), case)
-    return _with_clear_lock(Random(f"clear lock {seed}"), _with_prefetch(Random(f"prefetch {seed}"), case))
+    case = _with_clear_lock(Random(f"clear lock {seed}"), _with_prefetch(Random(f"prefetch {seed}"), case))
+    return _with_flushes(Random(f"flushes {seed}"), case)
+
+
+def _with_flushes(rng: Random, case: Case) -> Case:
+    """A flush asks each vCPU; a log that stops flushes once, after each region, or after each spte."""
+    costs = replace(case.host_costs, request_ns=case.host_costs.flush_ns * rng.choice((0, 0.05, 0.21)))
+    rules = replace(case.rules, recovery_flush=rng.choice(("slot", "slot", "each", "spte")))
+    return replace(case, host_costs=costs, rules=rules)
 
 
 def _with_clear_lock(rng: Random, case: Case) -> Case:
@@ -311,7 +319,7 @@ def _rules(rng: Random, times: tuple[int, ...], end_ns: int) -> LogRules:
     ring = interface == "dirty-ring"
     return LogRules(
         interface, mechanism, rng.random() < 0.5, "shared" if era.lock == "rwlock" and mmu == "tdp" else "exclusive",
-        "enable" in era.yields, era.recovery[mmu], era.recovery_flush == "each", rng.choice((64, 128, 256, 512, 1 << 18)),
+        "enable" in era.yields, era.recovery[mmu], rng.choice((64, 128, 256, 512, 1 << 18)),
         entries if ring else 0, soft if ring else 0, max(1, end_ns // rng.choice((1, 3, 7)) + rng.randrange(17)),
     )  # fmt: skip
 

@@ -267,10 +267,11 @@ def _plan(case: Case) -> LogPlan:
     log_costs = LogCosts(
         costs.get_ns, costs.clear_ns, costs.protect_ns, costs.split_ns, costs.recover_ns, costs.all_set_ns,
         costs.flush_ns, costs.first_ipi_ns, costs.more_ipi_ns, bare_word_ns=costs.bare_word_ns,
+        request_ns=costs.request_ns,
     )  # fmt: skip
     return LogPlan(
         rules.interface, log_costs, _mmu(case), costs.lock_pair_ns,
         eager_split=rules.eager, recovery=rules.recovery if case.huge else "none", slot_mode=MODE[rules.mode],
         slot_yields=rules.yields, chunk_shift=rules.chunk_pages.bit_length() - 1, reap_period_ns=rules.reaper_ns,
-        invalidates=rules.invalidates, clear_lock=rules.clear_lock,
+        invalidates=rules.invalidates, clear_lock=rules.clear_lock, recovery_flush=rules.recovery_flush,
     )  # fmt: skip

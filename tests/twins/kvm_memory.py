@@ -267,6 +267,12 @@ class TwinMemory:
         mapped = {page // REGION_PAGES for page, flags in self.spte.items() if flags}
         return sorted(mapped - set(self.large)), self._whole({self._block(region) for region in self.large})
 
+    def turns(self) -> list[int]:
+        """Sptes that are zapped: small ones region by region, then large ones block by block."""
+        small, halved = self.recoverable()
+        mapped = [sum(bool(self.spte.get(page)) for page in pages_of(region)) for region in small]
+        return [*mapped, *(sum(region in self.large for region in self._regions(block)) for block in halved)]
+
     def _whole(self, blocks: set[int]) -> list[int]:
         """Those that one spte may map."""
         whole = [block for block in sorted(blocks) if self._regions(block).stop <= self.case.n_regions]

@@ -248,6 +248,19 @@ MUTATIONS = {
     "a log that begins leaves sptes": Mutation(
         f"{LOG}.kvm_log", "KvmLog._start", "        self._invalidate()\n", ""
     ),
+    "a flush asks no vCPU but the first": Mutation(f"{HOST}.flush", "RemoteFlush._took_ns", "self._n_vcpus", "1"),
+    "a flush that finds no vCPU is not counted": Mutation(
+        f"{HOST}.flush", "RemoteFlush.count_idle", "self._count += flushes", "pass"
+    ),
+    "a log that stops flushes once for a region's sptes": Mutation(
+        f"{LOG}.kvm_log", "KvmLog._zap_sptes", "sptes -= 1", "sptes = 0"
+    ),
+    "a log that stops zaps sptes that are not there": Mutation(
+        f"{KVM}.dirty_log", "count_recoverable_sptes", "k.sptes.spte[page] & PRESENT != 0", "1"
+    ),
+    "a log that stops leaves 2 MiB sptes of a block": Mutation(
+        f"{KVM}.dirty_log", "count_recoverable_sptes", "k.sptes.level[region] == 1", "0"
+    ),
     "a stopped log leaves small sptes": Mutation(
         f"{LOG}.kvm_log", "KvmLog._stop", "self._engine.log.stop(self._plan.recovery,", 'self._engine.log.stop("none",'
     ),
