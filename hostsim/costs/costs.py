@@ -58,7 +58,8 @@ class CostSheet:
     exclusive_base_ns, exclusive_map_ns: the same under the exclusive lock with shadow paging, which reads the guest's page
     tables again: a write-protection fault, and one that maps.
     direct_wp_ns, direct_map_ns: the same with two-dimensional paging.
-    spread_handover_ns: added to an exclusive hold when others wait and the vCPUs run on more than one socket.
+    spread_handover_ns: added to an exclusive hold when others wait, or another actor had the lock last, and the vCPUs run on
+    more than one socket.
     near_vcpus: vCPUs that the host keeps on one socket.
     wide_handover_ns: the same with more than wide_vcpus vCPUs.
     queued_vcpus: the most vCPUs with which the exclusive lock was measured.

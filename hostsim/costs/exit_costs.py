@@ -20,8 +20,8 @@ def handover_ns(sheet: CostSheet, n_vcpus: int) -> float:
     """Time that others at the exclusive lock add to a hold [ns]: none if ``n_vcpus`` vCPUs run on one socket."""
     # Model limit: the hand-over of mmu_lock has two steps, as it was measured: with 8 and 16 vCPUs it is one number, with 32
     # and 64 another, 2.4 times as long. Why it grows is not known; with 17 to 31 vCPUs it is assumed to be the second.
-    # Model limit: mmu_lock that another vCPU has held, and for which none waits, is taken at no cost of a hand-over. 64
-    # vCPUs that populate memory through rmaps took 15.0 s a GiB (B4), here 7.6: the allocator's lines space faults out.
+    # Model limit: an exclusive mmu_lock that another actor has held last costs a vCPU as much when none waits as when others
+    # do; it was measured with a lock that is never free.
     if n_vcpus <= sheet.near_vcpus:
         return 0.0
     return sheet.wide_handover_ns if n_vcpus > sheet.wide_vcpus else sheet.spread_handover_ns
@@ -46,7 +46,8 @@ def queue_table_ns(sheet: CostSheet, length: int, n_vcpus: int) -> NDArray[np.in
     """int64[3, length]: time that k other contenders add to a hold [ns], by mode and k.
 
     n_vcpus: of the VM. Exclusive: the hand-over to another socket, which the queue's length does not change: each waiter
-    spins on a node of its own (kernel/locking/qspinlock.c). Shared: ``readers_hold_ns``.
+    spins on a node of its own (kernel/locking/qspinlock.c). A vCPU that takes the lock after another actor, and for which
+    none waits, pays as with one other. Shared: ``readers_hold_ns``.
     """
     # Model limit: which vCPU waits on which socket is not modelled. A saturated FIFO queue keeps its order for a whole run,
     # so the share of hand-overs that cross sockets differs from run to run by a quarter with 8 vCPUs.

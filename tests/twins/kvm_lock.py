@@ -16,16 +16,20 @@ class Grant(simpy.Event):
 
 
 class TwinLock:
-    """A grant is part of the request or release that causes it; the granted are told then how many others there are."""
+    """A grant is part of the request or release that causes it; the granted are told then how many others there are.
+
+    Who is alone, exclusively, but not who was granted last, is told of one other: the lock comes from elsewhere.
+    """
 
     def __init__(self, env: simpy.Environment) -> None:
         self.env = env
-        self.queue: deque[tuple[str, Granted]] = deque()
+        self.queue: deque[tuple[str, Granted, object]] = deque()
         self.held: list[str] = []
+        self.last: object = None
         self.somebody_queued = env.event()
 
-    def request(self, mode: str, granted: Granted) -> None:
-        self.queue.append((mode, granted))
+    def request(self, mode: str, granted: Granted, who: object) -> None:
+        self.queue.append((mode, granted, who))
         self._grant()
         if self.queue and not self.somebody_queued.triggered:
             self.somebody_queued.succeed()
@@ -36,8 +40,11 @@ class TwinLock:
 
     def _grant(self) -> None:
         while self.queue and self._compatible(self.queue[0][0]):
-            mode, granted = self.queue.popleft()
+            mode, granted, who = self.queue.popleft()
             others = len(self.queue) + len(self.held)
+            if mode == "exclusive" and not others and self.last not in (None, who):
+                others = 1
+            self.last = who
             self.held.append(mode)
             granted(others)
 
@@ -78,7 +85,7 @@ class HostLock:
 
     def _acquire(self, mode: str) -> Generator[simpy.Event, Any, None]:
         asked_ns, granted = self.env.now, Grant(self.env)
-        self.lock.request(mode, granted.succeed)
+        self.lock.request(mode, granted.succeed, "a host thread")
         yield granted
         self.wait_ns += self.env.now - asked_ns
 

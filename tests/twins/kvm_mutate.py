@@ -120,6 +120,18 @@ MUTATIONS = {
     "a place in the queue is kept after the grant": Mutation(
         f"{KVM}.mmu_lock", "grant_next", "others = ", "others = 1 + "
     ),
+    "a lock that another had costs nothing while none waits": Mutation(
+        f"{KVM}.mmu_lock", "grant_next", "k.state.lock_last != 1 + who", "k.state.lock_last < 0"
+    ),
+    "a lock always comes from another": Mutation(
+        f"{KVM}.mmu_lock", "grant_next", "k.state.lock_last != 1 + who", "k.state.lock_last >= 0"
+    ),
+    "the first to take a lock has it from another": Mutation(
+        f"{KVM}.mmu_lock", "grant_next", "min(1, k.state.lock_last)", "1"
+    ),
+    "readers have the lock from another": Mutation(
+        f"{KVM}.mmu_lock", "grant_next", "mode == EXCLUSIVE and k.state", "k.state"
+    ),
     "a host's release lets one in": Mutation(f"{KVM}.host", "grant_all", "while who >= 0", "if who >= 0"),
     "a host never yields": Mutation(
         f"{HOST}.lock", "MmuLock.hold", "self._held(host, left_ns, unit_ns)", "self._held(host, left_ns, 0)"

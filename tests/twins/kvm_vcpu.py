@@ -295,7 +295,7 @@ class Fault:
 
     def ask(self) -> None:
         self.asked_ns = self.vcpu.env.now
-        self.guest.lock.request(self.mode, self.granted)
+        self.guest.lock.request(self.mode, self.granted, self.vcpu)
 
     def granted(self, others: int) -> None:
         self.guest.wait_ns += self.vcpu.env.now - self.asked_ns

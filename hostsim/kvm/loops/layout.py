@@ -102,6 +102,7 @@ class State(Record):
     lock_writers: int
     lock_head: int  # of Kvm.lock_ring
     lock_queued: int
+    lock_last: int  # 1 + the vCPU or host slot that was granted mmu_lock last; 0: none yet
     host_holders: int  # holders that are host processes or walkers
     invalidate_seq: int  # mmu_invalidate_seq
     invalidate_in_progress: int  # mmu_invalidate_in_progress

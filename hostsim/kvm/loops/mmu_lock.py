@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from hostsim.compiled.jit import inlined, part
 from hostsim.core.latencies import note
-from hostsim.costs.exits import MAP, NOTHING, SHARED, SPLIT, SPURIOUS
+from hostsim.costs.exits import EXCLUSIVE, MAP, NOTHING, SHARED, SPLIT, SPURIOUS
 from hostsim.kvm.loops.armed import needed
 from hostsim.kvm.loops.hptes import at_cap
 from hostsim.kvm.loops.layout import (
@@ -84,6 +84,10 @@ def grant_next(k: Kvm, now_ns: int) -> int:
     k.state.lock_queued -= 1
     # Those that spin on the lock, or share it, slow the holder down: counted before the new holder is.
     others = k.state.lock_queued + k.state.lock_readers + k.state.lock_writers
+    # The lock word and what the lock protects lie in the cache of the last holder, whether or not somebody waits.
+    if others == 0 and mode == EXCLUSIVE and k.state.lock_last != 1 + who:
+        others = min(1, k.state.lock_last)
+    k.state.lock_last = 1 + who
     if mode == SHARED:
         k.state.lock_readers += 1
     else:
