@@ -161,6 +161,8 @@ def _work(guest: Guest, state: lay.State, vcpus: Records[lay.Vcpu]) -> dict[str,
     return {
         "parts": parts, "ints": guest.table.ints, "classes": classes, "rates": rates,
         "page_weights": _weights(guest.table, scale), "tape": tape.words(), "streams": streams,
+        "words": np.zeros(len(streams) * lay.N_ROWS * lay.RING, np.uint32),
+        "waits": np.zeros(len(streams) * lay.RING, np.float64),
         "exact": np.zeros(len(streams), np.float64), "clocks": guest.clocks, "own_clocks": clocks,
     }  # fmt: skip
 
@@ -257,7 +259,7 @@ def _stream(row: Ints, c: int, rank: int, guest: Guest) -> lay.Stream:
     assert guest.clocks[clock, TICK] == 0, "a guest that works at ticks does not exit"
     stream.touch_class, stream.clock, stream.vcpu = c, clock, int(guest.clock_vcpu[clock])
     stream.kind, stream.is_write = int(row[touch.KIND]), int(row[touch.IS_WRITE])
-    stream.next_work_ns, stream.page, stream.tried_part = NEVER, -1, -1
+    stream.next_work_ns, stream.page = NEVER, -1
     stream.key0 = mix32(int(row[touch.KEY0]) ^ mix32(rank + 1))
     stream.key1 = mix32(int(row[touch.KEY1]) ^ mix32(rank + 1))
     if row[touch.KIND] == touch.PACED:
