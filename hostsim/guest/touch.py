@@ -82,6 +82,8 @@ def touch_index(rate_num: int, rate_den: int, after_ns: int) -> int:
 @jit
 def touch_time(rate_num: int, rate_den: int, index: int) -> int:
     """Work time [ns] of touch number ``index`` of a stream of num touches in den ns."""
+    if rate_num == 1:  # of a rate that divides a second; two divisions take longer than the rest of a search
+        return index * rate_den
     whole, rest = index // rate_num, index % rate_num
     return whole * rate_den + (rest * rate_den) // rate_num
 

@@ -89,7 +89,8 @@ def _find_visit(k: Kvm, stream: Stream, row: Ints, active_ns: int, goes_on: bool
         return
     stream.found_index, stream.visit = start + visit, visit
     stream.next_work_ns = work_time(row, touch_time(row[RATE_NUM], row[RATE_DEN], start + visit))
-    stream.page = row[FIRST_GFN] + (row[START_PAGE] + visit * row[STRIDE]) % row[N_PAGES]
+    ahead = row[START_PAGE] + visit * row[STRIDE]
+    stream.page = row[FIRST_GFN] + (ahead if ahead < row[N_PAGES] else ahead % row[N_PAGES])
 
 
 @inlined
