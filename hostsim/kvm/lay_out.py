@@ -158,6 +158,7 @@ def _work(guest: Guest, state: lay.State, vcpus: Records[lay.Vcpu]) -> dict[str,
     vcpus["clock_first"], vcpus["clock_end"] = bounds[:-1], bounds[1:]
     rates = records(lay.Rate, len(classes))
     rates["mean_ns"], rates["scale"] = guest.table.mean_ns, scale
+    set_shares(rates, guest.table.ints)
     return {
         "parts": parts, "ints": guest.table.ints, "classes": classes, "rates": rates,
         "page_weights": _weights(guest.table, scale), "tape": tape.words(), "streams": streams,
@@ -165,6 +166,15 @@ def _work(guest: Guest, state: lay.State, vcpus: Records[lay.Vcpu]) -> dict[str,
         "waits": np.zeros(len(streams) * lay.RING, np.float64),
         "exact": np.zeros(len(streams), np.float64), "clocks": guest.clocks, "own_clocks": clocks,
     }  # fmt: skip
+
+
+def set_shares(rates: Records[lay.Rate], ints: Ints) -> None:
+    """Set the shares of paced classes. Their scale is a power of 2, so that no share is rounded by it. In place."""
+    for rate, row in zip(rates, ints, strict=True):
+        if row[touch.KIND] == touch.PACED:
+            hot, cold = int(row[touch.HOT_PAGES]), int(row[touch.N_PAGES] - row[touch.HOT_PAGES])
+            rate.hot_share = rate.mean_ns / hot / rate.scale if hot else 0.0
+            rate.cold_share = (1.0 - rate.mean_ns) / cold / rate.scale if cold else 0.0
 
 
 class _Tape:

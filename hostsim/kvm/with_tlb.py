@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from hostsim.compiled.record import Records
 from hostsim.guest import touch
 from hostsim.guest.workload import Guest
+from hostsim.kvm.lay_out import set_shares
 from hostsim.kvm.loops import layout as lay
 from hostsim.kvm.loops.armed import count_range
 from hostsim.kvm.miss_chances import sweep_gap_ns, trace_gap_ns
@@ -54,6 +55,7 @@ def _rates(kvm: lay.Kvm, guest: Guest) -> Records[lay.Rate]:
             rates[c].scale = sweep_gap_ns(row)
         elif kind == touch.TRACE:
             rates[c].scale = trace_gap_ns(guest, c)
+    set_shares(rates, guest.table.ints)
     return rates
 
 

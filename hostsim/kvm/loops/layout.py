@@ -230,6 +230,8 @@ class Rate(Record):
 
     mean_ns: float  # between touches of a page; of a paced class the share of writes to its hot part
     scale: float  # of the weights; with TLBs, of sweeps and traces: time between touches of a page [ns]
+    hot_share: float  # of a paced class: share of its writes to a weight of 1 in its hot part
+    cold_share: float  # and in its cold part
 
 
 class Waiter(Record):

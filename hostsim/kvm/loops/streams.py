@@ -11,12 +11,11 @@ from hostsim.compiled.jit import inlined, late
 from hostsim.compiled.prefetch import prefetch
 from hostsim.core.rng import NEVER, keyed_uniform, uniform_of
 from hostsim.guest.armed import NO_WRITE
-from hostsim.guest.paced import next_hit, page_share
+from hostsim.guest.paced import next_hit
 from hostsim.guest.pacing import MODE, STOPPED, work_at
 from hostsim.guest.touch import (
     CYCLE,
     FIRST_GFN,
-    HOT_PAGES,
     N_PAGES,
     PACED,
     RATE_DEN,
@@ -96,16 +95,15 @@ def _find_visit(k: Kvm, stream: Stream, row: Ints, active_ns: int, goes_on: bool
 @inlined
 def _shares(k: Kvm, c: int) -> tuple[float, float]:
     """Shares of the writes of paced class ``c`` that go to armed pages of its hot part and of its cold part."""
-    row, p = k.ints[c], k.classes[c].part
-    hot_share, scale = k.rates[c].mean_ns, k.rates[c].scale
-    hot = k.parts[p].armed / scale * page_share(hot_share, row[HOT_PAGES])
-    return hot, k.parts[p + 1].armed / scale * page_share(1.0 - hot_share, row[N_PAGES] - row[HOT_PAGES])
+    p = k.classes[c].part
+    return k.parts[p].armed * k.rates[c].hot_share, k.parts[p + 1].armed * k.rates[c].cold_share
 
 
 @inlined
 def _draw_write(k: Kvm, s: int, stream: Stream, row: Ints, active_ns: int) -> None:
     hot, cold = _shares(k, stream.touch_class)
-    due = touch_index(row[RATE_NUM], row[RATE_DEN], max(0, active_ns - stream.offset_ns))
+    since_ns = active_ns - stream.offset_ns
+    due = touch_index(row[RATE_NUM], row[RATE_DEN], since_ns) if since_ns > 0 else 0
     stream.draws += 1
     reach(k, s, stream.draws + 1)
     k.exact[s] = hot + cold
