@@ -51,7 +51,7 @@ def access_tracking_perf_test(
     from hostsim.measure.selftest.access_options import AccessOptions, access_plan
     from hostsim.measure.selftest.access_tracking_perf_test import run_access_test
     from hostsim.report.console import say, say_raw
-    from hostsim.report.steps_progress import work_progress
+    from hostsim.report.progress import work_progress
 
     reports = ReportFiles(html, plot)
     reports.check()

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from hostsim.cli.options import EVERY_MODE, Format, HtmlOption, JsonFlag, PlotOption, QuietFlag, WideFlag
+from hostsim.cli.forms import DATA, FormOption, form_of
+from hostsim.cli.options import EVERY_MODE, HtmlOption, JsonFlag, PlotOption, QuietFlag, WideFlag, refuse_same_keys
 from hostsim.cli.report_files import ReportFiles
-from hostsim.cli.strict import refuse_same_keys
 from hostsim.cli.study_options import ClusterOption, WorkersOption
 from hostsim.core.errors import InputError, Problem
 
@@ -92,7 +92,7 @@ def compare_command(
     workers: WorkersOption = None,
     cluster: ClusterOption = "",
     as_json: JsonFlag = False,
-    style: Format = "text",
+    style: FormOption = "text",
     out: OutOption = None,
     no_files: NoFilesOption = False,
     force: ForceOption = False,
@@ -110,7 +110,7 @@ def compare_command(
 
     texts = tuple(overrides or ())
     reports = ReportFiles(html, plot)
-    options = Options(workers, as_json, style, out, not no_files, force, quiet, wide, cluster, reports)
+    options = Options(workers, form_of(style, as_json=as_json), out, not no_files, force, quiet, wide, cluster, reports)
     guestperf = "" if file is None or not str(file).startswith(GUESTPERF) else str(file)
     path = found_file(_scenario_of(file, vm, guestperf))
     _check_one_of(vary, modes, guestperf)
@@ -150,7 +150,7 @@ def _compare_modes(request: Request, guestperf: str, modes: str, options: Option
 
     found = guestperf_plan(request, guestperf) if guestperf else modes_plan(request, modes, needs_table=needs_table)
     run_and_tell(found.plan, options)
-    if not options.as_json:
+    if options.form not in DATA:
         console.say_wrapped([f"Not run: {name}, because {why}." for name, why in found.left_out.items()])
         if found.with_rings:
             console.say_wrapped([f"With dirty rings, which the mode requires: {', '.join(found.with_rings)}."])

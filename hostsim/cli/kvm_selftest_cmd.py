@@ -13,9 +13,8 @@ import typer
 
 from hostsim.cli.access_tracking_cmd import HELP as ACCESS_HELP
 from hostsim.cli.access_tracking_cmd import access_tracking_perf_test
-from hostsim.cli.options import HtmlOption, PlotOption, WideFlag
+from hostsim.cli.options import HtmlOption, PlotOption, StrictApp, WideFlag
 from hostsim.cli.report_files import ReportFiles
-from hostsim.cli.strict import StrictApp
 from hostsim.core.errors import InputError, Problem
 
 if TYPE_CHECKING:
@@ -125,7 +124,7 @@ def dirty_log_perf_test(
     """Simulate and print; with ``real`` run the phases on /dev/kvm too."""
     from hostsim.measure.selftest.dirty_log_perf_test import run_selftest
     from hostsim.measure.selftest.options import Options, asked_for
-    from hostsim.report.steps_progress import work_progress
+    from hostsim.report.progress import work_progress
 
     reports = ReportFiles(html, plot)
     reports.check()
@@ -178,9 +177,9 @@ def _beside_real(
     from hostsim.measure.kvm.real_selftest import RUNS, run_real
     from hostsim.measure.selftest.dirty_log_perf_test import run_selftest
     from hostsim.measure.selftest.options import asked_for
+    from hostsim.report.beside import write_real
     from hostsim.report.console import say
-    from hostsim.report.real_files import write_real
-    from hostsim.report.steps_progress import steps_progress, work_progress
+    from hostsim.report.progress import steps_progress, work_progress
     from hostsim.results.aside import check_folder
 
     asked = asked_for(options)

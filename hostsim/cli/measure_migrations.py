@@ -72,7 +72,7 @@ def _sheet(options: MeasureOptions) -> str:
     from hostsim.measure.calibrate.sheet_text import sheet_text
     from hostsim.measure.kvm.calibrate_kvm import calibrate_kvm, with_kvm
     from hostsim.measure.kvm.device import Kvm
-    from hostsim.report.steps_progress import work_progress
+    from hostsim.report.progress import work_progress
     from hostsim.results.aside import write_files
 
     if options.sheet:
@@ -88,14 +88,14 @@ def _sheet(options: MeasureOptions) -> str:
 def _measured(options: MeasureOptions) -> Measurement:
     from hostsim.measure.qemu.measure import measure, n_steps
     from hostsim.measure.qemu.plan import PLAN, RATE_MODES
-    from hostsim.report.steps_progress import steps_progress
+    from hostsim.report.progress import steps_progress
 
     with steps_progress(n_steps(PLAN, options.repeats, tuple(RATE_MODES)), quiet=options.quiet) as step:
         return measure(repeats=options.repeats, busy=options.busy, progress=step)
 
 
 def _rows(found: Measurement, sheet: str, *, quiet: bool) -> list[Row]:
-    from hostsim.report.steps_progress import steps_progress
+    from hostsim.report.progress import steps_progress
     from hostsim.validation.kvm_measured import case_of, measured_rows, rate_rows
 
     cases = [case_of(raw) for raw in found.cases]
@@ -105,7 +105,7 @@ def _rows(found: Measurement, sheet: str, *, quiet: bool) -> list[Row]:
 
 def as_object(row: Row) -> dict[str, Any]:
     """A row with ``real``, ``simulated`` and their ``ratio`` in the terms of JSON."""
-    from hostsim.report.beside_tables import ratio_of
+    from hostsim.report.beside import ratio_of
 
     fields = row.to_dict()
     return {"real": fields.pop("expected"), "simulated": fields.pop("got"), "ratio": ratio_of(row), **fields}
@@ -116,7 +116,7 @@ def show_rows(
 ) -> None:
     """JSON, or a table of real, simulated and ratio, then what was refused and what is not modelled."""
     from hostsim.measure.kvm.host import read_host
-    from hostsim.report.beside_tables import beside_grid, measured_lines
+    from hostsim.report.beside import beside_grid, measured_lines
     from hostsim.report.console import PLAIN_WIDTH, say, say_raw, say_wrapped, show
 
     about = {"rows": [as_object(row) for row in rows], "host": read_host().words, "sheet": sheet}

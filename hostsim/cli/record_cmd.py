@@ -81,7 +81,7 @@ def record_command(
 
 
 def _record(recording: Recording, out: Path | None, *, quiet: bool) -> None:
-    from hostsim.report.record_progress import record_progress
+    from hostsim.report.progress import record_progress
 
     with ExitStack() as stack:
         put = _to_file(stack, out) if out else _to_standard_output

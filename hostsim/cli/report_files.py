@@ -24,7 +24,7 @@ class ReportFiles:
         """Refuse before a long run what cannot be written. InputError, OutputError, MissingExtraError."""
         # Each branch loads its modules on demand: a command without a report starts without them.
         if self.html is not None:
-            from hostsim.report.html.files import check_html
+            from hostsim.report.html.render import check_html
 
             check_html(self.html)
         if self.plot is not None:
@@ -36,7 +36,7 @@ class ReportFiles:
         """Write the report on ``content``, which is made only if a file is asked for; the paths. OutputError."""
         if self.html is None and self.plot is None:
             return []
-        from hostsim.report.html.files import write_html
+        from hostsim.report.html.render import write_html
 
         made = content()
         paths = [] if self.html is None else [write_html(self.html, made)]
@@ -44,7 +44,7 @@ class ReportFiles:
 
     def of_study(self, name: str, content: dict[str, Any], tables: Mapping[str, Table]) -> list[Path]:
         """The report of the study ``name``, which has a folder; paths. OutputError."""
-        from hostsim.report.study_files import provenance_of
+        from hostsim.report.studies import provenance_of
 
         return self.of_folder(name, content, provenance_of(content), tables)
 

@@ -11,9 +11,8 @@ from typing import TYPE_CHECKING, Any, Literal
 from hostsim.cli.report_files import NO_REPORT, ReportFiles
 from hostsim.core.errors import InputError, Problem
 from hostsim.report import console, files, tables
-from hostsim.report.kvm_tables import migration_tables, rates_table, tables_of_run
-from hostsim.report.memory_tables import host_tables
 from hostsim.report.progress import confirm_progress, run_progress
+from hostsim.report.tables import host_tables, migration_tables, rates_table, tables_of_run
 from hostsim.report.verdict_texts import ran_out, verdict_texts
 from hostsim.results.aside import check_file, write_file
 from hostsim.results.encode import json_bytes

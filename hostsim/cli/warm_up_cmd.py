@@ -29,7 +29,7 @@ def prepare(kinds: Iterable[str], *, quiet: bool) -> list[str]:
     Returns the loops that were missing.
     """
     from hostsim.compiled.compiling import loops_to_compile
-    from hostsim.report.compile_progress import compile_bar
+    from hostsim.report.progress import compile_bar
 
     wanted = list(dict.fromkeys(kinds))
     expected = loops_to_compile(wanted)
@@ -42,7 +42,7 @@ def prepare(kinds: Iterable[str], *, quiet: bool) -> list[str]:
 
 
 def _prepare_late(*, quiet: bool) -> list[str]:
-    from hostsim.report.compile_progress import compile_bar
+    from hostsim.report.progress import compile_bar
 
     with compile_bar({}, quiet=quiet):
         from hostsim.warm_up import warm_up_late

@@ -115,7 +115,7 @@ def _kind_of(path: Path) -> str:
 
 
 def _scenario(target: str, overrides: tuple[str, ...], seed: int | None, *, quiet: bool) -> Any:
-    from hostsim.cli.strict import refuse_same_keys
+    from hostsim.cli.options import refuse_same_keys
     from hostsim.cli.warm_up_cmd import prepare
     from hostsim.scenario import load_scenario
     from hostsim.scenario.catalogue import found_file

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+REQUEST_ATOMICS = 2
+"""Atomic operations by which a flush asks a vCPU (hostsim.costs.costs.request_ns)."""
 PML_ENTRIES = 512
 """Entries of a PML buffer (arch/x86/kvm/vmx/vmx.h)."""
 
@@ -156,9 +158,10 @@ RULES: dict[str, Rule] = {
         lambda each, each_n, batched, batched_n: (each - batched) / (each_n - batched_n),
     ),
     "flush_vcpu": _rule(
-        "remote_flush_ns flush_local_ns flush_first_ns flush_vcpus",
-        "(remote_flush_ns - flush_local_ns - flush_first_ns) / (flush_vcpus - 1)",
-        lambda flush, local, first, n: (flush - local - first) / (n - 1),
+        "remote_flush_ns flush_local_ns flush_first_ns flush_vcpus atomic_ns visit_ns",
+        "(remote_flush_ns - flush_local_ns - flush_first_ns) / (flush_vcpus - 1)"
+        f" - ({REQUEST_ATOMICS} * atomic_ns + visit_ns)",
+        lambda flush, local, first, n, atomic, visit: (flush - local - first) / (n - 1) - (REQUEST_ATOMICS * atomic + visit),
     ),
     "recover_region": _rule(
         "disable_batched_ns disable_batched_flushes remote_flush_ns disable_regions",

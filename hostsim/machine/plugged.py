@@ -22,6 +22,7 @@ from hostsim.plugins.registry import Plugin
 from hostsim.qemu.cpu_throttle import CpuThrottle
 
 if TYPE_CHECKING:
+    # Circle of types: the machine starts daemons, and a daemon's view is of that machine.
     from hostsim.machine.machine import Machine
 
 Process = Generator[simpy.Event, Any, None]

@@ -155,6 +155,13 @@ def say_raw(text: str) -> None:
         sys.stdout.write(text)
 
 
+def say_bytes(content: bytes) -> None:
+    """Bytes for another program on standard output: a file in all but its name."""
+    with _written():
+        sys.stdout.flush()
+        sys.stdout.buffer.write(content)
+
+
 def note(line: str) -> None:
     """Print one line on standard error."""
     err_console().print(line, markup=False, soft_wrap=True)

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from html import escape
 from typing import TYPE_CHECKING
 
-from hostsim.report.compare_table import caption, compare_tables
+from hostsim.report.compare_report import caption, compare_tables
 from hostsim.report.tables import evenly
 from hostsim.verdict.words import bytes_words, seconds_words, span_words
 

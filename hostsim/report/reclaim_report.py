@@ -8,9 +8,15 @@ from typing import Any
 
 from hostsim.report.columns import Column, Grid, Role, grid_of
 from hostsim.report.origin_words import study_rests_on
-from hostsim.report.study_files import figures_table, latency_table, spreads, study_content, write_study
-from hostsim.report.study_words import setting_column, study_column
-from hostsim.results.encode import csv_bytes
+from hostsim.report.studies import (
+    figures_table,
+    latency_table,
+    setting_column,
+    spreads,
+    study_column,
+    study_content,
+    write_study,
+)
 from hostsim.results.tables import Table
 from hostsim.study.reclaim.measure import OF_MIGRATIONS
 from hostsim.study.reclaim.options import ReclaimOptions
@@ -55,11 +61,6 @@ def reclaim_content(plan: ReclaimPlan, options: ReclaimOptions, rows: Sequence[R
     return study_content("reclaim", options, plan.seeds, interval, verdict=lines, rows=told)
 
 
-def reclaim_csv(plan: ReclaimPlan, rows: Sequence[ReclaimRow]) -> bytes:
-    """The table alone."""
-    return csv_bytes(_table(plan, rows))
-
-
 def write_reclaim(out: Path, plan: ReclaimPlan, content: dict[str, Any], rows: Sequence[ReclaimRow]) -> list[Path]:
     """Write all files; their paths. OutputError."""
     return write_study(out, "reclaim", content, reclaim_tables_of(plan, rows))
@@ -67,10 +68,10 @@ def write_reclaim(out: Path, plan: ReclaimPlan, content: dict[str, Any], rows: S
 
 def reclaim_tables_of(plan: ReclaimPlan, rows: Sequence[ReclaimRow]) -> dict[str, Table]:
     """The tables that have files, by name."""
-    return {"reclaim": _table(plan, rows), "latencies": latency_table(row.latencies for row in rows)}
+    return {"reclaim": reclaim_data(plan, rows), "latencies": latency_table(row.latencies for row in rows)}
 
 
-def _table(plan: ReclaimPlan, rows: Sequence[ReclaimRow]) -> Table:
+def reclaim_data(plan: ReclaimPlan, rows: Sequence[ReclaimRow]) -> Table:
     """Rows without a migration have no figures of one."""
     blank = dict.fromkeys(OF_MIGRATIONS, NONE)
     return figures_table(

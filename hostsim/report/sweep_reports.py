@@ -7,12 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hostsim.report.columns import Column, Grid, Role, grid_of
-from hostsim.report.compare_files import as_object, combinations_table, runs_table
-from hostsim.report.compare_words import ended_words, figure_words, spread_words
+from hostsim.report.compare_report import as_object, combinations_table, ended_words, figure_words, runs_table, spread_words
 from hostsim.report.origin_words import rows_rest_on
-from hostsim.report.study_files import write_study
-from hostsim.report.study_words import setting_column
-from hostsim.results.encode import csv_bytes
+from hostsim.report.studies import setting_column, write_study
 from hostsim.study.throttle_sweep import CSV, OFF, REACHED, Bound, bound_of, mean, tuned, unbeaten
 from hostsim.verdict.words import number_words, percent_words, seconds_words
 
@@ -39,11 +36,6 @@ def write_sweep(out: Path, content: dict[str, Any], plan: Plan, outcome: Outcome
     """Write all files; their paths. OutputError."""
     tables = {NAME: combinations_table(summary), "runs": runs_table(plan, outcome)}
     return write_study(out, NAME, content, tables)
-
-
-def sweep_csv(summary: Summary) -> bytes:
-    """The table alone."""
-    return csv_bytes(combinations_table(summary))
 
 
 def sweep_table(summary: Summary) -> Grid:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from hostsim.report.columns import Column, Grid, Role, grid_of
-from hostsim.report.compare_words import figure_words
+from hostsim.report.compare_report import figure_words
 from hostsim.report.console import lines_of
 from hostsim.report.watch_display import Show, View
 from hostsim.study.compare.figures import figure_names

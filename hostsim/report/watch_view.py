@@ -253,7 +253,7 @@ def _notes(seen: Watched, width: int) -> Iterator[str]:
 
 
 def _shortened(text: str, room: int) -> str:
-    """``text`` with its middle left out if it is too long: both ends of a path tell where it is."""
+    """``text`` with its middle left out if it is too long: both ends of a path are kept, which identify the file."""
     if len(text) <= room:
         return text
     keep = max(0, room - 3)

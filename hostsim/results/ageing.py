@@ -13,9 +13,14 @@ from hostsim.memory.policies.protocol import check_estimate
 from hostsim.results.columns import FLOAT, INT, JSON, STR, Column, Columns, read_row
 from hostsim.results.latencies import HostOf, hosts_of
 from hostsim.results.tables import Table
-from hostsim.theory.age_histogram import age_counts, expected_counts, misplaced_share
-from hostsim.theory.page_rates import page_rates_per_s, swept_pages
-from hostsim.theory.working_set import working_set_pages
+from hostsim.theory.working_set import (
+    age_counts,
+    expected_counts,
+    misplaced_share,
+    page_rates_per_s,
+    swept_pages,
+    working_set_pages,
+)
 
 if TYPE_CHECKING:
     from hostsim.guest.workload import Workload

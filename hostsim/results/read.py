@@ -28,7 +28,7 @@ from hostsim.results.tables import MigrationResult, OwnResult, RunResult, Table,
 
 T = TypeVar("T")
 RESULT = Kind("a readable file of results", "hostsim report out/precopy_convergence", 512 << 20)
-READ = (".json", ".csv", ".txt")
+READ = (".json", ".csv", ".txt", ".toml")
 """Endings of the files that are read; the others hold pictures, or tables that the CSV files have, too."""
 MALFORMED = (KeyError, TypeError, ValueError, IndexError, AttributeError, AssertionError)
 """Errors that content of another form than expected raises in code that reads it."""

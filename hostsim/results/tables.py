@@ -18,6 +18,7 @@ from hostsim.results.rounds import ROUNDS
 from hostsim.results.sender import SENDER, Sender
 
 if TYPE_CHECKING:
+    # Circle of types: the result of a run holds that of its host, which is made of tables.
     from hostsim.results.memory import HostResult
 
 Array = NDArray[Any]

@@ -15,7 +15,8 @@ from hostsim.plugins.parts import parts_in
 from hostsim.qemu.mechanism import GENERAL
 
 if TYPE_CHECKING:
-    from hostsim.core.finding import Finding
+    # Circle of types: [migration] is made of the records' sections, and their functions get it.
+    from hostsim.core.errors import Finding
     from hostsim.scenario.host_schema import Migration
     from hostsim.scenario.schema import Scenario
     from hostsim.scenario.section import Section
@@ -42,7 +43,7 @@ class Default:
 class Kind(IntEnum):
     """The way in which a mechanism helps; modes are listed and tried in this order."""
 
-    BRAKE = 0
+    THROTTLE = 0
     """It slows the guest."""
     STREAM = 1
     """It sends fewer bytes, or more at a time."""
@@ -132,7 +133,7 @@ def mechanisms() -> tuple[Mechanism, ...]:
 
 
 def by_kind() -> tuple[Mechanism, ...]:
-    """Every mechanism: brakes, streams, switches."""
+    """Every mechanism: throttles, streams, switches."""
     return tuple(sorted(mechanisms(), key=lambda one: (one.kind, one.place)))
 
 

@@ -15,7 +15,7 @@ from hostsim.kvm.notifier_plan import AgeingLock
 from hostsim.memory.policies.registry import all_names, policy_names
 from hostsim.memory.spec import NO_RECLAIM, PAGE_CLUSTER, ReclaimSpec
 from hostsim.memory.swap_sheet import swap_names
-from hostsim.scenario.nearest import wanted_name
+from hostsim.scenario.problems import wanted_name
 from hostsim.scenario.section import Section
 from hostsim.scenario.types import Count, Duration, DurationOrOff, Flag, PageBytes, refused
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from hostsim.core.constants import PAGE_BYTES
-from hostsim.core.finding import Finding
+from hostsim.core.errors import Finding
 from hostsim.core.units import format_bytes
 from hostsim.kvm.spec import pins_pages
 from hostsim.memory.frames import kept_at_start

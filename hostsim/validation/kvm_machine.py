@@ -12,8 +12,7 @@ from hostsim.kvm.spec import Interface, MmuSpec
 from hostsim.kvm.tally import Tally
 from hostsim.measure.selftest.walked_vm import Timed, Walk, WalkedSpec, WalkedVm
 from hostsim.spte_index.spte import PRESENT, TRACKED, WRITABLE, Sptes
-from hostsim.validation.data import published
-from hostsim.validation.rows import Row, relative
+from hostsim.validation.rows import Row, published, relative
 
 
 def measured(key: str) -> dict[str, Any]:

@@ -5,19 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from hostsim.validation.oracles_ageing import ageing_rows
+from hostsim.validation.oracles_ageing import ageing_rows, working_set_rows
 from hostsim.validation.oracles_checkpoints import checkpoint_rows
-from hostsim.validation.oracles_drawn import drawn_rows
-from hostsim.validation.oracles_faults import fault_rows
-from hostsim.validation.oracles_forms import form_rows
+from hostsim.validation.oracles_forms import drawn_rows, form_rows
 from hostsim.validation.oracles_index import index_rows
 from hostsim.validation.oracles_kvm import kvm_rows
 from hostsim.validation.oracles_lock import lock_rows
 from hostsim.validation.oracles_precopy import precopy_rows
 from hostsim.validation.oracles_replacement import replacement_rows
 from hostsim.validation.oracles_run import run_rows
-from hostsim.validation.oracles_swap import swap_rows
-from hostsim.validation.oracles_working_set import working_set_rows
+from hostsim.validation.oracles_swap import fault_rows, swap_rows
 from hostsim.validation.rows import Row, selected
 
 if TYPE_CHECKING:

@@ -13,8 +13,7 @@ from hostsim.theory.page_classes import PageClasses
 from hostsim.validation import draws
 from hostsim.validation.index_runs import bucket_lengths, descriptors_by_sptes, scan_faults, shared_lengths
 from hostsim.validation.rows import Row, digits, exact, sigma
-from hostsim.validation.samples import SUITE, count_rows
-from hostsim.validation.sigmas import mean_z
+from hostsim.validation.samples import SUITE, count_rows, mean_z
 
 SPTES = 501
 VISITS = {"3": 42083, "15": 8618, "14-behind": 9215}

@@ -11,11 +11,10 @@ from numpy.typing import NDArray
 
 from hostsim.guest.popularity import zipf_shares
 from hostsim.theory import hit_ratio as forms
-from hostsim.theory.replacement.policies import POLICIES
+from hostsim.theory.replacement import POLICIES
 from hostsim.validation import draws
 from hostsim.validation.rows import Row, digits, exact, sigma
-from hostsim.validation.samples import SUITE
-from hostsim.validation.sigmas import sample_z
+from hostsim.validation.samples import SUITE, sample_z
 
 Pages = NDArray[np.int64]
 Ratios = NDArray[np.float64]

@@ -19,7 +19,7 @@ from hostsim.core.memory import lay_out
 from hostsim.costs.host_sheet import load_sheet
 from hostsim.guest.workload import Workload
 from hostsim.machine.machine import Machine, MachineSpec
-from hostsim.theory.precopy_map import PrecopyOutcome
+from hostsim.theory.precopy import PrecopyOutcome
 
 
 @dataclass(frozen=True)

@@ -12,8 +12,7 @@ from hostsim.qemu.compression import Content
 from hostsim.qemu.link import LinkSpec
 from hostsim.qemu.parameters import MigrationParameters
 from hostsim.results.sender import Sender, sender_of
-from hostsim.validation.data import published
-from hostsim.validation.rows import Row
+from hostsim.validation.rows import Row, published
 
 SCALE = 64
 """The guest is so many times smaller than the published one; the ratios do not depend on its size."""

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
+from importlib.resources import files
 from typing import Any
 
 Value = float | int | str | bool | None
@@ -92,3 +94,10 @@ def selected(rows: Iterable[Row], cases: Sequence[str] | None) -> list[Row]:
 
 def _jsonable(value: Value) -> Value:
     return str(value) if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def published(name: str) -> dict[str, Any]:
+    """Content of ``hostsim/data/published/<name>.json``."""
+    text = (files("hostsim") / "data" / "published" / f"{name}.json").read_text(encoding="utf-8")
+    content: dict[str, Any] = json.loads(text)
+    return content

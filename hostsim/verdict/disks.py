@@ -7,12 +7,12 @@ import math
 import numpy as np
 
 from hostsim.logs.model import MigrationLog
+from hostsim.verdict.commands import more_time_for
 from hostsim.verdict.course import last, rate, running
 from hostsim.verdict.evidence import Evidence
 from hostsim.verdict.forecast import MARGIN
 from hostsim.verdict.mechanism import sure_ends
 from hostsim.verdict.model import Confidence, Remedy, Verdict
-from hostsim.verdict.waiting import more_time_for
 from hostsim.verdict.words import bandwidth_words, bytes_words, rounded_up, seconds_words
 
 LEFT_SHARE = 0.002

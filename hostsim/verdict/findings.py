@@ -82,12 +82,12 @@ def found_numbers(evidence: Evidence, found: Forecast) -> dict[str, float]:
         "downtime_limit_needed_least_ms": limit[0] * 1000,
         "bandwidth_needed_bytes_per_s": bandwidth[1],
         "bandwidth_needed_least_bytes_per_s": bandwidth[0],
-        "sent_bytes": evidence.sent_bytes or 0.0,
+        **({} if evidence.sent_bytes is None else {"sent_bytes": evidence.sent_bytes}),
     }
 
 
 def _why(evidence: Evidence, found: Forecast, reason: Reason) -> str:
-    rounds = evidence.rounds[1:][-LAST_ROUNDS:] or evidence.rounds
+    rounds = (evidence.rounds_now or evidence.rounds[1:])[-LAST_ROUNDS:] or evidence.rounds
     per_round = (
         f"{_per_round(evidence, rounds)}, out of a working set of {_working_set_words(evidence, found)}" if rounds else ""
     )

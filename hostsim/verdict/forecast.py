@@ -88,9 +88,9 @@ def forecast(evidence: Evidence) -> Forecast | None:
 
 
 def _as_seen(floor: Range, evidence: Evidence | None) -> Range:
-    """``floor``, no higher than what was seen to remain after a sync: curves that agree with short rounds may be far off.
+    """``floor``, no higher than the pages that remained after a sync: curves that agree with short rounds may be far off.
 
-    A range that lies above it altogether, by short rounds alone, tells nothing of the least.
+    A range that lies above those pages altogether rests on short rounds alone, and does not bound the least.
     """
     seen = remaining_seen(evidence) if evidence else []
     least = SEEN_WITHIN * min(seen, default=float("inf"))
@@ -187,7 +187,7 @@ def remaining_seen(evidence: Evidence) -> list[float]:
 
     Where a log begins late, the pages that the first round sent reveal the pages remaining before it.
     """
-    later = [r.remaining_pages for r in evidence.rounds[1:]]
+    later = [r.remaining_pages for r in evidence.rounds_now]
     if len(later) >= STUCK_ROUNDS:
         return later[len(later) // 2 :] if len(later) >= 2 * STUCK_ROUNDS else later
     return [*_remaining_before(evidence), *later]
@@ -195,6 +195,8 @@ def remaining_seen(evidence: Evidence) -> list[float]:
 
 def _remaining_before(evidence: Evidence) -> Iterator[float]:
     """Pages remaining after the first pass, or at the start of the first round that the log shows."""
+    if any(r.is_past for r in evidence.rounds):
+        return
     for first in evidence.rounds[:1]:
         if first.syncs == 1 and first.newly_dirty_pages >= 1:
             yield first.remaining_pages
@@ -221,7 +223,7 @@ def _later_over_earlier(seen: Sequence[float]) -> float:
 
 def is_stuck(rounds: Sequence[Round]) -> bool:
     """Whether the rounds after the first pass show no decline of remaining."""
-    later = [r.remaining_pages for r in rounds[1:]]
+    later = [r.remaining_pages for r in rounds[1:] if not r.is_past]
     if len(later) < STUCK_ROUNDS:
         return False
     return not is_falling(later[len(later) // 2 :] if len(later) >= 2 * STUCK_ROUNDS else later)
@@ -259,7 +261,7 @@ def _is_steady(seen: Sequence[float]) -> bool:
 
 
 def _creeps(evidence: Evidence) -> bool:
-    return median(r.duration_s for r in evidence.rounds[1:] or evidence.rounds) < CREEPING_S
+    return median(r.duration_s for r in evidence.rounds_now or evidence.rounds) < CREEPING_S
 
 
 def _alike(evidence: Evidence) -> Sequence[Round]:

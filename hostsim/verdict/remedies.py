@@ -101,8 +101,8 @@ def bandwidth(evidence: Evidence, found: Forecast, value: float | None = None) -
         who = f"{evidence.channels.count} channels send" if evidence.channels else "one migration thread sends"
         text += f"out of reach, {who} at most {bandwidth_words(host)} here"
         return Remedy("bandwidth", text, value, "bytes/s", helps=False)
-    text += " and ".join(_brakes_below(evidence, value)) + may_do
-    command = "" if evidence.brake in ("link", "host", "window") else command_for(evidence.profile, "bandwidth", value)
+    text += " and ".join(_limits_below(evidence, value)) + may_do
+    command = "" if evidence.bottleneck in ("link", "host", "window") else command_for(evidence.profile, "bandwidth", value)
     return Remedy("bandwidth", text, value, "bytes/s", command, certain=_is_narrow(needed))
 
 
@@ -189,10 +189,10 @@ def _remaining_pages(evidence: Evidence) -> float:
 
 
 def _is_capped(evidence: Evidence) -> bool:
-    return evidence.brake == "max-bandwidth"
+    return evidence.bottleneck == "max-bandwidth"
 
 
-def _brakes_below(evidence: Evidence, value: float) -> list[str]:
+def _limits_below(evidence: Evidence, value: float) -> list[str]:
     """Words for each limit of the bandwidth that has to be raised to ``value``."""
     found = []
     if (most := evidence.max_bandwidth_bytes_per_s) and most < value:
@@ -202,9 +202,9 @@ def _brakes_below(evidence: Evidence, value: float) -> list[str]:
     if evidence.window and evidence.window.bytes_per_s < value:
         found.append(wider_window(evidence.window, value))
     unknown = "raise max-bandwidth if that is the bottleneck, else use a faster link"
-    if evidence.channels and evidence.brake == "host":
+    if evidence.channels and evidence.bottleneck == "host":
         return [MORE]
-    return found or ["use a faster host" if evidence.brake == "host" else unknown]
+    return found or ["use a faster host" if evidence.bottleneck == "host" else unknown]
 
 
 def _is_clock_paced(evidence: Evidence, found: Forecast) -> bool:

@@ -8,11 +8,9 @@ from pathlib import Path
 import pytest
 
 from hostsim.validation import run_suites
-from hostsim.validation.data import published
-from hostsim.validation.kvm import GROUPS, kvm_rows
-from hostsim.validation.kvm_faults import ARM64
 from hostsim.validation.kvm_machine import dirtied, logged, machine, measured, seconds, time_row
-from hostsim.validation.rows import Row
+from hostsim.validation.published_kvm import ARM64, GROUPS, kvm_rows
+from hostsim.validation.rows import Row, published
 from tests.helpers.shared import once
 
 FITTED = {

@@ -8,8 +8,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from hostsim.report.charts.chart import Chart
-from hostsim.report.html.page import Card, Content, Drawn, Listing, Section, Step, Tile, Tone
+from hostsim.report.html.page import Card, Content, Listing, Section, Step, Tile, Tone
 from hostsim.results.read import MALFORMED
 from hostsim.verdict.mechanism import outcomes
 
@@ -138,11 +137,6 @@ def saved_scenario(table: Mapping[str, Any], name: str) -> Saved:
     file = f"{kept or 'scenario'}.toml"
     named = f"The scenario with every default, to be saved as {file}"
     return Saved(file, Listing(scenario_text(table), named, folded=True))
-
-
-def chart_section(title: str, chart: Chart | None) -> Section | None:
-    """A section of one chart, None without."""
-    return None if chart is None else Section(title, (Drawn(chart),))
 
 
 def tiles_of(notes: list[str], make: Callable[[], Iterable[Tile]]) -> tuple[Tile, ...]:
