@@ -46,7 +46,10 @@ COLUMNS = (
 
 
 def age_content(plan: AgePlan, options: AgeOptions, rows: Sequence[AgeRow]) -> dict[str, Any]:
-    """The content of age.json."""
+    """The content of age.json: ``options`` as given, the seeds of ``plan``, and ``rows`` with verdict and figures.
+
+    One seed gives no intervals: the method of the interval is None then.
+    """
     told = [
         {"settings": row.settings, "period_ns": row.ageing.period, "verdict": row_verdict(row),
          "figures": spreads(row.figures),
@@ -60,12 +63,15 @@ def age_content(plan: AgePlan, options: AgeOptions, rows: Sequence[AgeRow]) -> d
 
 
 def write_age(out: Path, content: dict[str, Any], rows: Sequence[AgeRow]) -> list[Path]:
-    """Write all files; their paths. OutputError."""
+    """Write ``content`` (of ``age_content``) and the tables of ``rows`` to folder ``out``.
+
+    Returns the paths. OutputError.
+    """
     return write_study(out, "age", content, age_tables_of(rows))
 
 
 def age_tables_of(rows: Sequence[AgeRow]) -> dict[str, Table]:
-    """The tables that have files, by name."""
+    """The tables of ``rows`` that have files, by name."""
     return {"age": age_data(rows), "latencies": latency_table(row.latencies for row in rows)}
 
 
@@ -75,13 +81,16 @@ def age_data(rows: Sequence[AgeRow]) -> Table:
 
 
 def age_table(rows: Sequence[AgeRow], varied: Sequence[str]) -> Grid:
-    """A line a case: the settings that vary, the figures, the verdict."""
+    """A line for each of ``rows`` (at least one): settings whose keys are in ``varied``, figures, verdict.
+
+    Without a varied key the policy names the line.
+    """
     keys = [key for key in rows[0].settings if key in varied] or ["policy"]
     return grid_of([*map(setting_column, keys), *COLUMNS], rows)
 
 
 def caption(plan: AgePlan, options: AgeOptions, rows: Sequence[AgeRow]) -> str:
-    """The settings that all rows share, and the seeds."""
+    """The settings of ``plan`` and ``options`` that all ``rows`` share, the periods of ageing in ``rows``, and the seeds."""
     same = {key: value for key, value in plan.settings[0].items() if key not in plan.varied()}
     same |= {"mem-per-vcpu": options.mem_per_vcpu, "a-bits": str(options.a_bits).lower()}
     periods = {format_duration(row.ageing.period) for row in rows}

@@ -1,4 +1,4 @@
-"""Measured figures beside simulated ones: tables, and files of what this host's KVM did."""
+"""Measured figures beside simulated ones: tables, and files of the measurements of this host's KVM."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """The verdict, the table and the files of a comparison.
 
-Verdict: combinations that converge, the best for each figure, and whether that may be chance. Table: a row a combination,
-each figure beside its ratio to the first row. Files: tables, JSON, the verdict, the picture, where it all comes from.
+Verdict: combinations that converge, the best for each figure, and whether chance may explain it. Table: a row a combination,
+each figure beside its ratio to the first row. Files: tables, JSON, the verdict, the picture, the origin of the data.
 """
 
 from __future__ import annotations
@@ -64,7 +64,10 @@ def figure_words(name: str, value: float) -> str:
 
 
 def spread_words(name: str, spread: Spread) -> str:
-    """``5.25 s ±2 %``: the mean, and how far the interval reaches on its longer side."""
+    """``5.25 s ±2 %``: the mean of ``spread`` in the unit of figure ``name``, and the longer side of its interval.
+
+    Without an interval, and for a mean of 0 or less, the mean stands alone.
+    """
     text = figure_words(name, spread.mean)
     if spread.reach is None or spread.mean <= 0:
         return text
@@ -95,7 +98,7 @@ def ended_words(row: Row) -> str:
 
 
 def verdict_lines(summary: Summary, bests: Sequence[Best]) -> list[str]:
-    """The first opens with VERDICT; then a line for each figure."""
+    """The verdict on ``summary``: the first line opens with VERDICT; then a line for each of ``bests``, one a figure."""
     lines = [f"VERDICT: {_convergence(summary)}."] if summary.has_migration else [f"VERDICT: {_ran(summary)}."]
     lines += [f"{_best_line(summary, best)}." for best in bests]
     return lines
@@ -310,7 +313,11 @@ OWN_FILES = re.compile(r"(compare|runs)\.(csv|parquet)|compare(-[\w-]+)?\.(png|s
 
 
 def write_comparison(out: Path, plan: Plan, outcome: Outcome, summary: Summary, content: dict[str, Any]) -> list[Path]:
-    """Write them; those of single runs are there already. Returns the paths; OutputError, then ``out`` is as it was."""
+    """Write the files of the comparison to ``out``, beside those of single runs, which are there already; returns the paths.
+
+    content: of ``as_content``; plan, outcome: for runs.csv and provenance.json; summary: for compare.csv.
+    Files of an earlier comparison are replaced. OutputError, then ``out`` is as it was.
+    """
     files = {
         "compare.json": json_bytes(content),
         "provenance.json": json_bytes(provenance(plan, outcome)),
@@ -323,7 +330,11 @@ def write_comparison(out: Path, plan: Plan, outcome: Outcome, summary: Summary, 
 
 
 def as_content(plan: Plan, outcome: Outcome, summary: Summary, notes: Sequence[str] = ()) -> dict[str, Any]:
-    """The content of compare.json with the verdict of the study, ``notes`` behind its lines."""
+    """The content of compare.json, with the verdict on ``summary`` worked out here.
+
+    The lines: verdict, warnings of the scenarios of ``plan``, assumptions, ``notes``, and the seeds.
+    outcome: figures of each run, for the list of runs.
+    """
     bests = all_best(summary)
     head, *others = verdict_lines(summary, bests)
     warnings = dict.fromkeys(text for run in plan.runs for text in warnings_of(run.scenario))
@@ -344,7 +355,10 @@ def _assumed(plan: Plan) -> Iterator[str]:
 
 
 def as_object(plan: Plan, outcome: Outcome, summary: Summary, bests: Sequence[Best], lines: Sequence[str]) -> dict[str, Any]:
-    """The content of compare.json, which ``--json`` prints, too."""
+    """The content of compare.json, which ``--json`` prints, too, in plain types.
+
+    outcome: figures of the runs of ``plan``. bests: of ``summary``, one a figure. lines: the verdict, as people read it.
+    """
     content = {
         "format": FORMAT,
         "name": plan.name,
@@ -364,7 +378,10 @@ def as_object(plan: Plan, outcome: Outcome, summary: Summary, bests: Sequence[Be
 
 
 def provenance(plan: Plan, outcome: Outcome) -> dict[str, Any]:
-    """All data to run the comparison again; each run's file has the scenario as resolved."""
+    """All data to run ``plan`` again, for each run that ``outcome`` has figures of: seed, settings, hash of the scenario.
+
+    Each run's own file has the scenario as resolved.
+    """
     request = plan.request
     runs = {
         run.key: {"seed": run.seed, "settings": plan.settings(run.combination),
@@ -396,7 +413,10 @@ def combinations_table(summary: Summary) -> Table:
 
 
 def runs_table(plan: Plan, outcome: Outcome) -> Table:
-    """A row a run: settings, seed, how it ended, its figures, its file."""
+    """A row for each run of ``plan``: settings, seed, status, figures, file.
+
+    A run without figures in ``outcome`` has the status "failed", NaN for each figure, and no file.
+    """
     found = [outcome.figures.get(run.key) for run in plan.runs]
     names = figure_names(figures for figures in found if figures)
     head = dict.fromkeys((axis.key for axis in plan.axes), "str") | {"seed": "int64", "status": "str"}

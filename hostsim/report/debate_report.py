@@ -39,7 +39,7 @@ TURNS = (
 
 
 def debate_content(options: Any, claims: Sequence[Claim]) -> dict[str, Any]:
-    """The content of debate.json."""
+    """The content of debate.json: ``options`` (a dataclass), ``claims`` as objects, their summary, and the machine."""
     told = claim_objects(claims)
     return study_content(NAME, options, [], None, verdict=[_summary(claims)], machine=machine_words(), claims=told)
 
@@ -63,12 +63,15 @@ def _panel_facts(claim: Claim) -> dict[str, Any]:
 
 
 def write_debate(out: Path, content: dict[str, Any], claims: Sequence[Claim]) -> list[Path]:
-    """Write all files; their paths. OutputError."""
+    """Write ``content`` (of ``debate_content``) and the table of ``claims`` to folder ``out``.
+
+    Returns the paths. OutputError.
+    """
     return write_study(out, NAME, content, debate_tables_of(claims))
 
 
 def debate_tables_of(claims: Sequence[Claim]) -> dict[str, Table]:
-    """The tables that have files, by name."""
+    """The tables of ``claims`` that have files, by name."""
     return {NAME: claims_data(claims), "curves": _curves_table(claims)}
 
 

@@ -37,7 +37,7 @@ COLUMNS = dict.fromkeys(("t_s", "fitted_pages", "low_pages", "high_pages"), "flo
 
 
 def fit_report(kind: str, fitted: GuestFit, told: Mapping[str, Any], seed: int) -> Content:
-    """The content of the page ``kind``, fit or whatif. told: what --json prints; seed: of the drawn guests."""
+    """The content of the page ``kind``, fit or whatif. told: the object that --json prints; seed: of the drawn guests."""
     origin = plain({**versions(), "git": git_revision(), "seed": seed})
     main = json.loads(json_bytes(plain(told)))  # as hostsim report reads it
     return Content(kind, main, {"curve": curve_table(fitted)}, {"guest.toml": guest_text(fitted)}, origin=origin)
@@ -77,7 +77,7 @@ LOOSE = 1.5
 
 
 def fit_lines(fitted: GuestFit) -> list[str]:
-    """The fit; the first line opens with FIT."""
+    """The sentences on ``fitted``; the first line opens with FIT."""
     return [
         _headline(fitted),
         _guest(fitted),
@@ -248,7 +248,11 @@ RUNS_MIN = 5
 
 
 def whatif_lines(found: Prediction, fitted: GuestFit, change: Change) -> list[str]:
-    """The answer; the first line opens with VERDICT."""
+    """The verdict on a migration that has not taken place; the first line opens with VERDICT.
+
+    found: the prediction over guests drawn from the errors of ``fitted``, at least one run.
+    change: for the assumptions. The first FIT_LINES lines on the fit close the verdict.
+    """
     lines = prediction_lines(found)[:-1]
     rests = (
         f"Each of the {found.n} runs of {BY} is of a guest drawn anew from the errors of the fit, seeds {found.seeds[0]} "

@@ -21,7 +21,10 @@ NEVER = "never"
 
 
 def measure_content(plan: MeasurePlan, options: Any, rows: Sequence[MeasureRow], truth: TrueTime) -> dict[str, Any]:
-    """The content of measure-dirty.json."""
+    """The content of measure-dirty.json: ``options`` as given, seeds of ``plan``, ``rows`` with figures, verdict.
+
+    truth: the total time of simulated migrations, beside which forecasts are put; None in the object where none completed.
+    """
     told = [
         {"settings": row.settings, "n": row.n, "reported_mib_per_s": row.reported_mib, "written_mib_per_s": row.written_mib,
          "cv_percent": row.cv_percent, "forecast_total_s": row.total_s, "endless_share": row.endless,
@@ -36,12 +39,15 @@ def measure_content(plan: MeasurePlan, options: Any, rows: Sequence[MeasureRow],
 
 
 def write_measure(out: Path, content: dict[str, Any], rows: Sequence[MeasureRow]) -> list[Path]:
-    """Write all files; their paths. OutputError."""
+    """Write ``content`` (of ``measure_content``) and the table of ``rows`` to folder ``out``.
+
+    Returns the paths. OutputError.
+    """
     return write_study(out, NAME, content, {NAME: measure_data(rows)})
 
 
 def measure_table(rows: Sequence[MeasureRow]) -> Grid:
-    """A line a measurement: what it reads, what it costs, what is forecast from it."""
+    """A line a measurement: its answer, its cost to the guest, the forecast from it."""
     keys = [setting_column(key) for key in ("method", "samples", "window")]
     columns = [
         Column("n", "n", of=lambda row: row.n),
@@ -58,7 +64,10 @@ def measure_table(rows: Sequence[MeasureRow]) -> Grid:
 
 
 def caption(plan: MeasurePlan, options: Any, rows: Sequence[MeasureRow]) -> str:
-    """The meaning of the columns, seeds, and rows with fewer measurements than asked for."""
+    """The meaning of the columns, the seeds of ``plan``, and how many of ``rows`` have fewer measurements than asked for.
+
+    options: those of the study; its ``reps`` is the number of measurements asked for.
+    """
     fewer = [row for row in rows if row.n < options.reps]
     less = f"; {len(fewer)} rows have fewer than {options.reps} measurements: each costs the guest a fault a page"
     seeds = plan.plan.seeds

@@ -1,7 +1,7 @@
 """A prediction in sentences, its margins, tables and files.
 
-Sentences: does it converge, how long does it take, what does the guest notice, what the answer rests on; and the value at
-which it flips. Files: figures with intervals, runs, margins; JSON, the picture, where it all comes from.
+Sentences: whether it converges, its time, its effect on the guest, the runs behind the answer, and the value at which the
+answer flips. Files: figures with intervals, runs, margins; JSON, the picture, the origin of each.
 """
 
 from __future__ import annotations
@@ -110,7 +110,7 @@ def _computed(margin: Margin, name: str, now: str) -> str:
 
 
 def in_the_way(computed: Mapping[str, float] | None) -> Iterator[str]:
-    """What keeps a migration from converging, by computation; nothing where it would converge, or is not computed."""
+    """The computed reasons that keep a migration from converging; none where it would converge, or is not computed."""
     if computed is None:
         return
     if "window_bytes" in computed:
@@ -140,7 +140,7 @@ SCALES = {
 
 
 def prediction_lines(found: Prediction) -> list[str]:
-    """The answer; the first line opens with VERDICT."""
+    """The verdict on ``found`` in sentences; the first line opens with VERDICT."""
     return [
         f"VERDICT: {converges_words(found)}.", *warning_lines(found.warnings), *_outcome(found), *in_the_way(found.computed),
         *_guest(found),
@@ -334,7 +334,7 @@ def runs_table(found: Prediction) -> Table:
 
 
 def margins_table(found: Prediction) -> Table:
-    """A row a figure whose margin was looked for."""
+    """A row for each figure with a margin that was searched."""
     schema = {"figure": "str"} | dict.fromkeys(("today", "computed", "near", "far"), "float64")
     schema |= {"harder": "bool", "confirmed": "bool", "runs": "int64"}
     rows = [

@@ -86,7 +86,7 @@ Report = Callable[[int, Mapping[str, Any]], None]
 
 
 def ignore(sim_ns: int, info: Mapping[str, Any]) -> None:
-    """A report that shows nothing."""
+    """A ``Report`` that shows nothing of ``sim_ns`` and ``info``."""
     del sim_ns, info
 
 
@@ -144,7 +144,10 @@ def confirm_progress(*, quiet: bool = False) -> Iterator[Callable[[str], None]]:
 
 
 def end_ns_estimate(sim_ns: int, cap_ns: int, info: Mapping[str, Any]) -> tuple[int, bool]:
-    """Simulated end [ns] and whether it is a guess (remaining over bandwidth minus dirty rate) or the cap."""
+    """Simulated end [ns], and whether it is a guess (remaining over bandwidth minus dirty rate) or the cap.
+
+    sim_ns: simulated by now. cap_ns: the latest end. info: figures of a migration, as in ``run_progress``.
+    """
     if not {"remaining_bytes", "bandwidth_bytes_per_s", "dirty_bytes_per_s"} <= info.keys():
         return cap_ns, False
     remaining, net = info["remaining_bytes"], info["bandwidth_bytes_per_s"] - info["dirty_bytes_per_s"]
@@ -155,7 +158,10 @@ def end_ns_estimate(sim_ns: int, cap_ns: int, info: Mapping[str, Any]) -> tuple[
 
 
 def describe(sim_ns: int, cap_ns: int, info: Mapping[str, Any]) -> str:
-    """The text before the bar: short enough for bar and ETA beside it in a line of 80 letters."""
+    """The text before the bar, such as ``simulated 4.2 s of 60 s, round 3, 120 MB left``.
+
+    It is short enough for bar and ETA beside it in a line of 80 letters. sim_ns, cap_ns, info: as in ``end_ns_estimate``.
+    """
     parts = [f"simulated {seconds_words(sim_ns / NS_PER_S)} of {seconds_words(cap_ns / NS_PER_S)}"]
     if "round" in info:
         parts.append(f"round {info['round']}")
@@ -219,7 +225,7 @@ def compare_progress(*, quiet: bool = False) -> Iterator[Callable[[Progress], No
 
 
 def left_words(progress: Progress, spent_s: float) -> str:
-    """``about 2 min left``, at the pace so far; "" before anything is known."""
+    """``about 2 min left``, at the pace of ``progress`` in ``spent_s`` [s]; "" before any run got ahead, and at the end."""
     through = progress.through
     if through <= 0 or progress.done == progress.total:
         return ""
@@ -227,7 +233,10 @@ def left_words(progress: Progress, spent_s: float) -> str:
 
 
 def say_size(size: Size, *, quiet: bool) -> None:
-    """Print time and memory of the runs before they begin, if they take long; silent where the bar is."""
+    """Print time and memory of the runs of ``size`` before they begin, if they take LONG_S or longer.
+
+    Nothing is printed if ``quiet``, or where standard error is no terminal.
+    """
     console = err_console()
     if quiet or not console.is_terminal or size.seconds < LONG_S:
         return
@@ -272,7 +281,10 @@ def steps_progress(total: int, *, quiet: bool = False, kinds: Iterable[str] = ()
 
 @contextmanager
 def work_progress(kinds: Iterable[str], *, quiet: bool = False) -> Iterator[None]:
-    """A bar for work without steps: the loops that are compiled, then the time of simulating; else ``steps_progress``."""
+    """A bar for work without steps: loops that are compiled, then the time of simulating. For steps: ``steps_progress``.
+
+    kinds: of hostsim.compiled.compiling, as in ``steps_progress``. quiet: no bar; there is none without a terminal either.
+    """
     console = err_console()
     if quiet or not console.is_terminal:
         yield
@@ -299,7 +311,10 @@ def record_progress(*, quiet: bool = False) -> Iterator[Callable[[str, int, dict
 
 
 def standing(status: str, answers: int, line: dict[str, Any]) -> str:
-    """``recording: active, iteration 3, 120 MB remaining; 34 answers; Ctrl-C ends it``."""
+    """``recording: active, iteration 3, 120 MB remaining; 34 answers; Ctrl-C ends it``.
+
+    status: of query-migrate, "none" before a migration. answers: recorded so far. line: the last answer, as QMP sent it.
+    """
     answer = line.get("return")
     ram = answer.get("ram") if isinstance(answer, dict) else None
     parts = [f"recording: {'no migration yet' if status == 'none' else status}"]

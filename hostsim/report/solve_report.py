@@ -36,7 +36,7 @@ COMMANDS = {"downtime-limit": "downtime_limit", "bandwidth": "bandwidth", "throt
 
 
 def solution_lines(found: Solution) -> list[str]:
-    """The answer; the first line opens with VERDICT."""
+    """The verdict on ``found`` in sentences; the first line opens with VERDICT."""
     lines = [f"VERDICT: {_headline(found)}.", *warning_lines(found.warnings)]
     if not found.is_met:
         lines += list(in_the_way(found.computed))
@@ -143,7 +143,7 @@ def commands_of(found: Solution) -> list[dict[str, str]]:
 
 
 def run_command(command: str, settings: Mapping[str, str]) -> str:
-    """``hostsim run vm.toml --set migration.downtime_limit=1040ms``."""
+    """``hostsim run vm.toml --set migration.downtime_limit=1040ms``: ``command``, then each of ``settings``, quoted."""
     return " ".join([command, *(f"--set {quote(f'{key}={value}')}" for key, value in settings.items())])
 
 

@@ -1,6 +1,6 @@
 """Output of all studies: figures in the cells of a table, by the unit their names end in; and files.
 
-Files: everything as JSON, tables, latency distributions, the verdict, the picture, where it all comes from.
+Files: everything as JSON, tables, latency distributions, the verdict, the picture, the origin of the data.
 """
 
 from __future__ import annotations
@@ -51,7 +51,11 @@ def write_study(out: Path, name: str, content: dict[str, Any], tables: Mapping[s
 
 
 def study_content(name: str, options: Any, seeds: Sequence[int], interval: str | None, **more: Any) -> dict[str, Any]:
-    """The content of <name>.json, which ``--json`` prints, too."""
+    """The content of <name>.json, which ``--json`` prints, too, in plain types.
+
+    options: a dataclass; all its fields are written. interval: the method of the intervals, None with one seed.
+    more: further keys, as verdict and rows.
+    """
     content: dict[str, Any] = plain(
         {"format": f"hostsim-{name}/1", "version": versions()["hostsim"], "options": vars(options), "seeds": list(seeds),
          "interval": interval, **more}
@@ -71,7 +75,10 @@ def spreads(figures: Mapping[str, Spread]) -> dict[str, dict[str, Any]]:
 
 
 def figures_table(name: str, rows: Sequence[tuple[Mapping[str, str], Mapping[str, Spread], str]]) -> Table:
-    """A row a case: settings, for each figure mean and interval, verdict."""
+    """The table ``name`` for a file, a row a case: settings, for each figure mean and interval, verdict.
+
+    rows: at least one; (settings, figures, verdict), all with the keys of the first.
+    """
     settings, figures, _ = rows[0]
     schema = dict.fromkeys(settings, "str")
     for figure in figures:
@@ -96,7 +103,10 @@ def latency_table(rows: Iterable[Mapping[str, Latencies]]) -> Table:
 
 
 def cell(name: str, spread: Spread) -> str:
-    """``7.17 us ±2 %``: the mean, and how far the interval reaches on its longer side."""
+    """``7.17 us ±2 %``: the mean of ``spread`` in the unit of figure ``name``, and the longer side of its interval.
+
+    Without an interval, and for a mean of 0 or less, the mean stands alone.
+    """
     text = value_words(name, spread.mean)
     if not spread.reach or spread.mean <= 0:
         return text
@@ -115,7 +125,10 @@ def value_words(name: str, value: float) -> str:
 
 
 def study_column(name: str, heading: str, role: Role = Role.FIGURE) -> Column:
-    """The column of a figure that the rows of a study have over all seeds."""
+    """The column of figure ``name`` over all seeds, under ``heading``, for rows that have ``figures`` by name.
+
+    role: when the column may be left out.
+    """
 
     def of(row: Any) -> str:
         figures: Mapping[str, Spread] = row.figures

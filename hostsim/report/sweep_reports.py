@@ -26,14 +26,20 @@ LISTED_MAX = 3
 
 
 def content_of(plan: Plan, outcome: Outcome, summary: Summary) -> dict[str, Any]:
-    """The content of auto-converge.json."""
+    """The content of auto-converge.json: that of compare.json with the sweep's own verdict on ``summary``.
+
+    plan: its file, overrides and values of each option. outcome: figures of each run.
+    """
     content = as_object(plan, outcome, summary, (), verdict_lines(plan, summary))
     return content | {"format": "hostsim-sweep-auto-converge/1", "options": {"file": plan.request.file.name, "set":
                       list(plan.request.overrides), **{axis.key: list(axis.labels[1:]) for axis in plan.axes}}}  # fmt: skip
 
 
 def write_sweep(out: Path, content: dict[str, Any], plan: Plan, outcome: Outcome, summary: Summary) -> list[Path]:
-    """Write all files; their paths. OutputError."""
+    """Write ``content`` (of ``content_of``) and two tables to the folder ``out``; returns the paths. OutputError.
+
+    The tables: combinations, of ``summary``; runs, of ``plan`` and ``outcome``.
+    """
     tables = {NAME: combinations_table(summary), "runs": runs_table(plan, outcome)}
     return write_study(out, NAME, content, tables)
 
@@ -60,7 +66,11 @@ def caption(plan: Plan) -> str:
 
 
 def verdict_lines(plan: Plan, summary: Summary) -> list[str]:
-    """Settings that converge, the fastest, the one that costs least, and whether a throttle can help at all."""
+    """Settings that converge, the fastest, the one that costs least, and whether a throttle can help at all.
+
+    plan: the scenario of its first run bounds the effect of a throttle.
+    summary: its first row is the run without auto-converge.
+    """
     rows, base = tuned(summary), summary.rows[0]
     good = [row for row in rows if row.converges]
     alone = "completes, too" if base.converges else "does not complete"

@@ -88,7 +88,7 @@ def rounds_table(rounds: Table, most: int = ROWS_MAX) -> Grid:
 
 
 def plain_table(source: Table, most: int = ROWS_MAX) -> Grid:
-    """Any table under its own column names; the first one names the rows."""
+    """The table ``source`` under its own column names, the first naming the rows; at most ``most`` rows, evenly chosen."""
     first, *others = source.columns
     columns = [Column(first, first, figure, Role.KEY), *(_plain(name) for name in others)]
     return some_rows(source.name, columns, list(source.rows()), most)

@@ -31,7 +31,7 @@ class _Watch:
         self._show, self._subject, self._clock, self._forecasts = show, subject, clock, Forecasts()
 
     def take(self, record: dict[str, Any], stalls: Callable[[], list[Stall]] = list, *, is_last: bool = False) -> None:
-        """Read a record, and show what is known by now."""
+        """Read ``record``, a line of the recording, and show the migration by now. stalls, is_last: as in ``show``."""
         self.log.take(record)
         self.show(stalls, is_last=is_last)
 
@@ -41,7 +41,10 @@ class _Watch:
         self.show()
 
     def show(self, stalls: Callable[[], list[Stall]] = list, *, is_last: bool = False) -> None:
-        """Show what is known now; figures are made only where a view is drawn."""
+        """Show the migration by now; figures are made only where a view is drawn.
+
+        stalls: gives the longest waits by kind; called only for a view that is drawn. is_last: no view follows.
+        """
 
         def seen(forecast_of: Callable[..., Outlook | None]) -> Watched:
             log = self.log.log()
@@ -154,7 +157,7 @@ class Forecasts:
         return self._made.later(float(log.t_s[-1]) - self._at_s)
 
     def fresh(self, log: MigrationLog | None, mark: tuple[str, float]) -> Outlook | None:
-        """As ``of``; None if the last forecast was made in an iteration before and no new one is due.
+        """As ``of`` with ``log`` and ``mark``; None if the last forecast is of an earlier iteration and no new one is due.
 
         A line that is printed stays: it has no forecast rather than an old one. A simulation may end an iteration each ms.
         """

@@ -64,13 +64,19 @@ def timeline(migration: MigrationResult, number: int = 0) -> Chart:
 
 
 def dirty_log(migration: MigrationResult, number: int = 0) -> Chart:
-    """The cost of KVM's dirty log: time that the guest lost, exits by kind, harvests."""
+    """The cost of KVM's dirty log in ``migration``: time that the guest lost, exits by kind, harvests.
+
+    number: of the migration in its run, from 0; the name of the chart has it from the second migration on.
+    """
     panels = [_slowdown(migration), _exits(migration), _harvest(migration)]
     return _over_time("kvm", "What finding dirty pages cost", migration, number, panels)
 
 
 def lock_shares(migration: MigrationResult, number: int = 0) -> Chart | None:
-    """Holders of mmu_lock and waiters for it, round by round; None where no column tells."""
+    """Holders of mmu_lock and waiters for it in each round of ``migration``; None where no column counts any.
+
+    number: as in ``dirty_log``. Rounds shorter than SHORTEST_ROUND_NS leave a gap: a share of so short a time says nothing.
+    """
     rounds = migration.rounds
     there = [name for name in LOCK if name in rounds.columns and np.any(rounds[name])]
     if not there:
@@ -202,7 +208,7 @@ def _harvest(migration: MigrationResult) -> Panel:
 
 
 def _or_gap(values: Array, least: float = 0.0) -> Array:
-    """Nothing, or up to ``least``, is a gap (NaN): a logarithmic axis has no 0."""
+    """``values``, with NaN (a gap) for those up to ``least``: a logarithmic axis has no 0."""
     return np.where(values > least, values, np.nan).astype(float)
 
 
@@ -256,7 +262,7 @@ LINES_MAX = 200
 
 
 def own_charts(migration: MigrationResult, number: int = 0) -> Iterator[Chart]:
-    """A chart for each mechanism whose table has rows, and says when they happened."""
+    """A chart for each mechanism whose table in ``migration`` has rows with their times. number: as in ``dirty_log``."""
     for one in mechanisms():
         if one.moments and one.name in migration.own and len(migration.own[one.name].table):
             yield _own_chart(one, migration.own[one.name].table, number)

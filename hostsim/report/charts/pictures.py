@@ -319,7 +319,7 @@ def _Scaled(divisor: float, inner: Any) -> Any:  # noqa: N802
 
 
 def _legend(axes: Axes, part: Panel | Bars, form: Format, columns: int, *, below: bool) -> None:
-    """Above the panel; below it if its room above is for a title."""
+    """Draw the legend above the panel; below it if its room above is for a title."""
     handles, names = _named(axes, part)
     if not handles or (len(handles) == 1 and axes.get_title(loc="left")):
         return

@@ -32,7 +32,7 @@ class Kind:
     """A kind of result.
 
     page: module of hostsim.report.html.kinds and function that makes the page of a ``Content``.
-    main: the file in the folder of such a result that holds all of it; "" if no command writes a folder.
+    main: the file in the folder of such a result that holds the whole result; "" if no command writes a folder.
     tables: stems of CSV files that the page reads.
     listed: key of ``Content.main`` for a file whose JSON is a list.
     """

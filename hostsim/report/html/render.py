@@ -1,6 +1,6 @@
 """A page as one HTML file: template, style, scripts and data inlined; it asks for nothing outside itself.
 
-Behind each chart stands its table, for readers who see no chart, and for those who want the figures.
+Behind each chart stands its table, for readers without sight of the chart, and for those that want the figures.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ def html_bytes(page: Page) -> bytes:
 
 
 def _hash(script: str) -> str:
-    """A script as the page's policy names it: no other script runs, whatever a name in the data says."""
+    """A script as the page's policy names it: a name in the data cannot add a script that runs."""
     return f"'sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}'"
 
 
@@ -217,6 +217,6 @@ def check_html(out: Path | None) -> None:
 
 
 def write_html(out: Path, content: Content) -> Path:
-    """Write the report on ``content``; the path. OutputError, then an earlier file is as it was."""
+    """Write the report on ``content`` to ``out``; returns the path. OutputError, then an earlier file is as it was."""
     (path,) = write_files(out.parent, {out.name: html_bytes(page_of(content))})
     return path

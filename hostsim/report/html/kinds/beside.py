@@ -24,7 +24,10 @@ SKIPPED = ("real_counters",)
 
 
 def plain_grid(rows: Sequence[Mapping[str, Any]], title: str = "") -> Grid:
-    """Objects as a table under their own keys; nested values are left out."""
+    """Objects as the table ``title`` under the keys of the first; nested values are left out.
+
+    rows: at most ROWS_MAX are shown; an entry that is no mapping is dropped.
+    """
     rows = [row for row in rows if isinstance(row, Mapping)][:ROWS_MAX]
     keys = [
         key for key, value in (rows[0] if rows else {}).items() if not isinstance(value, dict | list) and key not in SKIPPED
@@ -179,7 +182,7 @@ def chains_page(content: Content) -> Page:
 
 
 def calibrate_page(content: Content) -> Page:
-    """The page of a calibration: measured numbers with their spread, latency by size of memory, what is assumed."""
+    """The page of a calibration: measured numbers with their spread, latency by size of memory, assumptions."""
     main, notes = content.main, list[str]()
     numbers = main["numbers"]
     measured = [row for row in numbers if row.get("spread") is not None]
@@ -252,7 +255,7 @@ def chains_chart(rows: Sequence[Row], host: str = "") -> Chart | None:
 
 
 def _chain(title: str, rows: Sequence[Row]) -> Panel:
-    """rows: as ChainCosts.table has them."""
+    """The panel ``title`` of one work: the time of a page by its sptes. rows: as ChainCosts.table has them."""
     names = ("sptes_a_page", "real_ns", "rmap_ns", "form_ns", "low_ns", "high_ns")
     sptes, real, modelled, form, low, high = (np.array([row[name] for row in rows], float) for name in names)
     ticks = tuple((value, f"{value:g}") for value in sptes.tolist())
@@ -266,7 +269,7 @@ def _chain(title: str, rows: Sequence[Row]) -> Panel:
 
 
 def ratios_chart(rows: Sequence[Row], expected: str, got: str) -> Chart | None:
-    """A panel a quantity: got over expected, over what was expected, for the quantities that most rows have."""
+    """A panel a quantity: the ratio got / expected over the expected value, for the quantities that most rows have."""
     known = [row for row in rows if _is_number(row[expected]) and _is_number(row[got]) and row[expected] > 0]
     counts = Counter(row["quantity"] for row in known)
     names = [name for name, count in counts.most_common(QUANTITIES_MAX) if count >= ROWS_MIN]

@@ -46,7 +46,10 @@ def fit_page(content: Content) -> Page:
 
 
 def guest_sections(notes: list[str], content: Content, told: Mapping[str, Any]) -> tuple[Section, ...]:
-    """Dirty curve, residuals, rounds, scenario. told: as GuestFit.to_dict has it."""
+    """Sections on a fitted guest: dirty curve, residuals, rounds, scenario. A section that fails adds a line to ``notes``.
+
+    content: has the table "curve". told: as GuestFit.to_dict has it.
+    """
     rows, curve = told["rounds"], content.tables["curve"]
     return sections_of(
         notes,
@@ -108,7 +111,11 @@ def is_of_log(rows: Sequence[Row]) -> bool:
 
 
 def curve_chart(curve: Table, rows: Sequence[Row]) -> Chart | None:
-    """The memory that is dirty some time after the log was cleared: fitted, of the drawn guests, and of the rounds."""
+    """The memory that is dirty some time after the log was cleared: fitted, of the drawn guests, and of the rounds.
+
+    curve: t_s and pages: fitted, low and high (NaN without drawn guests); None if it is empty.
+    rows: rounds of the log, or the points of a measured curve.
+    """
     if not len(curve):
         return None
     t_s, fitted, low, high = (curve[name].astype(float) for name in ("t_s", "fitted_pages", "low_pages", "high_pages"))

@@ -1,4 +1,4 @@
-"""The page of measure-dirty: which measurement reads right, what it costs the guest, what a forecast from it is worth."""
+"""The page of measure-dirty: which measurement reads right, its cost to the guest, the worth of a forecast."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def _mean(row: Row, name: str) -> float:
 
 
 def _far_off(row: Row) -> tuple[float, float]:
-    """How far a reading is off, then what it costs; as the verdict ranks readings."""
+    """How far a reading is off, then its cost to the guest: the order in which the verdict ranks readings."""
     return abs(_mean(row, "bias_percent")) + row["cv_percent"], _mean(row, "guest_lost_percent")
 
 
@@ -172,7 +172,7 @@ def _number(value: float | None) -> float:
 
 
 def answers_chart(rows: Sequence[Row]) -> Chart:
-    """Bars: the mean answer of each measurement, and what the guest wrote in its periods."""
+    """Bars: the mean answer of each measurement, and the rate at which the guest wrote in its periods."""
     names = tuple(f"{named(row)}, {row['settings']['window']}" for row in rows)
     reported = tuple(_answer(row) for row in rows)
     written = tuple(Bar(row["written_mib_per_s"], words=_rate(row["written_mib_per_s"])) for row in rows)

@@ -1,6 +1,6 @@
-"""Pages of predict and whatif: does it converge, what does it take, where does the answer flip.
+"""Pages of predict and whatif: whether it converges, its time and downtime, where the answer flips.
 
-Objects of predictions, solutions and fits are read back from what their JSON says: pages share the words of the terminal.
+Objects of predictions, solutions and fits are read back from their JSON, so that pages share the words of the terminal.
 """
 
 from __future__ import annotations
@@ -105,7 +105,7 @@ def _tiles(main: Mapping[str, Any], share: Share, estimates: Mapping[str, Estima
 
 
 def estimate_tile(name: str, one: Estimate) -> Tile:
-    """A key figure with the interval of its mean."""
+    """The key figure ``name`` with the mean of ``one`` and the interval of the mean, or the number of runs without one."""
     figure, _, interval = estimate_words(one).partition(" [")
     if not interval:
         return Tile(name, figure, "in every run" if one.spread.n > 1 else "one run")
@@ -144,27 +144,27 @@ Told = Mapping[str, Any]
 
 
 def estimates_in(told: Mapping[str, Told]) -> dict[str, Estimate]:
-    """Estimates by figure."""
+    """The estimates that ``told``, an object of JSON, holds, by figure."""
     return {name: _estimate(name, one) for name, one in told.items()}
 
 
 def share_in(told: Told) -> Share:
-    """How many runs did it, with the interval."""
+    """The share of runs that ``told`` holds, with its interval."""
     return Share(told["k"], told["n"], told["low"], told["high"])
 
 
 def margin_in(told: Told) -> Margin:
-    """Where the answer flips."""
+    """The margin that ``told`` holds: the value at which the answer flips."""
     return Margin(**_known(Margin, told) | {"seeds": tuple(told["seeds"])})
 
 
 def cell_in(told: Told) -> Cell:
-    """A pair of link and downtime limit."""
+    """The pair of link and downtime limit that ``told`` holds, with its runs."""
     return Cell(**_known(Cell, told))
 
 
 def change_in(told: Told) -> Change:
-    """A change, and what runs showed."""
+    """The change that ``told``, an object of solve.json, describes, with the figures of its runs."""
     reached = None if told["reached"] is None else share_in(told["reached"])
     got = {"reached": reached, "estimates": estimates_in(told["figures"]), "seeds": tuple(told["seeds"])}
     return Change(**_known(Change, told) | got)

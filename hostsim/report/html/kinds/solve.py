@@ -62,7 +62,7 @@ def solve_page(content: Content) -> Page:
 
 
 def _step(change: Change, main: Mapping[str, Any], file: str) -> Step:
-    """file: that holds the scenario which the page lists."""
+    """The step of ``change`` on the page. file: name of the scenario that the page offers to save."""
     text = change_text(change)
     text = f"{text[:1].upper()}{text[1:]}."
     if not change.helps:
@@ -119,7 +119,10 @@ def _row(change: Change, names: Sequence[str]) -> tuple[str, ...]:
 
 
 def _command(changes: Sequence[Change], target: Target, file: str, unchanged: int) -> str:
-    """unchanged: runs of the scenario as it is, which is the number that was asked for where no change was run."""
+    """The command that repeats the search.
+
+    unchanged: runs of the scenario as it is; the number of runs that was asked for, if no change was run.
+    """
     words = ["hostsim", "solve", file, "--target", target.text]
     words += ["--vary", ",".join(dict.fromkeys(one.kind for one in changes))] if changes else []
     ran = [one.reached.n for one in changes if one.reached is not None]

@@ -199,7 +199,7 @@ def _age_bars(rows: Sequence[Row], names: tuple[str, ...], name: str) -> Bars:
 
 
 def latencies_of(table: Table, row: int, what: str) -> Latencies:
-    """The distribution ``what`` of row ``row`` in latencies.csv."""
+    """The distribution of ``row`` in ``table``, latencies.csv, that has the name ``what``."""
     mine = (table["row"] == row) & (table["what"] == what)
     ends, counts = table["latency_ns"][mine], table["count"][mine]
     total = int((ends * counts).sum())
@@ -218,7 +218,10 @@ def _survivals(names: Sequence[tuple[int, str]], table: Table, what: str) -> lis
 
 
 def age_faults(content: Mapping[str, Any], table: Table) -> Chart | None:
-    """Distributions of the guest's faults; None if there were none."""
+    """Distributions of the guest's faults, a line a row; None if there were no faults.
+
+    content: of age.json. table: latencies.csv. Rows beyond the number of COLOURS have no line.
+    """
     rows = content["rows"]
     names = [(number, label(row, varied(rows))) for number, row in enumerate(rows[: len(COLOURS)])]
     lines = _survivals(names, table, FAULTS)
@@ -243,7 +246,10 @@ def reclaim_chart(content: Mapping[str, Any]) -> Chart:
 
 
 def reclaim_stalls(content: Mapping[str, Any], table: Table, budget_ns: Sequence[float] = ()) -> Chart | None:
-    """Distributions of stalls at the youngest age of each line; rules: the budget."""
+    """Distributions of the guest's stalls at the youngest age of each line; None if there were no stalls.
+
+    content: of reclaim.json. table: latencies.csv. budget_ns: longest stalls that the budget allows, drawn as rules.
+    """
     lines = _by_age(content["rows"])
     firsts = [(content["rows"].index(rows[0]), name) for name, rows in lines.items()][: len(COLOURS)]
     age = next(iter(lines.values()))[0]["settings"]["age"]

@@ -124,7 +124,7 @@ AXES = {"increment": "cpu-throttle-increment", "initial": "cpu-throttle-initial"
 
 
 def mean_of(row: Row, name: str) -> float:
-    """The mean of a figure, NaN without it."""
+    """The mean of figure ``name`` in ``row``, a combination of auto-converge.json; NaN where it has no such figure."""
     value = (row["figures"].get(name) or {}).get("mean")
     return float("nan") if value is None else float(value)
 
