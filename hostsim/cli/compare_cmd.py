@@ -102,7 +102,7 @@ def compare_command(
     wide: WideFlag = False,
     quiet: QuietFlag = False,
 ) -> None:
-    """Compare."""
+    """Run a scenario with several values or modes, write the files of the comparison, print its verdict and table."""
     from hostsim.cli.run_plan import Options, run_and_tell
     from hostsim.scenario.catalogue import found_file
     from hostsim.study.compare.axes import read_axes
@@ -124,7 +124,10 @@ def compare_command(
 
 
 def _scenario_of(file: Path | None, vm: Path | None, guestperf: str) -> Path:
-    """The scenario whose guest is migrated. InputError unless the command names one, in one way."""
+    """The scenario that has the guest: ``file`` or ``vm``. InputError unless exactly one of them is given.
+
+    guestperf: ``file`` if it names QEMU's own comparisons, else "". Those have a guest of their own if ``vm`` is missing.
+    """
     if guestperf:
         return vm or Path("guestperf")
     if (file is None) == (vm is None):
@@ -134,7 +137,7 @@ def _scenario_of(file: Path | None, vm: Path | None, guestperf: str) -> Path:
 
 
 def _check_one_of(vary: list[str] | None, modes: str | None, guestperf: str) -> None:
-    """InputError unless the command says what is compared, in one way."""
+    """InputError unless exactly one of --vary, --modes and a FILE with QEMU's own comparisons says which runs to compare."""
     given = [name for name, there in (("--vary", vary), ("--modes", modes is not None), (guestperf, guestperf)) if there]
     if len(given) != 1:
         got = " and ".join(given) or "neither"

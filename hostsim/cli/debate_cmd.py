@@ -68,7 +68,7 @@ def debate_command(
     wide: WideFlag = False,
     quiet: QuietFlag = False,
 ) -> None:
-    """Run and tell."""
+    """Run the debate, write its files and print its claims."""
     reports = ReportFiles(html, plot)
     reports.check()
     if as_root:

@@ -138,7 +138,7 @@ def _show_scenario(scenarios: list[str], style: str) -> None:
 
 
 def _json_objects(logs: tuple[MigrationLog, ...], verdicts: list[Verdict], scenarios: list[str]) -> list[dict[str, Any]]:
-    """What --json prints."""
+    """The objects that --json prints, one a log."""
     return [
         {"tag": log.tag, "format": log.format, "migration": log.part[0], "migrations": log.part[1], "lines": list(log.lines),
          **verdict.to_dict(), **({"scenario": scenario} if scenario else {})}

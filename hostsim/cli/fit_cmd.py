@@ -72,7 +72,7 @@ def fit_command(
     style: FormOption = "text",
     wide: WideFlag = False,
 ) -> None:
-    """Fit."""
+    """Fit a guest to the log of its migration, write its files, print the fit."""
     from hostsim.fitting.fitted import fit
     from hostsim.report import console
     from hostsim.report.fit_report import curve_table, fit_lines, fit_report, rounds_grid, write_fit
@@ -110,7 +110,10 @@ def check_out(out: Path | None) -> None:
 
 
 def known_figures(limit: str | None, bandwidth: str | None, link: str | None) -> dict[str, Any]:
-    """Fields of Evidence that the options give. InputError."""
+    """Fields of Evidence that the options give, in ms and bytes a second; an option that is None gives no field.
+
+    limit: text of --downtime-limit. bandwidth, link: texts of --bandwidth and --link. InputError names all that are wrong.
+    """
     from hostsim.cli.explain_cmd import _known
 
     return _known(limit, bandwidth, link)

@@ -19,7 +19,11 @@ DATA = ("json", "csv", "parquet")
 
 
 def form_of(style: str, *, as_json: bool) -> str:
-    """text, markdown, json, csv or parquet. InputError or MissingExtraError where Parquet cannot be written."""
+    """The form of the answer: text, markdown, json, csv or parquet.
+
+    style: of --format, where "table" is text. as_json: --json was given, which comes first.
+    InputError or MissingExtraError where Parquet cannot be written.
+    """
     if style == "parquet" and not as_json:
         _check_parquet()
     return "json" if as_json else "text" if style == "table" else style
@@ -40,7 +44,7 @@ def _check_parquet() -> None:
 def say_data(form: str, content: Any, table: Callable[[], Table]) -> bool:
     """Print the answer and nothing else if ``form`` is one of DATA; whether it is.
 
-    content: what json prints; table: makes what csv and parquet print.
+    content: printed as json; table: makes the table that is printed as csv or parquet.
     """
     if form not in DATA:
         return False

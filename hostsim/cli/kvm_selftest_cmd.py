@@ -121,7 +121,7 @@ def dirty_log_perf_test(
     wide: WideFlag = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Simulate and print; with ``real`` run the phases on /dev/kvm too."""
+    """Simulate dirty_log_perf_test and print the time of its phases; with ``real`` run the phases on /dev/kvm too."""
     from hostsim.measure.selftest.dirty_log_perf_test import run_selftest
     from hostsim.measure.selftest.options import Options, asked_for
     from hostsim.report.progress import work_progress
@@ -157,7 +157,7 @@ class Usual(NamedTuple):
 
 
 def _of_this_host() -> Usual:
-    """What --real stands beside; without the TDP MMU no huge page is split when logging begins.
+    """The simulated setting beside --real; without the TDP MMU no huge page is split when logging begins.
 
     arch/x86/kvm/mmu/mmu.c::kvm_mmu_slot_try_split_huge_pages.
     """
@@ -236,7 +236,7 @@ def _print_result(result: SelftestResult, paths: Sequence[Path], *, wide: bool) 
 
 
 def _json_object(options: Options, result: SelftestResult) -> dict[str, Any]:
-    """What --json prints."""
+    """The object that --json prints."""
     from hostsim.measure.selftest.lines import selftest_lines
 
     phases: list[dict[str, Any]] = [

@@ -40,7 +40,7 @@ class MeasureOptions:
 
 
 def measure_and_simulate(options: MeasureOptions) -> tuple[Measurement, list[Row], str]:
-    """(what was measured, rows, name of the sheet); each part's files are written when it is done.
+    """(the measurement, its rows, name of the sheet); each part's files are written when it is done.
 
     Raises KvmError and QemuError where KVM or QEMU is missing, before anything takes time.
     """
@@ -114,7 +114,11 @@ def as_object(row: Row) -> dict[str, Any]:
 def show_rows(
     options: MeasureOptions, found: Measurement, rows: Sequence[Row], sheet: str, *, as_json: bool, wide: bool
 ) -> None:
-    """JSON, or a table of real, simulated and ratio, then what was refused and what is not modelled."""
+    """Print JSON, or a table of real, simulated and ratio, then refusals and mechanisms that are not modelled.
+
+    options: its reports are written first. found: cases and refusals of the measurement.
+    rows: simulated beside real. sheet: name of the cost sheet. as_json: print JSON alone. wide: print all columns.
+    """
     from hostsim.measure.kvm.host import read_host
     from hostsim.report.beside import beside_grid, measured_lines
     from hostsim.report.console import PLAIN_WIDTH, say, say_raw, say_wrapped, show

@@ -70,7 +70,10 @@ class StrictCommand(TyperCommand):
     """A command; InputError where options contradict each other or one is given twice."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Parse as the base class does, then check the options together."""
+        """Parse ``args`` as the base class does, then check the options together; returns the rest of ``args``. InputError.
+
+        ctx: of typer; nothing is checked if its ``resilient_parsing`` is set, as it is for completion.
+        """
         given = list(args)
         rest = super().parse_args(ctx, args)
         if not ctx.resilient_parsing:  # completion
@@ -101,7 +104,7 @@ class StrictApp(typer.Typer):
     """An application of ``StrictCommand``."""
 
     def command(self, name: str | None = None, **options: Any) -> Callable[[Any], Any]:
-        """As the base does."""
+        """As the base does with ``name`` and ``options``; without ``cls`` the class of a command is StrictCommand."""
         return super().command(name, **({"cls": StrictCommand} | options))
 
 

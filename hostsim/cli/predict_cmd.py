@@ -119,7 +119,7 @@ def predict_command(
     wide: WideFlag = False,
     quiet: QuietFlag = False,
 ) -> None:
-    """Predict."""
+    """Predict the migration of a scenario or of a guest given by options, or write that guest as a scenario."""
     from hostsim.cli.options import refuse_same_keys
     from hostsim.cli.predict_run import Options, predict_and_tell, save
     from hostsim.study.predict.given import Given

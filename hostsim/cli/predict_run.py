@@ -51,14 +51,17 @@ class Options:
 
 
 def save(given: Given, path: Path) -> None:
-    """Write the scenario as a file. InputError, OutputError."""
+    """Write the scenario of ``given`` to the file ``path``; print the command that predicts it. InputError, OutputError."""
     text = scenario_text(given.table())
     write_files(path.parent, {path.name: text.encode()})
     console.say([f"wrote {path}: hostsim predict {path}"])
 
 
 def predict_and_tell(given: Given, options: Options) -> None:
-    """Predict, write, print. InputError, OutputError, MissingExtraError, RunsFailedError."""
+    """Predict the migration of ``given``, write the files that ``options`` ask for, print the verdict.
+
+    InputError, OutputError, MissingExtraError, RunsFailedError.
+    """
     scenario = given.scenario()
     require_migration(scenario)
     wanted = Wanted(options.reps, read_share(options.until_ci))
@@ -75,7 +78,10 @@ def predict_and_tell(given: Given, options: Options) -> None:
 
 
 def folder_of(scenario: Scenario, options: Options, study: str = "predict") -> Path | None:
-    """The folder of the files, made; None: no files."""
+    """The folder of the files, made if it is missing; None if ``options`` ask for no files. OutputError.
+
+    scenario, study: name the folder out/<scenario>-<study> where ``options`` name none.
+    """
     if not options.write_files:
         return None
     out = options.out or Path("out") / f"{folder_name(scenario.name or 'vm')}-{study}"
@@ -84,7 +90,12 @@ def folder_of(scenario: Scenario, options: Options, study: str = "predict") -> P
 
 
 def bench_for(scenario: Scenario, given: Given, options: Options, out: Path | None, stack: ExitStack) -> Bench:
-    """A bench with a bar on standard error, all loops compiled."""
+    """A bench for runs of ``scenario``, with a bar on standard error; loops are compiled first, unless a cluster runs them.
+
+    given: its file is named in commands that replay a run.
+    options: workers, cluster, force, quiet. InputError or MissingExtraError if runs cannot go to the cluster.
+    out: folder of finished runs, None: no files. stack: closes the bar.
+    """
     from hostsim.simulation import kinds_of
 
     check_where(options.workers, options.cluster)

@@ -59,7 +59,10 @@ class Options:
 
 
 def run_and_tell(plan: Plan, options: Options) -> None:
-    """Run the unfinished runs, write, print. InputError, OutputError; RunsFailedError after the files are written."""
+    """Run the runs of ``plan`` that are not finished, write the files that ``options`` ask for, print the verdict.
+
+    InputError, OutputError; RunsFailedError after the files are written.
+    """
     out = (options.out or Path("out") / f"{folder_name(plan.name)}-compare") if options.write_files else None
     options.reports.check()
     if out is not None:

@@ -52,7 +52,10 @@ class Options:
 
 
 def run_scenario(options: Options) -> int:
-    """Run it, write the files, print. Returns the exit code; InputError, OutputError, InvariantError."""
+    """Run the scenario, write its files, print its verdicts and tables. Returns the exit code.
+
+    InputError, OutputError, InvariantError.
+    """
     from hostsim.scenario import load_scenario
 
     scenario = load_scenario(options.file, overrides=options.overrides, seed=options.seed)

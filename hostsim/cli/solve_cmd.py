@@ -96,7 +96,7 @@ def solve_command(
     wide: WideFlag = False,
     quiet: QuietFlag = False,
 ) -> None:
-    """Solve."""
+    """Search for changes with which the migration of a scenario, or of a guest given by options, reaches the target."""
     from hostsim.cli.options import refuse_same_keys
     from hostsim.cli.predict_run import Options
     from hostsim.cli.solve_run import solve_and_tell

@@ -31,7 +31,11 @@ from hostsim.study.solve.target import read_target
 
 
 def solve_and_tell(given: Given, target: str, vary: str, options: Options) -> None:
-    """Search, confirm, write, print. InputError, OutputError, MissingExtraError, RunsFailedError."""
+    """Search for changes that let the migration of ``given`` reach ``target``, confirm them by runs, write files, print.
+
+    target: text of --target. vary: kinds of changes, separated by commas. options: of predict and solve.
+    InputError, OutputError, MissingExtraError, RunsFailedError.
+    """
     wanted, kinds = read_target(target), checked_kinds(listed(vary))
     scenario = given.scenario()
     require_migration(scenario)

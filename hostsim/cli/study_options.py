@@ -75,7 +75,7 @@ class Printing:
 
     @property
     def folder(self) -> Path | None:
-        """None: no files."""
+        """The folder of the files; None if no files are written."""
         return None if self.no_files else self.out
 
 
@@ -120,7 +120,10 @@ def _parameter(options: type, one: Any) -> Parameter:
 
 
 def keyword(name: str, annotation: Any, default: Any) -> Parameter:
-    """A parameter that typer reads as an option or an argument."""
+    """The parameter ``name`` that typer reads as an option or an argument.
+
+    annotation: its type with typer's Option or Argument, as in ``Annotated``. default: used where the user gives no value.
+    """
     return Parameter(name, Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
 
 
@@ -157,7 +160,11 @@ def show_study(
     style: str, content: dict[str, Any], tables: Sequence[Any], caption: str, data: Table, paths: Sequence[Path], *,
     wide: bool = False,
 ) -> None:  # fmt: skip
-    """Print data and nothing else, for CSV and Parquet ``data``; or verdict, tables, caption, and names of the files."""
+    """Print ``data`` and nothing else as CSV or Parquet, or ``content`` as JSON; else verdict, tables, caption, files.
+
+    style: of ``form_of``. content: of the study's JSON, with the lines of its "verdict". tables: grids.
+    caption: below the tables; may have several lines. paths: of the files that were written. wide: print all columns.
+    """
     from hostsim.report import console, files
 
     if say_data(style, content, lambda: data):

@@ -60,7 +60,11 @@ def register(app: typer.Typer) -> None:
 
 
 def sweep_command(study: Path, vm: Path | None, workers: int | None, **given: Any) -> None:
-    """Run the study file, or the sweep of that name."""
+    """Run the study file ``study``, or the sweep of that name, on the scenario ``vm``.
+
+    vm: only with a sweep that has a name. workers: None: as many as there are cores.
+    given: the other options of ``register``, by parameter. InputError, OutputError, RunsFailedError.
+    """
     from hostsim.cli.run_plan import Options
     from hostsim.study.option_text import read_share
 

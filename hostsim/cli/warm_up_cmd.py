@@ -51,7 +51,7 @@ def _prepare_late(*, quiet: bool) -> list[str]:
 
 
 def warm_up_command(*, what: WhatOption = ALL, as_json: JsonFlag = False, quiet: QuietFlag = False) -> None:
-    """Compile and tell."""
+    """Compile the loops of ``what``; print their number, and folder and size of the machine code."""
     from hostsim.compiled.code_store import cache_folder, folder_bytes, trouble
     from hostsim.core.units import format_bytes
     from hostsim.report.console import say, say_raw

@@ -91,7 +91,7 @@ def whatif_command(
     wide: WideFlag = False,
     quiet: QuietFlag = False,
 ) -> None:
-    """Predict."""
+    """Predict a migration of the guest in a log under other settings."""
     from hostsim.fitting.fitted import fit
     from hostsim.fitting.whatif import Change, drawn_scenarios
     from hostsim.report import console
