@@ -26,7 +26,7 @@ OFTEN = 1.5
 """If RAM was sent so many times and more remains than fits, the guest keeps up with the link (assumed)."""
 SURELY = 3.0
 EARLY = 0.5
-"""A log whose first answer has sent less than this share of what is left begins in the first pass (assumed)."""
+"""A log whose first answer has sent less than this share of the bytes left begins in the first pass (assumed)."""
 UNDECIDED: tuple[Outcome, ...] = ("too early to tell", "cannot tell", "undecided")
 
 
@@ -37,7 +37,12 @@ def by_progress(log: MigrationLog, evidence: Evidence) -> Verdict | None:
 
 
 def sent_over_and_over(log: MigrationLog, evidence: Evidence, verdict: Verdict) -> Verdict | None:
-    """The answer where the rounds could not decide, but RAM was sent many times and more is left than fits."""
+    """The verdict "not converging" where the rounds decided nothing, but RAM was sent many times and more is left than fits.
+
+    evidence: of ``log``. verdict: the one by the rounds.
+    None where ``verdict`` is decided, RAM was sent fewer than SURELY times, pages may have travelled in part, or the bytes
+    remaining allow any other outcome.
+    """
     ratio = (evidence.sent_bytes or 0.0) / evidence.ram_bytes if evidence.ram_bytes else 0.0
     if verdict.outcome not in UNDECIDED or ratio < SURELY or evidence.may_count_parts:
         return None
@@ -46,7 +51,11 @@ def sent_over_and_over(log: MigrationLog, evidence: Evidence, verdict: Verdict) 
 
 
 def by_ratio(log: MigrationLog, evidence: Evidence) -> Verdict | None:
-    """The verdict from the number of times that RAM was sent, and from the bytes remaining."""
+    """The verdict from the number of times that RAM was sent, and from the bytes remaining.
+
+    evidence: of ``log``; RAM, bytes sent and the bandwidth are read from the log anew. None for a migration that ended, and
+    where the log has too few figures.
+    """
     if evidence.status in ("completed", "failed"):
         return None
     sent, total = last(log.transferred_bytes[running(log)]), last(log.total_bytes) or _memory(log)
@@ -69,7 +78,7 @@ def by_ratio(log: MigrationLog, evidence: Evidence) -> Verdict | None:
 
 
 def _memory(log: MigrationLog) -> float | None:
-    """Bytes of memory by the first answer of a log that does not tell them: what was sent by then, and what was left.
+    """Bytes of memory by the first answer of a log without that figure: bytes sent by then, and bytes left.
 
     None where the log may begin after the first pass. Pages of zeros that were sent by then count as none.
     """

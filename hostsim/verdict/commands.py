@@ -48,7 +48,11 @@ def more_time_for(evidence: Evidence, until_s: float) -> Remedy:
 
 
 def wait_command(evidence: Evidence, until_s: float) -> str:
-    """The profile's command; where its time-out is a number of seconds for each GiB, that number."""
+    """The profile's command that lets the migration of ``evidence`` run until ``until_s`` seconds after its start.
+
+    Where the profile's time-out is a number of seconds for each GiB of RAM, the command has that number.
+    "" for a profile without such a command.
+    """
     profile = PROFILES.get(evidence.profile)
     command = command_for(evidence.profile, "timeout", until_s)
     if profile is None or not profile.timeout_per_gib_s or not evidence.ram_bytes:

@@ -78,7 +78,11 @@ class Purse:
         self.left = max(0.0, self.left - (before - inner.left)) if self.left < float("inf") else self.left
 
     def spend(self, what: str, changes: Changes, seed: int) -> Trial | None:
-        """A trial; None if there is not enough work left for it."""
+        """A trial of the scenario with ``changes`` and ``seed``; its work leaves the purse.
+
+        what: the value under trial, in words, for the line that shows the progress.
+        None if no work is left for the trial, or if the trial stopped because the work ran out.
+        """
         if self.left <= 0:
             return None
         self.show(f"{what}, seed {seed}")
@@ -88,7 +92,11 @@ class Purse:
         return None if trial.status == "stopped" and self.left <= 0 else trial
 
     def all_complete(self, what: str, changes: Changes) -> tuple[Trial, ...] | None:
-        """Trials with as many seeds as the work allows; () if one does not complete, None if no work is left for a trial."""
+        """Trials of ``changes`` with as many seeds as the work allows.
+
+        what: the value under trial, in words, as in ``spend``.
+        () if one of the trials does not complete, None if no work is left for the first.
+        """
         found: list[Trial] = []
         for seed in seeds_of(self.scenario, SEEDS):
             trial = self.spend(what, changes, seed)

@@ -1,4 +1,4 @@
-"""From evidence to verdict: ended or not, and if not, whether it ever would; how sure that is; what would reveal more."""
+"""From evidence to verdict: ended or not; if not, whether it ever would, how sure that is, and the next measurements."""
 
 from __future__ import annotations
 
@@ -237,7 +237,11 @@ FAR = 2.0
 
 
 def confidence_of(evidence: Evidence, found: Forecast) -> Confidence:
-    """Confidence that the migration does, or does not, converge."""
+    """Confidence that the migration does, or does not, converge.
+
+    evidence: its source, its rounds after the first pass and the origin of its downtime limit decide.
+    found: the forecast from ``evidence``; a migration that is stuck far above its threshold is stuck for any limit.
+    """
     if evidence.source == "run":
         return Confidence("high", "the simulated guest is known exactly")
     later = len(evidence.rounds_now)
@@ -272,7 +276,11 @@ def assumptions_of(evidence: Evidence) -> Iterator[str]:
 
 
 def measure_next(evidence: Evidence, found: Forecast | None) -> Iterator[str]:
-    """The measurements that would make the verdict surer or its values tighter."""
+    """The measurements that would make the verdict surer or its values tighter, a line each; none for a simulated run.
+
+    evidence: its rounds, and the origins of its limit and its bandwidth, decide.
+    found: the forecast from ``evidence``; without a forecast, as with a wide one, the dirty rate is to be measured.
+    """
     if evidence.source == "run":
         return
     if len(evidence.rounds[1:]) < STUCK_ROUNDS:

@@ -136,7 +136,10 @@ NEXT = "virsh domjobinfo DOMAIN --completed, on the destination too; the QEMU lo
 
 
 def ended_unseen(log: MigrationLog, evidence: Evidence, verdict: Verdict) -> Verdict:
-    """``verdict`` with the end that the last answers imply but do not show; ``verdict`` itself for other logs."""
+    """``verdict`` with the end that the last answers of ``log`` imply but do not show; ``verdict`` itself for other logs.
+
+    evidence: of ``log``, for the bytes left when the migration was last seen.
+    """
     before = [status for status in log.status if status != "none"]
     if log.status[-1] != "none" or not before or before[-1] in TERMINAL:
         return verdict

@@ -28,7 +28,10 @@ AGAIN = ("poll again each second: whether remaining falls from sync to sync take
 
 
 def nothing_sent(log: MigrationLog, evidence: Evidence) -> Verdict | None:
-    """The answer where counters are still 0."""
+    """The verdict "too early to tell" where the last counters of ``log``, of RAM and of disks, are still 0.
+
+    evidence: of ``log``. None for a migration that ended or was cancelled, and once a byte was sent.
+    """
     if evidence.status in (*ENDED, "cancelled") or last(log.transferred_bytes) != 0 or last(log.disk_transferred_bytes):
         return None
     return Verdict(
@@ -40,7 +43,10 @@ def nothing_sent(log: MigrationLog, evidence: Evidence) -> Verdict | None:
 
 
 def one_answer(log: MigrationLog, evidence: Evidence) -> Verdict | None:
-    """The answer where one picture with figures of RAM is all there is."""
+    """The verdict where a single answer of ``log`` has figures of RAM.
+
+    evidence: of ``log``. None for a migration that ended, and with more or fewer such answers.
+    """
     at = [i for i, status in enumerate(log.status) if status not in ENDED and not np.isnan(log.remaining_bytes[i])]
     if len(at) != 1 or evidence.remaining_bytes is None or evidence.status in ENDED:
         return None
@@ -180,7 +186,10 @@ def _in_first_pass(log: MigrationLog, evidence: Evidence, speed: float, syncs: f
 
 
 def first_pass(log: MigrationLog, evidence: Evidence) -> Verdict | None:
-    """The answer where no sync after the first pass was seen: its end, by how fast remaining falls."""
+    """The verdict where ``log`` shows no sync after the first pass: the end of that pass, by how fast remaining falls.
+
+    evidence: of ``log``. None for a migration that ended, with a round or a second sync, and without a pace.
+    """
     syncs = last(log.dirty_sync_count)
     if (
         evidence.rounds
@@ -195,7 +204,11 @@ def first_pass(log: MigrationLog, evidence: Evidence) -> Verdict | None:
 
 
 def first_pass_verdict(log: MigrationLog, evidence: Evidence, speed: float) -> Verdict | None:
-    """The verdict within the first pass: zero pages cost a byte or two each, so pages a second give its end, not bytes."""
+    """The verdict within the first pass: zero pages cost a byte or two each, so pages a second give its end, not bytes.
+
+    evidence: of ``log``. speed: bytes/s that take the place of the pages where the log does not count them.
+    None where neither gives a pace.
+    """
     left, ram = evidence.remaining_bytes or 0.0, evidence.ram_bytes
     passed = _pass_bytes_per_s(log, evidence) or speed
     if not passed:
@@ -252,7 +265,11 @@ FAR = 2.0
 
 
 def stays_where_it_is(log: MigrationLog, evidence: Evidence, verdict: Verdict) -> Verdict | None:
-    """The answer where rounds could not decide, but after several syncs as much is left as before."""
+    """The verdict "not converging" where the rounds decided nothing, but after several syncs as much is left as before.
+
+    evidence: of ``log``; answers count from the last change of the bandwidth on. verdict: the one by the rounds.
+    None where ``verdict`` is decided, remaining falls or comes near the threshold, or too few syncs were seen.
+    """
     changed_s = evidence.speeds[-1].since_s if evidence.speeds else 0.0
     at = [i for i in _far_later(log) if log.t_s[i] >= changed_s]
     if verdict.outcome not in UNDECIDED or len(at) < 2 or evidence.may_count_parts:

@@ -218,11 +218,13 @@ def revealed_limit_ms(log: MigrationLog) -> float | None:
 
 
 def limit_bounds_ms(log: MigrationLog, at: NDArray[np.int64], bandwidth_bytes_per_s: float) -> tuple[float, float] | None:
-    """(least, greatest) downtime limit [ms] by the instants at which QEMU synced and did not; None without a sync after the
-    first pass, or if the two exclude each other: then QEMU did not send whole pages at this bandwidth.
+    """(least, greatest) downtime limit [ms] of ``log``, by the instants at which QEMU synced and did not.
 
+    at: int64[k], the answers with figures, while the guest runs.
+    bandwidth_bytes_per_s: at which QEMU's loop turns bytes remaining into a time.
     A sync needs remaining below bandwidth x limit, so remaining at a sync is a lower bound; a pass of the loop without
-    a sync had at least that much remaining. ``at``: the answers with figures, while the guest runs.
+    a sync had at least that much remaining. None without a sync after the first pass, or if the two bounds exclude each
+    other: then QEMU did not send whole pages at this bandwidth.
     """
     remaining, sent = log.remaining_bytes[at], log.transferred_bytes[at]
     synced = (np.diff(log.dirty_sync_count[at]) > 0) & (log.dirty_sync_count[at][:-1] >= 2)

@@ -60,7 +60,7 @@ class Windows:
         return cls(remaining, sent, begun, whole, threshold_pages)
 
     def sync_between(self, i: int) -> Synced | None:
-        """The only sync between answers ``i`` and ``i + 1``; None if the pages do not tell its window."""
+        """The only sync between answers ``i`` and ``i + 1``; None if the pages do not show its window."""
         windows = int(self.begun[i + 1] - self.begun[i])
         if not self.whole[i]:
             return None
@@ -79,7 +79,7 @@ MANY_SYNCS = 3
 """So many syncs between two answers are as many rounds, one more or less, wherever the first began."""
 LENGTHS_MAX = 40
 SELDOM_S = 1.0
-"""Pages that are left tell the next sync within a window or two: little beside the time between such answers (assumed)."""
+"""Pages that are left show the next sync within a window or two: little beside the time between such answers (assumed)."""
 UNLIKE = 1.35
 """A first round longer than the mean of several by this factor has a length of its own (assumed)."""
 CLOCKS_OFF = 1.02
@@ -286,7 +286,7 @@ def _round(
 def _lengths(course: _Course, i: int, last: _Instant | None, mean_s: float, evidence: Evidence) -> tuple[float, ...]:
     """Lengths [s] of the first pass and of the rounds that ended before answer ``i + 1``; () of later rounds.
 
-    The pages that were left at answer ``i`` tell that of the first pass, and the others share the rest.
+    The pages that were left at answer ``i`` give the length of the first pass, and the other rounds share the rest.
     """
     syncs = int(course.syncs[i + 1] - course.syncs[i])
     if last is None or not evidence.sent_pages_per_s or not _ends_first_pass(course, i):

@@ -24,7 +24,10 @@ WHY = {
 
 
 def stopped_in_device_state(log: MigrationLog, evidence: Evidence) -> Verdict | None:
-    """The answer where the last state before any end is one with the guest stopped."""
+    """The verdict where the last status of ``log`` before any end is one with the guest stopped.
+
+    evidence: of ``log``. None for a migration that ended, and for any other last status.
+    """
     at = running(log)
     if evidence.status in ("completed", "failed") or not len(at) or log.status[at[-1]] not in STOPPED:
         return None
@@ -50,7 +53,10 @@ def stopped_in_device_state(log: MigrationLog, evidence: Evidence) -> Verdict | 
 
 
 def waits_to_begin(log: MigrationLog, evidence: Evidence) -> Verdict | None:
-    """The answer where the guest has not given back its network devices, so that no page has been sent."""
+    """The verdict on status wait-unplug: the guest has not given back its network devices, so no page has been sent.
+
+    evidence: of ``log``. None for a migration that ended, and for any other last status.
+    """
     at = running(log)
     if evidence.status in ("completed", "failed") or not len(at) or log.status[at[-1]] != "wait-unplug":
         return None

@@ -101,7 +101,7 @@ class Phase:
 class SeenPostcopy(Seen):
     """The phase after the switch.
 
-    seconds: for which the guest needed both hosts, at least; None: the statuses of a log do not tell.
+    seconds: for which the guest needed both hosts, at least; None: the statuses of a log do not show it.
     seconds_most: the same at most, since the last answer before the switch; None: as ``seconds``.
     requests: pages that the guest has requested.
     phase: its figures; None from a log, which has the requests alone.
@@ -197,7 +197,10 @@ def under_way(evidence: Evidence) -> Verdict | None:
 
 
 def last_answer(log: MigrationLog, evidence: Evidence) -> Verdict | None:
-    """Post-copy that has not ended: every page crosses once, so one answer is enough."""
+    """The verdict on post-copy that has not ended: every page crosses once, so the last answer of ``log`` is enough.
+
+    evidence: of ``log``, for the guest's requests and the bandwidth. None for a migration that ended or has not switched.
+    """
     at = running(log)
     if evidence.status in ("completed", "failed") or not len(at) or log.status[at[-1]] not in MOVED:
         return None
@@ -317,7 +320,10 @@ def _why(phase: Phase) -> str:
 
 
 def remedy(evidence: Evidence, seconds: float, word: str) -> Remedy:
-    """The switch to post-copy. seconds: to send the remaining pages after it [s]."""
+    """The switch to post-copy, with the profile's command of ``evidence``.
+
+    seconds: to send the remaining pages after the switch [s]. word: "about" or "up to", printed before ``seconds``.
+    """
     text = (
         f"post-copy always ends; for {word} {seconds_words(seconds)} the guest needs both hosts and the link, "
         "and is lost if one of them fails"

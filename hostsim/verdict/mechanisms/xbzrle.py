@@ -130,7 +130,10 @@ def tail_of_log(log: MigrationLog, at: NDArray[np.int64]) -> XbzrleTail | None:
 
 
 def is_unclear(log: MigrationLog, at: NDArray[np.int64]) -> bool:
-    """Whether only the last answer has encoded pages, and most pages by then: the speed of encoding is unknown."""
+    """Whether only the last answer has encoded pages, and most pages by then: the speed of encoding is unknown.
+
+    at: int64[k], the answers of ``log`` to look at, in order.
+    """
     encoded = np.nan_to_num(log.xbzrle_pages[at])
     if np.count_nonzero(encoded) != 1 or len(at) < 2:
         return False
@@ -198,7 +201,10 @@ def cost_of(migration: MigrationResult) -> XbzrleCost | None:
 
 
 def with_cost(verdict: Verdict, evidence: Evidence, cost: XbzrleCost) -> Verdict:
-    """``verdict`` with a note on the cache and, if it is too small and the migration did not end, with a larger one."""
+    """``verdict`` with a note on the cache and, if it is too small and the migration did not end, with a larger one.
+
+    evidence: for the profile's command. cost: counters of the cache, which become figures of the verdict.
+    """
     remedies = verdict.remedies
     if cost.is_too_small and remedies:
         remedies = (larger_cache(evidence, cost), *remedies)
@@ -208,7 +214,10 @@ def with_cost(verdict: Verdict, evidence: Evidence, cost: XbzrleCost) -> Verdict
 
 
 def larger_cache(evidence: Evidence, cost: XbzrleCost) -> Remedy:
-    """A cache that holds all pages that the guest writes; advice only once a run has confirmed it."""
+    """The remedy of a cache that holds all pages the guest writes; advice only once a run has confirmed it.
+
+    evidence: for the profile's command. cost: size of the cache now, and the size that fits [bytes].
+    """
     value = float(cost.fitting_bytes)
     text = f"XBZRLE's cache of {_size(cost.fitting_bytes)} (now {_size(cost.cache_bytes)}): it holds every page written"
     return Remedy(CACHE, text, value, "bytes", command_for(evidence.profile, CACHE, value), certain=False)
@@ -258,14 +267,21 @@ BLOCKED, BY_XBZRLE = Own("blocked by xbzrle accounting"), Own("xbzrle")
 
 
 def outage_s(tail: XbzrleTail, evidence: Evidence) -> float:
-    """The real time of the stop [s]: encoding the remaining pages at the speed seen, then sending the deltas."""
+    """The real time of the stop [s]: encoding the remaining pages at the speed seen, then sending the deltas.
+
+    tail: the most pages remaining, the encoder's speed and the size of a delta.
+    evidence: page size, and peak bandwidth; without one the deltas take no time.
+    """
     pages = tail.remaining_bytes[1] / evidence.page_bytes
     wire_s = pages * tail.wire_bytes_per_page / (evidence.bandwidth_peak_bytes_per_s or float("inf"))
     return pages / tail.pages_per_s + wire_s
 
 
 def blocked(evidence: Evidence, tail: XbzrleTail) -> Verdict | None:
-    """The verdict if the rest would fit into the downtime limit but QEMU's test never passes; else None."""
+    """The verdict if the rest would fit into the downtime limit of ``evidence`` but QEMU's test never passes; else None.
+
+    tail: the part of the migration with deltas; after fewer than DELTA_SYNCS syncs it is no evidence yet.
+    """
     if tail.syncs < DELTA_SYNCS or not evidence.ram_bytes:
         return None
     if outage_s(tail, evidence) > evidence.limit_s or tail.needed_limit_ms[0] <= evidence.limit_s * 1000:
