@@ -50,12 +50,18 @@ def sweep_s(curve: DirtyCurve, sent_pages_per_s: float) -> float:
 
 
 def settle_pages(curve: DirtyCurve, sent_pages_per_s: float) -> float:
-    """Pages sent by each sweep of the steady state: the largest fixed point x = D(x / B)."""
+    """Pages sent by each sweep of the steady state: the largest fixed point x = D(x / B).
+
+    curve: D, distinct pages dirtied within a time. sent_pages_per_s: B, above 0. 0 where the link is always ahead.
+    """
     return sweep_s(curve, sent_pages_per_s) * sent_pages_per_s
 
 
 def floor_pages(curve: DirtyCurve, sent_pages_per_s: float) -> float:
-    """Mean of D over the steady sweep: the least remaining that a sync finds."""
+    """Mean of D over the steady sweep [pages]: the least remaining that a sync finds.
+
+    curve: D, distinct pages dirtied within a time. sent_pages_per_s: B, above 0. 0 where the link is always ahead.
+    """
     return mean_pages(curve, sweep_s(curve, sent_pages_per_s))
 
 
@@ -71,7 +77,7 @@ def mean_pages(curve: DirtyCurve, seconds: float) -> float:
 
 
 def limit_needed_s(curve: DirtyCurve, sent_pages_per_s: float) -> float:
-    """Least downtime limit [s] under which the migration ends."""
+    """Least downtime limit [s] under which the migration of ``curve`` ends: its floor over ``sent_pages_per_s``."""
     return floor_pages(curve, sent_pages_per_s) / sent_pages_per_s
 
 
@@ -89,7 +95,11 @@ def bandwidth_needed_pages_per_s(curve: DirtyCurve, limit_s: float, threshold_pa
 
 
 def speed_needed(curve: DirtyCurve, sent_pages_per_s: float, limit_s: float) -> float:
-    """Greatest share of its speed (0 .. 1) the guest may keep for the migration to end within ``limit_s``."""
+    """Greatest share of its speed (0 .. 1) that the guest may keep for the migration to end within ``limit_s``.
+
+    curve: of the guest at full speed. sent_pages_per_s: above 0.
+    1 where the guest need not slow down; found by bisection, from a share of 1e-4 on.
+    """
     allowed = sent_pages_per_s * limit_s
     if floor_pages(curve, sent_pages_per_s) <= allowed:
         return 1.0
@@ -103,8 +113,9 @@ SETTLED = 1e-9
 def time_to_converge_s(
     curve: DirtyCurve, sent_pages_per_s: float, threshold_pages: float, remaining_pages: float
 ) -> float | None:
-    """Seconds from ``remaining_pages`` until a sync finds less than the threshold; None if none ever does.
+    """Seconds from ``remaining_pages`` until a sync finds less than ``threshold_pages``; None if none ever does.
 
+    curve: distinct pages that the guest dirties within a time. sent_pages_per_s: above 0.
     A round lasts until the threshold is reached and at least a window, unless all is sent before the window ends:
     then the loop does not sleep. Pages still pending at a sync are not dirtied anew; they are taken to be as hot
     as the guest's other pages, which is exact for uniform writes.
@@ -166,7 +177,10 @@ def longest_standing_pass_s(curve: DirtyCurve, page_s: float) -> float:
 
 
 def converges(curve: DirtyCurve, page_s: float, limit_s: float) -> bool:
-    """Whether some pass fits into ``limit_s``: the largest fixed point is no longer than it."""
+    """Whether some pass fits into ``limit_s``: the largest fixed point is no longer than that.
+
+    curve: D, pages that a pass finds dirty after its length in time. page_s: seconds to send a page.
+    """
     return longest_standing_pass_s(curve, page_s) <= limit_s
 
 
@@ -181,5 +195,8 @@ def fastest_dirtying_pages_per_s(curve: DirtyCurve, limit_s: float) -> float:
 def bandwidth_needed_bytes_per_s(
     curve: DirtyCurve, limit_s: float, page_bytes: float = PAGE_WIRE_BYTES
 ) -> float:
-    """Bandwidth above which passes shrink to ``limit_s``, nothing else changed."""
+    """Bandwidth above which passes shrink to ``limit_s`` (> 0), nothing else changed: the largest D(t) / t from there on.
+
+    curve: D, pages that a pass finds dirty after its length in time. page_bytes: bytes on the wire for a page.
+    """
     return page_bytes * fastest_dirtying_pages_per_s(curve, limit_s)

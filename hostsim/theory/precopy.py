@@ -2,7 +2,7 @@
 
 ``page_s`` is the time one page takes on the wire [s], ``limit_s`` the downtime limit [s]. The last pass is sent with the
 VM stopped; it is counted in passes, time and pages, and its duration is the downtime. Forecasts come from a dirty curve,
-pass by pass, without an engine, or from one measured rate, as people make them who have no curve.
+pass by pass, without an engine, or, without a curve, from one measured rate.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ SETUP_BYTES_APPROX = 8 * 1024
 def transferred_bytes(normal_pages: int, duplicate_pages: int, skipped_pages: int = 0) -> int:
     """RAM bytes of a migration, to within a few KiB: normal x 4104 + (duplicate - skipped) x 9 + 8 KiB.
 
+    normal_pages, duplicate_pages, skipped_pages: as query-migrate counts them.
     QEMU 1.6 counts a zero page that it leaves out in both ``duplicate`` and ``skipped``.
     """
     zero_bytes = (duplicate_pages - skipped_pages) * ZERO_PAGE_BYTES
@@ -30,6 +31,7 @@ def transferred_bytes(normal_pages: int, duplicate_pages: int, skipped_pages: in
 def throughput_mbps(sent_bytes: int, total_time_ms: int, setup_time_ms: int) -> float:
     """Throughput [Mbit/s] as reported: bytes x 8 / (total - setup).
 
+    sent_bytes: of RAM, on the wire. total_time_ms, setup_time_ms: as query-migrate has them; the first has to be longer.
     Source: QEMU 7.2, migration/migration.c::migration_calculate_complete.
     """
     return sent_bytes * 8.0 / (total_time_ms - setup_time_ms) / 1000.0
@@ -80,11 +82,14 @@ class Caps:
         return passes >= self.live_passes or pages_sent > self.sent_ratio * pages
 
     def time_bound_s(self, pages: float, page_s: float) -> float:
-        """Upper bound [s] of the total: within the ratio, then one live pass, then the stopped one."""
+        """Upper bound [s] of the total time: all passes within the ratio, then one live pass, then the stopped pass.
+
+        pages: of the VM. page_s: seconds to send a page.
+        """
         return (self.sent_ratio + 2.0) * pages * page_s
 
     def downtime_bound_s(self, pages: float, page_s: float) -> float:
-        """Upper bound [s] of the downtime: all memory once."""
+        """Upper bound [s] of the downtime: all ``pages`` of the VM once, at ``page_s`` seconds a page."""
         return pages * page_s
 
 
@@ -124,6 +129,7 @@ def iterate_precopy(
 def geometric_precopy(pages: float, rate_pages_per_s: float, page_s: float, limit_s: float) -> PrecopyOutcome:
     """Closed form where every write meets a clean page: p_n = V lambda^n, lambda = rate x page_s.
 
+    pages: V, of the VM. rate_pages_per_s: writes a second. page_s: seconds to send a page. limit_s: downtime limit.
     n = ceil(log_lambda(limit / (V page_s))) live passes; total V page_s (1 - lambda^(n+1)) / (1 - lambda);
     converges iff lambda < 1, else the figures are infinite. Source: Akoush et al., "Predicting the
     Performance of Virtual Machine Migration", MASCOTS 2010; Clark et al., NSDI 2005.

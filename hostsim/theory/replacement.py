@@ -102,7 +102,9 @@ def replay_clock(
 ) -> None:
     """Second chance: the hand passes a referenced page once, clearing its bit; a page is loaded with the bit clear.
 
-    As ``replay_fifo``, and referenced uint8[capacity]; amortised O(1), as the hand clears no more bits than were set.
+    pages, frame_of, page_of, state, hits, victims: as in ``replay_fifo``.
+    referenced: uint8[capacity], in place: the bit of each frame.
+    Amortised O(1) a reference, as the hand clears no more bits than were set.
     Source: F. J. Corbato, "A paging experiment with the Multics system", MIT Project MAC report MAC-M-384, 1968.
     """
     capacity = len(page_of)

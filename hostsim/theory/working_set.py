@@ -97,6 +97,9 @@ def expected_counts(rates_per_s: NDArray[np.float64], pass_s: float, n_passes: i
 
 
 def misplaced_share(counts: NDArray[np.int64], expected: NDArray[np.float64]) -> float:
-    """Share of the pages that would have to change their age for the histograms to be equal (total variation)."""
+    """Share of the pages that would have to change their age for two histograms to be equal (total variation).
+
+    counts, expected: int64[k] and float64[k], pages of each age. A share of the pages expected; 0 if there are none.
+    """
     total = float(expected.sum())
     return float(np.abs(counts - expected).sum() / 2 / total) if total else 0.0

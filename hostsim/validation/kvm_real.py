@@ -98,7 +98,10 @@ def name_of(config: Mapping[str, Any]) -> str:
 
 
 def config_rows(config: Mapping[str, Any], phases: Mapping[str, Any]) -> Iterator[Row]:
-    """Time of each phase, and exits because a ring is full."""
+    """Time of each phase of a measured configuration, and exits because a ring is full.
+
+    config: its settings. phases: phase to the measured figures, as in dirty_log.json; phases not measured have no row.
+    """
     measured = {name: _measured(phase) for name, phase in phases.items()}
     where, run = name_of(config), _Run(config)
     for name, took_ns in run.phases():

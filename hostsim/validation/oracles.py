@@ -22,7 +22,10 @@ if TYPE_CHECKING:
 
 
 def rows(cases: Sequence[str] | None = None, _jobs: int = 1, progress: Progress | None = None) -> list[Row]:
-    """All rows, in one process: seconds of work."""
+    """All rows whose ids are in ``cases`` or below one of these (None: all), in one process: seconds of work.
+
+    progress: called once, with ("oracles", n, n), at the end.
+    """
     found = selected(_all_rows(), cases)
     if progress:
         progress("oracles", len(found), len(found))

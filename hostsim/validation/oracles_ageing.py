@@ -73,7 +73,10 @@ def _form_rows(rates: NDArray[np.float64]) -> Iterator[Row]:
 
 
 def young_rows(row_id: str, young: NDArray[np.bool_], rates: NDArray[np.float64]) -> Iterator[Row]:
-    """O12: bool[SCANS, N_PAGES] of pages read at ``rates``, against 1 - e^(-r P)."""
+    """O12: the pages that each scan finds young, against 1 - e^(-r P).
+
+    young: bool[SCANS, N_PAGES]. rates: float64[N_PAGES], r, reads a second of each page; P is the period of the scans.
+    """
     scan_s = SCAN_NS / NS_PER_S
     chance = working_set.young_probability(rates, scan_s)
     mean = working_set.working_set_pages(rates, scan_s)
@@ -85,7 +88,11 @@ def young_rows(row_id: str, young: NDArray[np.bool_], rates: NDArray[np.float64]
 
 
 def idle_rows(name: str, young: NDArray[np.bool_], rates: NDArray[np.float64], age: int) -> Iterator[Row]:
-    """Counts of scans so far apart that they share no access: idle pages, and those of them that come back."""
+    """Counts of scans so far apart that they share no access: idle pages, and those of them that come back.
+
+    name: of the guest, in the ids. age: scans after which a page is idle.
+    young: bool[SCANS, N_PAGES], accessed since the scan before. rates: float64[N_PAGES], reads a second of each page.
+    """
     tracker = IdlePages(N_PAGES, age)
     tracker.insert(np.arange(N_PAGES))
     idle, promoted = [], []

@@ -63,7 +63,10 @@ def irm_string(rng: np.random.Generator, shares: NDArray[np.float64], references
 
 
 def drawn_ratios(rng: np.random.Generator, shares: NDArray[np.float64], frames: int) -> dict[str, Ratios]:
-    """For each online policy, the hit ratio of each string after warm-up; all policies replay each string."""
+    """For each online policy, by name, the hit ratio of each string after warm-up; all policies replay each string.
+
+    rng: draws the strings. shares: float64[pages], probability of a reference to each page. frames: pages that memory holds.
+    """
     warm_up = WARM_UP_TURNS * frames
     found = {policy: np.empty(STRINGS) for policy in FORMS}
     for number in range(STRINGS):

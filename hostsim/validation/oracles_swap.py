@@ -46,7 +46,10 @@ class SwapRun:
 
 
 def swapping_vm(n_vcpus: int, swap: str, work_ns: int, end_ns: int, seed: int) -> SwapRun:
-    """Uniform random reads of ``work_ns`` by each vCPU over more memory than there is; the run goes on to ``end_ns``."""
+    """A run in which each of ``n_vcpus`` vCPUs reads at random, uniformly, for ``work_ns``, over more memory than there is.
+
+    swap: name of the swap device. end_ns: the run goes on until then, after the last read. seed: of all draws.
+    """
     load = Workload(
         "reader", "uniform", tuple(range(n_vcpus)), 0, N_PAGES, read_rate_per_s=Fraction(n_vcpus * READS_PER_S),
         active=Active(0, work_ns),

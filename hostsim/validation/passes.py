@@ -51,7 +51,10 @@ class Passes:
 
 
 def guest_machine(workloads: tuple[Workload, ...], n_pages: int, seed: int = 1, n_vcpus: int = 1) -> Machine:
-    """A machine without a migration: all pages filled, constants of the generic sheet."""
+    """A machine that runs ``workloads`` without a migration: all ``n_pages`` filled, constants of the generic sheet.
+
+    seed: of all draws. n_vcpus: of the guest, at least those that the workloads name.
+    """
     blocks = lay_out([("pc.ram", n_pages, [(0, n_pages)])])
     return Machine(MachineSpec(blocks, workloads, n_vcpus, load_sheet("generic"), seed=seed, duration_ns=1 << 61))
 

@@ -25,7 +25,11 @@ if TYPE_CHECKING:
 
 
 def rows(cases: Sequence[str] | None = None, _jobs: int = 1, progress: Progress | None = None) -> list[Row]:
-    """All rows, in one process: about two minutes of work, seconds without the B and K rows."""
+    """All rows whose ids are in ``cases`` or below one of these (None: all), in one process.
+
+    progress: called once, with ("published", n, n), at the end.
+    All rows take about two minutes of work, those without the B and K rows seconds.
+    """
     found = selected(_all_rows(cases), cases)
     if progress:
         progress("published", len(found), len(found))

@@ -1,6 +1,6 @@
 """Rows B of suite ``published``: tables that were found when the model existed, met by scenarios written from their text.
 
-Each row keeps the figure that the model gave at first sight, before it was changed for what these rows had shown. B1-B4:
+Each row keeps the figure that the model gave at first sight, before these rows led to changes of the model. B1-B4:
 passes, CLEARs and ageing with 16 to 112 vCPUs. B5-B9: migrations: dirty log and chunks, post-copy, zero pages, compression,
 connections.
 """

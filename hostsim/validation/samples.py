@@ -60,7 +60,11 @@ SUITE = "oracles"
 
 
 def count_rows(row_id: str, quantity: str, samples: ArrayLike, mean: float, variance: float) -> Iterator[Row]:
-    """Mean and variance of a count (O1, O2, O29): float64[n] samples against the form's two moments."""
+    """Two rows: mean and variance of a count against the two moments of its form (O1, O2, O29).
+
+    row_id: of both rows. quantity: the count, in words. samples: float64[n], independent.
+    mean, variance: of the form; the spread of ``samples`` is taken around ``mean``.
+    """
     values = np.asarray(samples, np.float64)
     got = float(values.mean())
     yield sigma(SUITE, row_id, f"mean {quantity}", mean, got, mean_z(values, mean, variance))
@@ -77,7 +81,10 @@ def distinct_rows(row_id: str, samples: ArrayLike, classes: PageClasses, seconds
 
 
 def page_bits_row(row_id: str, dirty_counts: ArrayLike, replications: int, probabilities: ArrayLike) -> Row:
-    """Dirty bits of each page independent with its own probability (O2); arrays as for ``page_bits_z``."""
+    """Dirty bits of each page independent with its own probability (O2).
+
+    row_id: of the row. dirty_counts, replications, probabilities: as in ``page_bits_z``.
+    """
     expected = float(np.sum(np.asarray(probabilities)) * replications)
     got = float(np.sum(np.asarray(dirty_counts)))
     z = page_bits_z(dirty_counts, replications, probabilities)
@@ -85,15 +92,16 @@ def page_bits_row(row_id: str, dirty_counts: ArrayLike, replications: int, proba
 
 
 def harvest_row(row_id: str, harvested_pages: int, first_writes: int) -> Row:
-    """Dirty bits harvested are the first writes after each clear, no more and no fewer (O32)."""
+    """Row ``row_id``: ``harvested_pages``, by a run, has to equal ``first_writes``, counted from clear to clear (O32)."""
     return exact(SUITE, row_id, "dirty bits harvested", first_writes, harvested_pages)
 
 
 def pages_sent_row(row_id: str, vm_pages: int, newly_dirty_pages: ArrayLike, sent_pages: int) -> Row:
     """Pages sent by a completed migration: all once, and each newly dirty page of every sync again (O32).
 
-    newly_dirty_pages: int64[syncs], dirty since the previous sync and not pending; the sync after the stop
-    included.
+    row_id: of the row. vm_pages: pages of the VM.
+    newly_dirty_pages: int64[syncs], dirty since the previous sync and not pending; the sync after the stop included.
+    sent_pages: counted by the run; it has to be exactly the sum.
     """
     expected = vm_pages + int(np.sum(np.asarray(newly_dirty_pages, np.int64)))
     return exact(SUITE, row_id, "pages sent", expected, sent_pages)
@@ -121,6 +129,10 @@ def closed_requester_row(row_id: str, requests: int, duration_ns: int, latency_n
 def throughput_row(
     row_id: str, mbps: float, transferred_bytes: int, total_ms: int, setup_ms: int, tolerance: float
 ) -> Row:
-    """Reported throughput is bytes x 8 / (total - setup) (O34)."""
+    """Row ``row_id``: reported throughput is bytes x 8 / (total - setup) (O34).
+
+    mbps: as reported [Mbit/s]. transferred_bytes, total_ms, setup_ms: as reported beside it.
+    tolerance: as a share of ``mbps``.
+    """
     got = throughput_mbps(transferred_bytes, total_ms, setup_ms)
     return relative(SUITE, row_id, "throughput, Mbit/s", mbps, got, tolerance)
