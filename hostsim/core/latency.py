@@ -31,7 +31,7 @@ def make_counters(rows: int) -> NDArray[np.int64]:
 
 @inlined
 def note(counters: NDArray[np.int64], row: int, latency_ns: int) -> None:
-    """Count one latency, 0 or more, in ``row``."""
+    """Count ``latency_ns``, 0 or more, in ``row`` of ``counters`` (int64[rows, N_COUNTERS], in place)."""
     shift = max(bit_length(latency_ns) - (SUB_BITS + 1), 0)
     counters[row, BUCKETS + (shift << SUB_BITS) + (latency_ns >> shift)] += 1
     counters[row, TOTAL] += latency_ns
@@ -130,7 +130,10 @@ class Latencies:
 
     @classmethod
     def of_buckets(cls, pairs: Iterable[Sequence[int]], mean_ns: float, max_ns: int) -> Latencies:
-        """The latencies of (largest latency of a bucket [ns], count), as ``buckets`` gives them; the least is not known."""
+        """The latencies of buckets, as ``buckets`` gives them; the least is not known and counts as 0.
+
+        pairs: (largest latency of a bucket [ns], count). mean_ns, max_ns: of all latencies.
+        """
         found = cls()
         for end_ns, count in pairs:
             found._counts[bucket_of(end_ns)] += count

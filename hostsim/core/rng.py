@@ -68,7 +68,7 @@ def natural_log(value: float) -> float:
 
 @jit
 def uniform_of(high: int, low: int) -> float:
-    """Uniform variate in (0, 1) of two 32-bit words."""
+    """Uniform variate in (0, 1) of two 32-bit words: all of ``high``, then the upper 21 bits of ``low``."""
     return (float(high * 2097152 + (low >> 11)) + 0.5) * _TWO_POW_MINUS_53
 
 

@@ -25,7 +25,11 @@ class Rule:
 
 
 def exclusive_base_ns(pass_ns: float, vcpus: float, loop_ns: float, exit_ns: float, entry_ns: float) -> float:
-    """Service of mmu_lock without waiters: with few vCPUs, holds do not overlap once the vCPUs are out of phase."""
+    """Service of mmu_lock without waiters [ns]: with few vCPUs, holds do not overlap once the vCPUs are out of phase.
+
+    pass_ns: measured time of a vCPU for each page of a pass. vcpus: at work; AssertionError if they keep the lock busy.
+    loop_ns, exit_ns, entry_ns: parts of ``pass_ns`` outside the lock.
+    """
     base_ns = pass_ns - loop_ns - exit_ns - entry_ns
     assert vcpus * base_ns < pass_ns, "the lock is saturated: its service is not what is left of a pass"
     return base_ns
@@ -45,6 +49,8 @@ def handover_ns(*numbers: float) -> float:
 def shared_turn_ns(pass_ns: float, vcpus: float, loop_ns: float, exit_ns: float, entry_ns: float) -> float:
     """Time for which one reader keeps the cache line of the lock word while readers share the lock [ns].
 
+    pass_ns: measured time of a vCPU for each page of a pass. vcpus: N, at work.
+    loop_ns, exit_ns, entry_ns: parts of ``pass_ns`` outside the lock; the rest is the hold H.
     A hold lasts as many turns as there are readers at the lock, its own included: H = turn (1 + (N - 1) H / pass).
     """
     hold_ns = pass_ns - loop_ns - exit_ns - entry_ns

@@ -346,7 +346,11 @@ def _scaled(table: Mapping[str, Any], name: str, anchor: str) -> Number:
 
 
 def clear_page_ns(sheet: CostSheet, era: Era, mmu: str = "tdp") -> float:
-    """Time to CLEAR a page [ns]: through the rmap, or through the TDP tree by cmpxchg or, later, by one atomic AND."""
+    """Time to CLEAR a page [ns]: through the rmap, or through the TDP tree by cmpxchg or, later, by one atomic AND.
+
+    sheet: the three times. era: the kernel, which decides among them for ``mmu``, one of MMUS.
+    InputError for an MMU that does not exist.
+    """
     # Model limit: the walk over all active shadow pages (before 3.6) costs a dirty page as much as its rmap does later.
     era.locks(mmu)
     if era.log_read[mmu] != "tdp-tree":
@@ -355,7 +359,11 @@ def clear_page_ns(sheet: CostSheet, era: Era, mmu: str = "tdp") -> float:
 
 
 def log_costs(sheet: CostSheet, era: Era, mmu: str = "tdp") -> LogCosts:
-    """Costs of enabling, reading, clearing and ending a log. InputError for an MMU that does not exist."""
+    """Costs of enabling, reading, clearing and ending a log.
+
+    sheet: the times. era: the kernel, which decides how a log is read and cleared for ``mmu``, one of MMUS.
+    InputError for an MMU that does not exist.
+    """
     return LogCosts(
         get_ns=sheet.get_page_ns,
         clear_ns=clear_page_ns(sheet, era, mmu),

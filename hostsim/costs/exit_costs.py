@@ -75,7 +75,8 @@ def exit_costs(
 ) -> ExitCosts:
     """Costs of the exits of ``n_vcpus`` vCPUs, in whole ns; at least 1 ns where the engine needs time to pass.
 
-    n_hosts: host threads that may stand at mmu_lock with them.
+    sheet: the measured times. era: the kernel, which decides how faults of ``mmu``, one of MMUS, take mmu_lock.
+    pml: vCPUs log their writes by PML. n_hosts: host threads that may stand at mmu_lock with the vCPUs.
     InputError for an MMU that does not exist, and for PML on a machine without PML.
     """
     locks = era.locks(mmu)

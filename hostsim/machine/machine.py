@@ -140,7 +140,7 @@ class Machine:
     daemons: one ageing daemon a VM, or empty.
     checkpoints: of the VM that is migrated; None: the destination runs the VM after the switchover.
     dirty_rates: measurements of the guest's dirty rate; None without any.
-    acting: what acts on ``vm`` for a mechanism, by its name, with a migration or without.
+    acting: actors on ``vm``, by the name of their mechanism, with a migration or without.
     there: the destination's host from the switch to post-copy on; None before, and without a HostMemorySpec of it.
     attempts: migrations of ``vm``, the first one and the retries; None without [migration].
     monitor: None without host memory, ageing and neighbours.

@@ -75,7 +75,7 @@ class Host:
         return self._machine.env.timeout(ns)
 
     def counters(self) -> dict[str, Any]:
-        """work_ns: sum of the vCPUs' work; of a migration, what query-migrate says: status, round, remaining_bytes, ...."""
+        """work_ns: sum of the vCPUs' work; of a migration, figures of query-migrate: status, round, remaining_bytes, ...."""
         return {"work_ns": self._machine.vm.work_ns(), **self._machine.info()}
 
     def test_young(self, pages: ArrayLike) -> Young:
@@ -87,7 +87,10 @@ class Host:
         return (yield from self._ask(CLEAR_FLUSH_YOUNG if flush else CLEAR_YOUNG, pages))
 
     def set_migration(self, *, bandwidth: str | int | None = None, downtime_limit: str | int | None = None) -> bool:
-        """migrate-set-parameters now; False without a migration under way. Values as in [migration]."""
+        """migrate-set-parameters now; False without a migration under way, or without a value.
+
+        bandwidth: max-bandwidth, downtime_limit: downtime-limit, both as in [migration]; None: unchanged.
+        """
         migration = self._machine.migration
         values: dict[str, int] = {}
         if bandwidth is not None:
@@ -172,5 +175,5 @@ def _guarded(plugin: Plugin, host: Host) -> Process:
 
 
 def figures_of(daemons: list[tuple[str, Host]]) -> dict[str, int | float]:
-    """What the daemons noted, by ``daemon.NAME.FIGURE``."""
+    """The figures that the daemons noted, by ``daemon.NAME.FIGURE``."""
     return {f"daemon.{name}.{key}": value for name, host in daemons for key, value in host.noted.items()}

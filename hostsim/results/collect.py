@@ -138,7 +138,7 @@ def _mechanisms(migration: Migration) -> tuple[Mechanism, ...]:
 
 
 def _streams(link: LinkSpec, connections: int) -> dict[str, Any]:
-    """What the link carries of ``connections`` TCP connections together, and the limit."""
+    """The bandwidth that ``connections`` TCP connections get from the link together, and the limit."""
     carried, window = link.stream_bytes_per_s, link.window_bytes
     limit = link.stream_limit
     if connections > 1 and limit not in (None, "link"):

@@ -16,7 +16,7 @@ EXTRA = "frames"
 
 
 class Columnar(Protocol):
-    """A table by its columns, as hostsim.results.tables.Table is one; ``entries`` say what the columns are."""
+    """A table by its columns, as hostsim.results.tables.Table is one; ``entries`` describe the columns."""
 
     @property
     def columns(self) -> Mapping[str, NDArray[Any]]:

@@ -291,14 +291,14 @@ def _capabilities(migration: Migration, vm: Vm) -> Iterator[Finding]:
 
 
 def _mechanisms(migration: Migration) -> Iterator[Finding]:
-    """What each mechanism finds between its keys and others; the last in [migration] first, as in capabilities.RULES."""
+    """Findings of each mechanism about its keys beside other keys; the last in [migration] first, as capabilities.RULES."""
     for one in reversed(mechanisms()):
         if one.findings is not None:
             yield from one.findings(migration)
 
 
 def _beside(scenario: Scenario) -> Iterator[Finding]:
-    """What each mechanism finds between its keys and other tables."""
+    """Findings of each mechanism about its keys beside other tables."""
     for one in mechanisms():
         if one.beside is not None:
             yield from one.beside(scenario)

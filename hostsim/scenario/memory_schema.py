@@ -78,7 +78,7 @@ class Reclaim(Section):
         return self.policy != NO_RECLAIM
 
     def spec(self) -> ReclaimSpec:
-        """What the machine is given."""
+        """The table as the machine takes it: ages in scans, times in ns."""
         return ReclaimSpec(self.policy, self.age // self.scan_ns, self.scan_ns, self.warm_up)
 
 

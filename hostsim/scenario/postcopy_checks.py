@@ -67,7 +67,7 @@ def _ageing(scenario: Scenario) -> Iterator[Finding]:
 
 
 def _room(scenario: Scenario, memory: DestinationMemory) -> Iterator[Finding]:
-    """Frames and swap hold the whole guest, whatever it has written by the switch."""
+    """A finding unless frames and swap hold the whole guest, however much of it is written by the switch."""
     vm = scenario.vm
     pages = vm.memory_pages + sum(block.size // PAGE_BYTES for block in vm.ramblock)
     out = pages - kept_at_start([pages], [NO_LIMIT], memory.size // PAGE_BYTES)[0]

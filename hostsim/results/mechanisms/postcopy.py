@@ -27,8 +27,9 @@ MS_PER_S = 1000
 
 
 def bottleneck_facts(migration: Migration, there: Destination, end_ns: int) -> dict[str, Any]:
-    """Work of the stages from the switch to ``end_ns``, without pauses of the phase.
+    """Work of the stages of ``migration`` from the switch to ``end_ns``, without pauses of the phase.
 
+    there: the destination, which counts its own stages.
     busy: share of its time in which each stage worked, 1 at most: the destination's from the moment at which it loads pages,
     all others' from the moment at which the package is written. sent_bytes_per_s: of all pages. place_page_ns: of a page.
     """
