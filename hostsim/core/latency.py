@@ -23,7 +23,7 @@ N_COUNTERS = BUCKETS + N_BUCKETS
 
 
 def make_counters(rows: int) -> NDArray[np.int64]:
-    """int64[rows, N_COUNTERS]: nothing counted."""
+    """int64[rows, N_COUNTERS]: counters of ``rows`` kinds of latencies, with nothing counted."""
     counters = np.zeros((rows, N_COUNTERS), np.int64)
     counters[:, MIN] = 1 << 62
     return counters
@@ -95,7 +95,7 @@ class Latencies:
 
     @property
     def mean_ns(self) -> float:
-        """0 if nothing was counted."""
+        """Mean latency [ns], 0 if there is none."""
         return self.total_ns / self.count if self.count else 0.0
 
     def percentile_ns(self, percent: float) -> int:
@@ -119,7 +119,7 @@ class Latencies:
 
     @classmethod
     def of_state(cls, state: Mapping[str, Any]) -> Latencies:
-        """The latencies whose ``state`` is given."""
+        """The latencies with the counts in ``state``, as the method of that name gives them."""
         found = cls()
         for bucket, count in state["buckets"]:
             found._counts[bucket] = count

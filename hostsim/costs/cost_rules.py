@@ -82,7 +82,7 @@ def _queued(*vcpus: int) -> list[str]:
 
 
 def _handover(*vcpus: int) -> Rule:
-    """The rule of what a hand-over adds with each of two numbers of vCPUs."""
+    """The rule of the time that a hand-over adds with each of two numbers of vCPUs."""
     queued = _queued(*vcpus)
     added = " + ".join(f"({service} - {_HOLDS[max(0, at // 2 - 1)]}) / {service}**2" for at, service in enumerate(queued))
     weights = " + ".join(f"1 / {service}**2" for service in queued)

@@ -1,6 +1,6 @@
 """Daemons of plug-ins: processes of the host that read counters, age pages, set parameters and throttle the guest.
 
-All they can do goes by way of ``Host``. It offers what QEMU's monitor and the mmu notifier offer, so no write is lost.
+All they can do goes by way of ``Host``. It offers the calls of QEMU's monitor and of the mmu notifier, so no write is lost.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ class Host:
 
     @property
     def now_ns(self) -> int:
-        """Simulated time."""
+        """Simulated time since the start of the run [ns]."""
         return self._machine.env.now_ns
 
     @property

@@ -72,7 +72,7 @@ class Aged(NamedTuple):
     seconds: float
 
     def total(self, name: str) -> Any:
-        """Sum of a field of the passes."""
+        """Sum of field ``name`` over the passes."""
         return sum(getattr(one, name) for one in self.passes)
 
     def mean_but_first(self, name: str) -> float | None:
@@ -236,7 +236,7 @@ def _daemons(machine: Machine) -> list[tuple[HostOf, int]]:
 
 
 def ageing_tables(machine: Machine) -> list[Table]:
-    """``ageing_passes`` and ``age_map``."""
+    """The tables ``ageing_passes`` and ``age_map`` of a run."""
     passes = [row for each in _daemons(machine) for row in _passes(*each)]
     bins = [row for host, number in _daemons(machine) for row in _bins(host.name_of(number), host.daemons[number])]
     return [Table.read("ageing_passes", PASSES, passes), Table.read("age_map", AGE_MAP, bins)]

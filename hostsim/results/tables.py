@@ -104,7 +104,7 @@ class Tabular(Protocol):
 
     @property
     def tables(self) -> dict[str, Table]:
-        """The tables."""
+        """Tables by the stems of their files."""
         ...
 
 

@@ -69,7 +69,7 @@ class Reclaim(Section):
 
     @property
     def scan_ns(self) -> int:
-        """From scan to scan."""
+        """Time from the begin of a scan to that of the next."""
         return self.scan or self.age
 
     @property

@@ -259,7 +259,7 @@ class Fifo(Frames):
     name = "fifo"
 
     def replay(self, pages: Pages) -> Replay:
-        """See ReplacementPolicy."""
+        """As ``ReplacementPolicy.replay``."""
         out = empty_replay(len(pages))
         replay_fifo(pages, self._frame_of, self._page_of, self._state, *out)
         return out
@@ -275,7 +275,7 @@ class Clock(Frames):
         self._referenced = np.zeros(capacity_pages, np.uint8)
 
     def replay(self, pages: Pages) -> Replay:
-        """See ReplacementPolicy."""
+        """As ``ReplacementPolicy.replay``."""
         out = empty_replay(len(pages))
         replay_clock(pages, self._frame_of, self._page_of, self._referenced, self._state, *out)
         return out
@@ -293,7 +293,7 @@ class Min(Frames):
         self._winner = np.concatenate([np.zeros(capacity_pages, np.int64), np.arange(capacity_pages)])
 
     def replay(self, pages: Pages) -> Replay:
-        """See ReplacementPolicy."""
+        """As ``ReplacementPolicy.replay``."""
         out, next_use = empty_replay(len(pages)), np.empty(len(pages), np.int64)
         find_next_uses(pages, self._upcoming, next_use)
         used = int(self._state[USED])
@@ -319,7 +319,7 @@ class Lru:
         self._used = np.zeros(1, np.int64)
 
     def replay(self, pages: Pages) -> Replay:
-        """See ReplacementPolicy."""
+        """As ``ReplacementPolicy.replay``."""
         out = empty_replay(len(pages))
         replay_lru(pages, self.capacity_pages, self._older, self._newer, self._used, *out)
         return out

@@ -23,7 +23,7 @@ PROCESSES, SHARE, PAGES = 40, 0.3, 2000
 
 
 def index_rows(seed: int = 1) -> Iterator[Row]:
-    """Seconds of work."""
+    """Rows O14 and O23 to O25; seconds of work."""
     yield from _ageing_rows(draws.generator(seed, 14))
     yield from _descriptor_rows()
     yield from _length_rows(draws.generator(seed, 23))

@@ -44,7 +44,7 @@ STACK_STRING = (40, 3000)
 
 
 def replacement_rows(seed: int = 1) -> Iterator[Row]:
-    """Twenty million references, replayed."""
+    """Rows of the replacement policies, by a replay of twenty million references."""
     yield from _form_rows()
     for stream, (name, (pages, exponent, frames, *_)) in enumerate(ZIPF.items(), 150):
         yield from _irm_rows(name, zipf_shares(pages, exponent), frames, draws.generator(seed, stream))

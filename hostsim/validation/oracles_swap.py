@@ -74,7 +74,7 @@ BATCHES, BATCH_REQUESTS = 20, 2000
 
 
 def swap_rows(seed: int = 1) -> Iterator[Row]:
-    """A quarter of a million requests."""
+    """Rows of the waits at a swap device, from a quarter of a million requests."""
     for rho in UTILISATIONS:
         for name, (service, form) in SERVICES.items():
             yield from _queue_rows(f"O19-run/swap/{rho}", name, service, rho, form(rho, SERVICE_NS), seed)
@@ -122,7 +122,7 @@ SWAPS = ("nvme", "zram")
 
 
 def fault_rows(seed: int = 1) -> Iterator[Row]:
-    """Hundreds of faults on each device."""
+    """Rows of the faults of VMs that swap, from hundreds of faults on each device."""
     for swap in SWAPS:
         yield _little_row(swap, swapping_vm(4, swap, WORK_NS, END_NS, seed))
         yield _cycle_row(swap, swapping_vm(1, swap, 4 * WORK_NS, END_NS, seed))

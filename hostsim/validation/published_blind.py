@@ -123,7 +123,7 @@ GIB_PAGES = 1024 * MIB // PAGE_BYTES
 SHRINK, SHRUNK_PAGES = 4, 4 * GIB_PAGES
 """B6, B8 and B9 send so many times less, B7 at most so many pages: the time to send all pages grows with their number."""
 LATENCY_NS, SOCKET_BYTES = 100_000, 2_621_440
-"""Of the network: the defaults of [link]; B8's sockets are smaller, since what they hold at the end is sent, too."""
+"""Of the network: the defaults of [link]; B8's sockets are smaller, since the bytes in them at the end are sent, too."""
 INTERFACES = {"get": "get-dirty-log", "clear": "clear-dirty-log"}
 
 

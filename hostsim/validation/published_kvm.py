@@ -46,7 +46,7 @@ def protected_rows(shrink: int = 1) -> Iterator[Row]:
 
 
 def idle_rows(shrink: int = 1) -> Iterator[Row]:
-    """K1: writes to idle memory."""
+    """Rows K1: writes to memory that was marked idle."""
     yield from _one_pass_rows("track", shrink)
 
 
@@ -265,7 +265,7 @@ WALKS = {(4, 4): 24, (5, 5): 35, (3, 3): 15}
 
 
 def index_rows() -> Iterator[Row]:
-    """K12 and K13."""
+    """Rows K12, descriptors of the rmap, and K13, references of a two-dimensional walk."""
     for kind, ext in ENTRIES_OF.items():
         used = [0, *descriptors_by_sptes(kind, max(SPTES))[0]]
         yield exact(SUITE, f"K12/{kind}", "sptes a descriptor holds", ext, DESC_KINDS[kind].ext)

@@ -151,7 +151,7 @@ def _scans(seed: int) -> tuple[AgeHistograms, AgeHistograms]:
 
 
 def copy_of(seen: AgeHistograms) -> AgeHistograms:
-    """``seen`` as it stands."""
+    """A copy of the counts of ``seen``, which later scans of ``seen`` do not move."""
     copy = AgeHistograms(seen.n_pages, seen.oldest, seen.scans, seen.young)
     copy.promoted[:], copy.cold[:] = seen.promoted, seen.cold
     return copy

@@ -234,7 +234,7 @@ THROTTLED_NS = 100_000_000_000
 
 
 def run_rows() -> Iterator[Row]:
-    """P1 and P4 on the engine."""
+    """Rows P1 and P4, by runs of the engine."""
     yield from fitted_total_rows(fitted_guest(), prefix="P1-run")
     yield from run_fraction_rows({percent: throttled_share(percent) for percent in THROTTLES_PERCENT}, tolerance=2e-5)
 

@@ -41,7 +41,7 @@ def default_limit_ms(profile: str) -> float:
 
 
 def more_time_for(evidence: Evidence, until_s: float) -> Remedy:
-    """Let it run until ``until_s`` seconds after its start."""
+    """The remedy to let the migration of ``evidence`` run until ``until_s`` seconds after its start."""
     had = f" (it ran for {seconds_words(evidence.elapsed_s)})" if evidence.elapsed_s else ""
     text = f"time: do not cancel it before {seconds_words(until_s)} after its start{had}; raise or remove any time-out"
     return Remedy("timeout", text, until_s, "s", wait_command(evidence, until_s))

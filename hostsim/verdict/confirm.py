@@ -56,7 +56,7 @@ Show = Callable[[str], None]
 
 
 def ignore(what: str) -> None:
-    """Shows nothing."""
+    """Takes ``what``, a line on the progress, and shows nothing."""
     del what
 
 

@@ -34,7 +34,7 @@ def failed(evidence: Evidence) -> Verdict | None:
 
 
 def completed(evidence: Evidence) -> Verdict | None:
-    """Completed by pre-copy; a mechanism that ends it otherwise has judged before."""
+    """The verdict on a migration that pre-copy completed; mechanisms that end a migration otherwise have judged before."""
     if evidence.status != "completed":
         return None
     found = forecast(evidence)
@@ -50,7 +50,7 @@ def completed(evidence: Evidence) -> Verdict | None:
 
 
 def took_words(evidence: Evidence) -> str:
-    """Total time and downtime."""
+    """Total time and downtime of a completed migration, in words."""
     return f"{_total_words(evidence)}, downtime {_downtime_words(evidence)}"
 
 

@@ -63,27 +63,27 @@ class Seen:
 
     @property
     def counts_parts(self) -> bool:
-        """See above."""
+        """False: pages travelled whole."""
         return False
 
     @property
     def may_count_parts(self) -> bool:
-        """See above."""
+        """False: the log shows whether pages travelled whole."""
         return False
 
     @property
     def too_short(self) -> str:
-        """See above."""
+        """Empty: no part of the migration is too short to judge by."""
         return ""
 
     @property
     def no_throttle(self) -> str:
-        """See above."""
+        """Empty: auto-converge can be on beside the mechanism."""
         return ""
 
     @property
     def guest_moved(self) -> bool:
-        """See above."""
+        """False: the guest has not run at the destination."""
         return False
 
 
@@ -126,7 +126,7 @@ class LoggingCost:
 
     @property
     def harvest_share(self) -> float:
-        """Share of the migration's time."""
+        """Share of the migration's time that the migration thread spent in syncs and CLEARs."""
         return self.harvest_s / self.seconds if self.seconds > 0 else 0.0
 
 

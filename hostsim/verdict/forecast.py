@@ -63,7 +63,7 @@ class Forecast:
 
 
 def forecast(evidence: Evidence) -> Forecast | None:
-    """None where neither a curve is known nor a round was seen, or no bandwidth."""
+    """The forecast from ``evidence``; None without a bandwidth, and where neither a curve is known nor a round was seen."""
     if not evidence.bandwidth_bytes_per_s:
         return None
     fit, cpu_bound = (None, None) if evidence.curve else _fit(evidence)

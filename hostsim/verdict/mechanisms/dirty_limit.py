@@ -39,7 +39,7 @@ class SeenLimits(Seen):
 
     @property
     def no_throttle(self) -> str:
-        """The reason while a limit is set."""
+        """The reason why auto-converge cannot be on; "": no limit is set."""
         if not any(row["limit_rate"] for row in self.rows) and self.sleep_us is None:
             return ""
         return "dirty-limit holds the guest back already, and QEMU refuses both capabilities together"

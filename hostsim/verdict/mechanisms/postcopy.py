@@ -114,7 +114,7 @@ class SeenPostcopy(Seen):
 
     @property
     def guest_moved(self) -> bool:
-        """It has, or there would be no phase."""
+        """True: the phase begins with the move of the guest."""
         return True
 
 
@@ -125,7 +125,7 @@ def seen_in(evidence: Evidence) -> SeenPostcopy | None:
 
 
 def phase_of_run(_result: RunResult, migration: MigrationResult) -> SeenPostcopy | None:
-    """The phase of a run's migration."""
+    """The phase after the switch of ``migration``; None if it did not switch."""
     facts = migration.facts.get(NAME)
     return None if facts is None else SeenPostcopy(float(facts["exposed_s"]), None, float(facts["requests"]), Phase(facts))
 

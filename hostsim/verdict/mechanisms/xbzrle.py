@@ -393,12 +393,12 @@ class SeenXbzrle(Seen):
 
     @property
     def may_count_parts(self) -> bool:
-        """Whether they may have."""
+        """Whether most pages may have travelled as deltas, which the log does not show."""
         return self.is_unclear
 
     @property
     def too_short(self) -> str:
-        """The reason why the tail is no evidence."""
+        """The reason why the tail of deltas is no evidence yet; "": it is evidence, or there is none."""
         if not self.is_unclear and (self.tail is None or self.tail.syncs >= DELTA_SYNCS):
             return ""
         return f"most pages travel as XBZRLE deltas, and fewer than {DELTA_SYNCS} syncs of them were seen"
