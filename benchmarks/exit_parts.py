@@ -16,7 +16,7 @@ from benchmarks.exits import DRAWN_NS, N_VCPUS, cpu_s, drawn, writing_guest
 from benchmarks.measure import REPEATS
 from hostsim.compiled.jit import jit
 from hostsim.compiled.record import Records, records
-from hostsim.core.latencies import note
+from hostsim.core.latency import note
 from hostsim.costs.exits import EXCLUSIVE, WP
 from hostsim.kvm.loops.heap import push, sift_top
 from hostsim.kvm.loops.layout import Kvm, LoggedExit, Next

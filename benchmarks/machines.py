@@ -22,7 +22,7 @@ DIRTY_RATIO = Fraction(7, 10)
 def migrating_guest(
     gib: int, *, split: bool = False, link_bytes_per_s: int = LINK_BYTES_PER_S, channels: int = 0
 ) -> Machine:
-    """A guest of 16 vCPUs that writes uniformly over all its pages at 0.7 of what the link carries.
+    """A guest of 16 vCPUs that writes uniformly over all its pages, at 0.7 of the bandwidth of the link.
 
     channels: of multifd, 0: one stream.
     """
@@ -58,7 +58,7 @@ def kvm_guest(gib: int, mmu: MmuSpec | None = None, dirty_ratio: Fraction = DIRT
 
 
 def huge_kvm_guest(gib: int) -> Machine:
-    """The same on 2 MiB pages, split eagerly, written at a tenth of what the link carries."""
+    """The same on 2 MiB pages, split eagerly, written at a tenth of the bandwidth of the link."""
     return kvm_guest(gib, MmuSpec(era="E4", page_size="2MiB", eager_split=True), Fraction(1, 10))
 
 
@@ -68,7 +68,7 @@ def scaled_guest(gib: int) -> Machine:
 
 
 def harvested_guest(gib: int, touches_per_s: int) -> Machine:
-    """A guest without a migration, whose dirty log somebody harvests."""
+    """A guest without a migration, whose dirty log a process of the host harvests."""
     n_pages = gib << 18
     load = Workload("uniform", "uniform", (0,), 0, n_pages, Fraction(touches_per_s))
     return Machine(MachineSpec(lay_out([("pc.ram", n_pages, [(0, n_pages)])]), (load,), 1, load_sheet("generic")))

@@ -86,7 +86,7 @@ def kinds_of(scenario: Scenario) -> tuple[str, ...]:
 
 
 def counters(machine: Machine) -> dict[str, int | float]:
-    """Work of the run: syncs, pages harvested, pages sent; and what daemons of plug-ins noted."""
+    """Work of the run: syncs, pages harvested, pages sent; and the figures that daemons of plug-ins noted."""
     noted = figures_of(machine.plugged)
     migration = machine.migration
     if migration is None:

@@ -8,8 +8,8 @@ to be aged is mapped writable by its next read, so the dirty log has it again.
 
 from __future__ import annotations
 
+from hostsim.report.age_report import two_by_two_tables
 from hostsim.report.console import say, show
-from hostsim.report.two_by_two_report import two_by_two_tables
 from hostsim.study.ageing.two_by_two import ERA, PERIOD_NS, SHEET, run_all
 from hostsim.study.ageing.two_by_two_words import verdict_lines
 
@@ -17,7 +17,7 @@ PAGES, VCPUS, SEED = 2048, 2, 1
 
 
 def main() -> None:
-    """Eight VMs, and eight that nobody ages."""
+    """Eight VMs, and the same eight without ageing."""
     print(f"{PAGES * 4 // 1024} MiB, {VCPUS} vCPUs, aged each {PERIOD_NS // 1_000_000} ms, kernel {ERA}, machine {SHEET}")
     print()
     cells = run_all(PAGES, VCPUS, SEED)

@@ -31,7 +31,7 @@ mechanisms stand in `hostsim/scenario/unmodelled.py`; this page is written by `m
 
 @dataclass(frozen=True)
 class Limit:
-    """One deviation: where it is in the code, and what it says."""
+    """One deviation: its place in the code, and its text."""
 
     place: str
     text: str
@@ -40,6 +40,8 @@ class Limit:
 def limits_of(path: Path, root: Path = ROOT) -> Iterator[Limit]:
     """Limits of one file, in order, from comments and docstrings; each goes on over the next lines."""
     source = path.read_text(encoding="utf-8")
+    if MARK not in source:
+        return
     scopes = _scopes(ast.parse(source))
     name = path.relative_to(root).as_posix()
     lines = [line.strip() for line in source.splitlines()]

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 from pictures import DOCS, Figures, problems, write
 
 from hostsim.report.charts.pictures import figure_of, fixed_layout
-from hostsim.report.charts.studies import debate_chart
 from hostsim.report.debate_report import claim_objects, crossing_words, debate_tables_of, number_words
+from hostsim.report.html.kinds.studies import debate_chart
 from hostsim.study.rmap_debate.claim import OFF_MAX, Claim, Crossing
 from hostsim.study.rmap_debate.debate import GROUPS, all_claims
 

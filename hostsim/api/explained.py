@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from hostsim.core.units import parse_bandwidth, parse_duration
-from hostsim.logs import read_logs
+from hostsim.logs.sniff import read_logs
 from hostsim.verdict import Verdict, explain_log
 
 

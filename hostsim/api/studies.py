@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from hostsim.core.errors import InputError, Problem
-from hostsim.report.compare_files import as_content, combinations_table, runs_table, write_comparison
+from hostsim.report.compare_report import as_content, combinations_table, runs_table, write_comparison
 from hostsim.results.store import prepare_folder
 from hostsim.results.tables import HasTables, Table
 from hostsim.scenario import Scenario
@@ -136,7 +136,10 @@ def sweep(
     max_runs: int = RUNS_MAX,
     progress: Callable[[Progress], None] | None = None,
 ) -> Study:
-    """Run the study in the file ``study``, as ``hostsim sweep`` does; for the rest see ``compare``."""
+    """Run the study in the file ``study``, as ``hostsim sweep`` does.
+
+    workers, cluster, out, force, max_runs, progress, and the errors: as in ``compare``.
+    """
     where = Where(workers, cluster, None if out is None else Path(out), force, progress)
     return _finished(make_plan(load_study(Path(study), max_runs)), where)
 

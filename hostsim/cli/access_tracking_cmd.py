@@ -47,11 +47,11 @@ def access_tracking_perf_test(
     wide: WideFlag = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Simulate and print."""
+    """Simulate access_tracking_perf_test and print the time of its phases."""
     from hostsim.measure.selftest.access_options import AccessOptions, access_plan
     from hostsim.measure.selftest.access_tracking_perf_test import run_access_test
     from hostsim.report.console import say, say_raw
-    from hostsim.report.steps_progress import work_progress
+    from hostsim.report.progress import work_progress
 
     reports = ReportFiles(html, plot)
     reports.check()
@@ -79,7 +79,7 @@ def _print_result(result: AccessResult, *, wide: bool) -> None:
 
 
 def _json_object(options: AccessOptions, result: AccessResult) -> dict[str, Any]:
-    """What --json prints."""
+    """The object that --json prints."""
     from hostsim.measure.selftest.access_lines import access_lines
 
     phases: list[dict[str, Any]] = [

@@ -20,7 +20,7 @@ def register(app: typer.Typer) -> None:
 
 def _run(options: AgeOptions, printing: Printing) -> None:
     """Run the study, write its files, and print its results."""
-    from hostsim.report.age_report import age_content, age_csv, age_table, age_tables_of, caption, write_age
+    from hostsim.report.age_report import age_content, age_data, age_table, age_tables_of, caption, write_age
     from hostsim.study.ageing.outcome import age_rows
     from hostsim.study.ageing.preset import age_plan, age_tables
     from hostsim.study.sizing import age_size
@@ -34,4 +34,4 @@ def _run(options: AgeOptions, printing: Printing) -> None:
     paths = [] if out is None else write_age(out, content, rows)
     paths += printing.reports.of_study("age", content, age_tables_of(rows))
     text = caption(plan, options, rows)
-    show_study(printing.form, content, [age_table(rows, plan.varied())], text, age_csv(rows), paths, wide=printing.wide)
+    show_study(printing.form, content, [age_table(rows, plan.varied())], text, age_data(rows), paths, wide=printing.wide)

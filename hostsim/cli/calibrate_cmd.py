@@ -61,7 +61,7 @@ def calibrate_command(
     as_json: JsonFlag = False,
     quiet: QuietFlag = False,
 ) -> None:
-    """Measure, write, print."""
+    """Measure this machine, write its cost sheet, print the numbers."""
     from hostsim.measure.calibrate.calibration import calibrate, check_options
     from hostsim.measure.calibrate.sheet_text import as_object, sheet_text
 

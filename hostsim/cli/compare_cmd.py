@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from hostsim.cli.options import EVERY_MODE, Format, HtmlOption, JsonFlag, PlotOption, QuietFlag, WideFlag
+from hostsim.cli.forms import DATA, FormOption, form_of
+from hostsim.cli.options import EVERY_MODE, HtmlOption, JsonFlag, PlotOption, QuietFlag, WideFlag, refuse_same_keys
 from hostsim.cli.report_files import ReportFiles
-from hostsim.cli.strict import refuse_same_keys
 from hostsim.cli.study_options import ClusterOption, WorkersOption
 from hostsim.core.errors import InputError, Problem
 
@@ -92,7 +92,7 @@ def compare_command(
     workers: WorkersOption = None,
     cluster: ClusterOption = "",
     as_json: JsonFlag = False,
-    style: Format = "text",
+    style: FormOption = "text",
     out: OutOption = None,
     no_files: NoFilesOption = False,
     force: ForceOption = False,
@@ -102,7 +102,7 @@ def compare_command(
     wide: WideFlag = False,
     quiet: QuietFlag = False,
 ) -> None:
-    """Compare."""
+    """Run a scenario with several values or modes, write the files of the comparison, print its verdict and table."""
     from hostsim.cli.run_plan import Options, run_and_tell
     from hostsim.scenario.catalogue import found_file
     from hostsim.study.compare.axes import read_axes
@@ -110,7 +110,7 @@ def compare_command(
 
     texts = tuple(overrides or ())
     reports = ReportFiles(html, plot)
-    options = Options(workers, as_json, style, out, not no_files, force, quiet, wide, cluster, reports)
+    options = Options(workers, form_of(style, as_json=as_json), out, not no_files, force, quiet, wide, cluster, reports)
     guestperf = "" if file is None or not str(file).startswith(GUESTPERF) else str(file)
     path = found_file(_scenario_of(file, vm, guestperf))
     _check_one_of(vary, modes, guestperf)
@@ -124,7 +124,10 @@ def compare_command(
 
 
 def _scenario_of(file: Path | None, vm: Path | None, guestperf: str) -> Path:
-    """The scenario whose guest is migrated. InputError unless the command names one, in one way."""
+    """The scenario that has the guest: ``file`` or ``vm``. InputError unless exactly one of them is given.
+
+    guestperf: ``file`` if it names QEMU's own comparisons, else "". Those have a guest of their own if ``vm`` is missing.
+    """
     if guestperf:
         return vm or Path("guestperf")
     if (file is None) == (vm is None):
@@ -134,7 +137,7 @@ def _scenario_of(file: Path | None, vm: Path | None, guestperf: str) -> Path:
 
 
 def _check_one_of(vary: list[str] | None, modes: str | None, guestperf: str) -> None:
-    """InputError unless the command says what is compared, in one way."""
+    """InputError unless exactly one of --vary, --modes and a FILE with QEMU's own comparisons says which runs to compare."""
     given = [name for name, there in (("--vary", vary), ("--modes", modes is not None), (guestperf, guestperf)) if there]
     if len(given) != 1:
         got = " and ".join(given) or "neither"
@@ -150,7 +153,7 @@ def _compare_modes(request: Request, guestperf: str, modes: str, options: Option
 
     found = guestperf_plan(request, guestperf) if guestperf else modes_plan(request, modes, needs_table=needs_table)
     run_and_tell(found.plan, options)
-    if not options.as_json:
+    if options.form not in DATA:
         console.say_wrapped([f"Not run: {name}, because {why}." for name, why in found.left_out.items()])
         if found.with_rings:
             console.say_wrapped([f"With dirty rings, which the mode requires: {', '.join(found.with_rings)}."])

@@ -10,10 +10,10 @@ from typing import Annotated
 import typer
 
 from hostsim.cli.errors_cli import exit_code_of
-from hostsim.cli.options import LOOK, AsRootFlag, HtmlOption, JsonFlag, PlotOption, QuietFlag, WideFlag
+from hostsim.cli.forms import DATA, FormOption, form_of
+from hostsim.cli.options import LOOK, AsRootFlag, HtmlOption, JsonFlag, PlotOption, QuietFlag, StrictApp, WideFlag
 from hostsim.cli.report_files import ReportFiles
-from hostsim.cli.strict import StrictApp
-from hostsim.cli.study_options import FormatOption, NoFilesOption, SheetOption, show_study
+from hostsim.cli.study_options import NoFilesOption, SheetOption, show_study
 
 HELP = """Run the argument of July 2010: which index should find the shadow PTEs of a page?
 
@@ -59,7 +59,7 @@ def debate_command(
     real: RealFlag = False,
     busy: BusyFlag = False,
     as_root: AsRootFlag = False,
-    style: FormatOption = "text",
+    style: FormOption = "text",
     as_json: JsonFlag = False,
     out: OutOption = Path("out/debate"),
     no_files: NoFilesOption = False,
@@ -68,7 +68,7 @@ def debate_command(
     wide: WideFlag = False,
     quiet: QuietFlag = False,
 ) -> None:
-    """Run and tell."""
+    """Run the debate, write its files and print its claims."""
     reports = ReportFiles(html, plot)
     reports.check()
     if as_root:
@@ -78,29 +78,29 @@ def debate_command(
         _real(chosen, busy=busy, as_root=as_root, as_json=as_json, wide=wide, out=folder, reports=reports)
         return
     from hostsim.report.debate_report import (
-        claims_csv,
+        claims_data,
         condition_lines,
         debate_content,
         debate_tables,
         debate_tables_of,
         write_debate,
     )
-    from hostsim.report.steps_progress import steps_progress
+    from hostsim.report.progress import steps_progress
     from hostsim.results.store import prepare_folder
     from hostsim.study.rmap_debate.debate import N_CLAIMS, machine_words, run_claims
     from hostsim.study.rmap_debate.runs import use_sheet
 
-    form = "json" if as_json else style
+    form = form_of(style, as_json=as_json)
     use_sheet(sheet)
     if not no_files:
         prepare_folder(out)
-    with steps_progress(N_CLAIMS, quiet=quiet or form in {"json", "csv"}) as step:
+    with steps_progress(N_CLAIMS, quiet=quiet or form in DATA) as step:
         claims = run_claims(step)
     content = debate_content(DebateOptions(sheet), claims)
     paths = [] if no_files else write_debate(out, content, claims)
     paths += reports.of_study("debate", content, debate_tables_of(claims))
     caption = "\n".join([machine_words(), "", *condition_lines(claims)])
-    show_study(form, content, debate_tables(claims), caption, claims_csv(claims), paths, wide=wide)
+    show_study(form, content, debate_tables(claims), caption, claims_data(claims), paths, wide=wide)
 
 
 def _check_root(*, real: bool) -> None:
@@ -120,8 +120,8 @@ def _real(
     from hostsim.costs.costs import load_costs
     from hostsim.measure.kvm.chain_costs import chain_costs
     from hostsim.measure.kvm.device import Kvm
+    from hostsim.report.beside import write_real
     from hostsim.report.console import say, say_raw, say_wrapped, show
-    from hostsim.report.real_files import write_real
     from hostsim.report.tables import plain_table
     from hostsim.results.aside import check_folder
 

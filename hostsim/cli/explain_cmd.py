@@ -15,7 +15,7 @@ from hostsim.logs.forms import HELP
 from hostsim.report.console import say, say_raw, say_verdict
 
 if TYPE_CHECKING:
-    from hostsim.logs import MigrationLog
+    from hostsim.logs.model import MigrationLog
     from hostsim.verdict import Verdict
 
 LogArgument = Annotated[
@@ -57,7 +57,7 @@ def explain(
     plot: PlotOption = None,
 ) -> None:
     """Say whether a real migration converges, and if not, why, and which single change would help."""
-    from hostsim.logs import read_logs
+    from hostsim.logs.sniff import read_logs
     from hostsim.verdict import explain_log
     from hostsim.verdict.dirty_rate import scenario_lines
 
@@ -138,7 +138,7 @@ def _show_scenario(scenarios: list[str], style: str) -> None:
 
 
 def _json_objects(logs: tuple[MigrationLog, ...], verdicts: list[Verdict], scenarios: list[str]) -> list[dict[str, Any]]:
-    """What --json prints."""
+    """The objects that --json prints, one a log."""
     return [
         {"tag": log.tag, "format": log.format, "migration": log.part[0], "migrations": log.part[1], "lines": list(log.lines),
          **verdict.to_dict(), **({"scenario": scenario} if scenario else {})}

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from hostsim.cli.explain_cmd import BandwidthOption, LimitOption, LinkOption, TagOption
-from hostsim.cli.options import Format, HtmlOption, JsonFlag, PlotOption, WideFlag
+from hostsim.cli.forms import FormOption, form_of, say_data
+from hostsim.cli.options import HtmlOption, JsonFlag, PlotOption, WideFlag
 from hostsim.cli.report_files import ReportFiles
 
 if TYPE_CHECKING:
@@ -38,6 +39,10 @@ MigrationOption = Annotated[
     ),
 ]
 SeedOption = Annotated[int, typer.Option(help="Seed of the guests that are drawn for the intervals.")]
+FolderOption = Annotated[
+    Path | None,
+    typer.Option("--out", metavar="DIR", help="Folder for JSON, tables, pictures.", show_default="no files"),
+]
 MemoryOption = Annotated[
     str | None,
     typer.Option(metavar="SIZE", help="Memory of the guest; needed with a dirty curve or readings.", show_default=False),
@@ -62,42 +67,53 @@ def fit_command(
     write: WriteOption = None,
     html: HtmlOption = None,
     plot: PlotOption = None,
+    out: FolderOption = None,
     as_json: JsonFlag = False,
-    style: Format = "text",
+    style: FormOption = "text",
     wide: WideFlag = False,
 ) -> None:
-    """Fit."""
+    """Fit a guest to the log of its migration, write its files, print the fit."""
     from hostsim.fitting.fitted import fit
     from hostsim.report import console
-    from hostsim.report.fit_report import fit_report
-    from hostsim.report.fit_words import fit_lines, rounds_grid
+    from hostsim.report.fit_report import curve_table, fit_lines, fit_report, rounds_grid, write_fit
     from hostsim.report.html.kinds.parts import given_command
-    from hostsim.results.encode import json_bytes
-    from hostsim.results.tables import plain
 
-    reports = ReportFiles(html, plot)
+    reports, form = ReportFiles(html, plot), form_of(style, as_json=as_json)
     reports.check()
+    check_out(out)
     known = known_figures(downtime_limit, bandwidth, link)
     fitted = fit(*logs, tag=tag, migration=migration, seed=seed, memory=memory, **known)
     written, told = _write(fitted, write), {"lines": fit_lines(fitted), **fitted.to_dict()}
     options = {"tag": tag, "migration": migration, "downtime-limit": downtime_limit, "bandwidth": bandwidth, "link": link,
                "memory": memory, "seed": seed if seed != 1 else None}  # fmt: skip
     about = {"command": given_command("fit", logs, options)}
-    written += reports.write(lambda: fit_report("fit", fitted, told | about, seed))
-    if as_json:
-        console.say_raw(json_bytes(plain(told)).decode())
+    content = fit_report("fit", fitted, told | about, seed)
+    written += [] if out is None else write_fit(out, content, told["lines"], curve_table(fitted))
+    written += reports.write(lambda: content)
+    if say_data(form, told, lambda: curve_table(fitted)):
         return
     console.say_wrapped(fit_lines(fitted))
     if fitted.found.points:
         console.say([""])
-        console.show(rounds_grid(fitted), markdown=style == "markdown", wide=wide)
+        console.show(rounds_grid(fitted), markdown=form == "markdown", wide=wide)
     console.say([f"wrote {path}" for path in written])
     if write is not None:
         console.say([f"hostsim run {write} simulates the migration of the log; hostsim predict {write} gives intervals."])
 
 
+def check_out(out: Path | None) -> None:
+    """OutputError before a long run, where ``out`` cannot be written."""
+    if out is not None:
+        from hostsim.results.store import prepare_folder
+
+        prepare_folder(out)
+
+
 def known_figures(limit: str | None, bandwidth: str | None, link: str | None) -> dict[str, Any]:
-    """Fields of Evidence that the options give. InputError."""
+    """Fields of Evidence that the options give, in ms and bytes a second; an option that is None gives no field.
+
+    limit: text of --downtime-limit. bandwidth, link: texts of --bandwidth and --link. InputError names all that are wrong.
+    """
     from hostsim.cli.explain_cmd import _known
 
     return _known(limit, bandwidth, link)

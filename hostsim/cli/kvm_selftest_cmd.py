@@ -13,9 +13,8 @@ import typer
 
 from hostsim.cli.access_tracking_cmd import HELP as ACCESS_HELP
 from hostsim.cli.access_tracking_cmd import access_tracking_perf_test
-from hostsim.cli.options import HtmlOption, PlotOption, WideFlag
+from hostsim.cli.options import HtmlOption, PlotOption, StrictApp, WideFlag
 from hostsim.cli.report_files import ReportFiles
-from hostsim.cli.strict import StrictApp
 from hostsim.core.errors import InputError, Problem
 
 if TYPE_CHECKING:
@@ -122,10 +121,10 @@ def dirty_log_perf_test(
     wide: WideFlag = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Simulate and print; with ``real`` run the phases on /dev/kvm too."""
+    """Simulate dirty_log_perf_test and print the time of its phases; with ``real`` run the phases on /dev/kvm too."""
     from hostsim.measure.selftest.dirty_log_perf_test import run_selftest
     from hostsim.measure.selftest.options import Options, asked_for
-    from hostsim.report.steps_progress import work_progress
+    from hostsim.report.progress import work_progress
 
     reports = ReportFiles(html, plot)
     reports.check()
@@ -158,7 +157,7 @@ class Usual(NamedTuple):
 
 
 def _of_this_host() -> Usual:
-    """What --real stands beside; without the TDP MMU no huge page is split when logging begins.
+    """The simulated setting beside --real; without the TDP MMU no huge page is split when logging begins.
 
     arch/x86/kvm/mmu/mmu.c::kvm_mmu_slot_try_split_huge_pages.
     """
@@ -178,9 +177,9 @@ def _beside_real(
     from hostsim.measure.kvm.real_selftest import RUNS, run_real
     from hostsim.measure.selftest.dirty_log_perf_test import run_selftest
     from hostsim.measure.selftest.options import asked_for
+    from hostsim.report.beside import write_real
     from hostsim.report.console import say
-    from hostsim.report.real_files import write_real
-    from hostsim.report.steps_progress import steps_progress, work_progress
+    from hostsim.report.progress import steps_progress, work_progress
     from hostsim.results.aside import check_folder
 
     asked = asked_for(options)
@@ -237,7 +236,7 @@ def _print_result(result: SelftestResult, paths: Sequence[Path], *, wide: bool) 
 
 
 def _json_object(options: Options, result: SelftestResult) -> dict[str, Any]:
-    """What --json prints."""
+    """The object that --json prints."""
     from hostsim.measure.selftest.lines import selftest_lines
 
     phases: list[dict[str, Any]] = [

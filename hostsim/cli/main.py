@@ -14,8 +14,8 @@ from typing import Annotated
 import typer
 
 from hostsim.cli.errors_cli import exit_code_of
-from hostsim.cli.options import LOOK
-from hostsim.cli.strict import StrictApp
+from hostsim.cli.options import LOOK, StrictApp
+from hostsim.core import ending
 
 COMMANDS = (
     "run_cmd", "watch_cmd", "predict_cmd", "solve_cmd", "compare_cmd", "sweep_cmd", "explain_cmd", "fit_cmd", "whatif_cmd",
@@ -47,9 +47,12 @@ def build_app(asked: str = "") -> typer.Typer:
 
 def main() -> None:
     """Run the command line and exit: 0, 1 if asked for, 2 bad input or output, 3 a broken invariant, 130."""
+    if sys._getframe(1).f_globals["__name__"] == "__main__":  # noqa: SLF001  # the process ends with the command
+        ending.end_quickly()
     gc.set_threshold(*GARBAGE_THRESHOLDS)
     code = exit_code_of(build_app(*sys.argv[1:2]))  # the others take 0.03 s to load and to register
     gc.freeze()  # the interpreter would look through all that it has imported before it ends: a tenth of a warm run
+    ending.note_code(code)
     raise SystemExit(code)
 
 

@@ -20,7 +20,7 @@ def register(app: typer.Typer) -> None:
 
 def _run(options: MeasureOptions, printing: Printing) -> None:
     """Run the measurements, write the files, and print the results."""
-    from hostsim.report.measure_dirty_report import caption, measure_content, measure_csv, measure_table, write_measure
+    from hostsim.report.measure_dirty_report import caption, measure_content, measure_data, measure_table, write_measure
     from hostsim.study.dirty_measure.outcome import measure_rows
     from hostsim.study.dirty_measure.plan import measure_plan
     from hostsim.study.sizing import measure_size
@@ -36,4 +36,4 @@ def _run(options: MeasureOptions, printing: Printing) -> None:
     paths = [] if out is None else write_measure(out, content, rows)
     paths += printing.reports.of_study("measure-dirty", content, {})
     text = caption(plan, options, rows)
-    show_study(printing.form, content, [measure_table(rows)], text, measure_csv(rows), paths, wide=printing.wide)
+    show_study(printing.form, content, [measure_table(rows)], text, measure_data(rows), paths, wide=printing.wide)

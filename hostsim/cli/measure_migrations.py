@@ -40,7 +40,7 @@ class MeasureOptions:
 
 
 def measure_and_simulate(options: MeasureOptions) -> tuple[Measurement, list[Row], str]:
-    """(what was measured, rows, name of the sheet); each part's files are written when it is done.
+    """(the measurement, its rows, name of the sheet); each part's files are written when it is done.
 
     Raises KvmError and QemuError where KVM or QEMU is missing, before anything takes time.
     """
@@ -72,7 +72,7 @@ def _sheet(options: MeasureOptions) -> str:
     from hostsim.measure.calibrate.sheet_text import sheet_text
     from hostsim.measure.kvm.calibrate_kvm import calibrate_kvm, with_kvm
     from hostsim.measure.kvm.device import Kvm
-    from hostsim.report.steps_progress import work_progress
+    from hostsim.report.progress import work_progress
     from hostsim.results.aside import write_files
 
     if options.sheet:
@@ -88,14 +88,14 @@ def _sheet(options: MeasureOptions) -> str:
 def _measured(options: MeasureOptions) -> Measurement:
     from hostsim.measure.qemu.measure import measure, n_steps
     from hostsim.measure.qemu.plan import PLAN, RATE_MODES
-    from hostsim.report.steps_progress import steps_progress
+    from hostsim.report.progress import steps_progress
 
     with steps_progress(n_steps(PLAN, options.repeats, tuple(RATE_MODES)), quiet=options.quiet) as step:
         return measure(repeats=options.repeats, busy=options.busy, progress=step)
 
 
 def _rows(found: Measurement, sheet: str, *, quiet: bool) -> list[Row]:
-    from hostsim.report.steps_progress import steps_progress
+    from hostsim.report.progress import steps_progress
     from hostsim.validation.kvm_measured import case_of, measured_rows, rate_rows
 
     cases = [case_of(raw) for raw in found.cases]
@@ -105,7 +105,7 @@ def _rows(found: Measurement, sheet: str, *, quiet: bool) -> list[Row]:
 
 def as_object(row: Row) -> dict[str, Any]:
     """A row with ``real``, ``simulated`` and their ``ratio`` in the terms of JSON."""
-    from hostsim.report.beside_tables import ratio_of
+    from hostsim.report.beside import ratio_of
 
     fields = row.to_dict()
     return {"real": fields.pop("expected"), "simulated": fields.pop("got"), "ratio": ratio_of(row), **fields}
@@ -114,9 +114,13 @@ def as_object(row: Row) -> dict[str, Any]:
 def show_rows(
     options: MeasureOptions, found: Measurement, rows: Sequence[Row], sheet: str, *, as_json: bool, wide: bool
 ) -> None:
-    """JSON, or a table of real, simulated and ratio, then what was refused and what is not modelled."""
+    """Print JSON, or a table of real, simulated and ratio, then refusals and mechanisms that are not modelled.
+
+    options: its reports are written first. found: cases and refusals of the measurement.
+    rows: simulated beside real. sheet: name of the cost sheet. as_json: print JSON alone. wide: print all columns.
+    """
     from hostsim.measure.kvm.host import read_host
-    from hostsim.report.beside_tables import beside_grid, measured_lines
+    from hostsim.report.beside import beside_grid, measured_lines
     from hostsim.report.console import PLAIN_WIDTH, say, say_raw, say_wrapped, show
 
     about = {"rows": [as_object(row) for row in rows], "host": read_host().words, "sheet": sheet}

@@ -7,9 +7,10 @@ from typing import Annotated, Literal
 
 import typer
 
-from hostsim.cli.options import EVERY_MODE, CiOption, Format, HtmlOption, JsonFlag, PlotOption, QuietFlag, WideFlag
+from hostsim.cli.forms import FormOption, form_of
+from hostsim.cli.options import EVERY_MODE, CiOption, HtmlOption, JsonFlag, PlotOption, QuietFlag, WideFlag
 from hostsim.cli.report_files import ReportFiles
-from hostsim.cli.study_options import ClusterOption
+from hostsim.cli.study_options import ClusterOption, WorkersOption
 
 HELP = """Say whether a VM will migrate, how long it takes, and at which values the answer changes.
 
@@ -69,9 +70,6 @@ RepsOption = Annotated[
 MarginsOption = Annotated[
     bool, typer.Option("--margins/--no-margins", help="Find the values at which the answer changes; needs more runs.")
 ]
-WorkersOption = Annotated[
-    int | None, typer.Option(metavar="N", min=1, help="Worker processes; no result depends on N.", show_default="one a core")
-]
 OutOption = Annotated[
     Path | None, typer.Option(metavar="DIR", help="Folder for the files.", show_default="out/<name>-predict")
 ]
@@ -111,7 +109,7 @@ def predict_command(
     workers: WorkersOption = None,
     cluster: ClusterOption = "",
     as_json: JsonFlag = False,
-    style: Format = "text",
+    style: FormOption = "text",
     out: OutOption = None,
     write_scenario: SaveOption = None,
     no_files: NoFilesOption = False,
@@ -121,9 +119,9 @@ def predict_command(
     wide: WideFlag = False,
     quiet: QuietFlag = False,
 ) -> None:
-    """Predict."""
+    """Predict the migration of a scenario or of a guest given by options, or write that guest as a scenario."""
+    from hostsim.cli.options import refuse_same_keys
     from hostsim.cli.predict_run import Options, predict_and_tell, save
-    from hostsim.cli.strict import refuse_same_keys
     from hostsim.study.predict.given import Given
     from hostsim.study.predict.guest import Guest
 
@@ -134,7 +132,7 @@ def predict_command(
         save(given, write_scenario)
         return
     options = Options(
-        reps, until_ci, workers, as_json, style, out, not no_files, force, quiet, wide, margins, cluster,
+        reps, until_ci, workers, form_of(style, as_json=as_json), out, not no_files, force, quiet, wide, margins, cluster,
         ReportFiles(html, plot),
     )  # fmt: skip
     predict_and_tell(given, options)

@@ -5,17 +5,16 @@ from __future__ import annotations
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
+from hostsim.cli.forms import DATA, say_data
 from hostsim.cli.report_files import NO_REPORT, ReportFiles
 from hostsim.cli.run_scenario import folder_name
 from hostsim.cli.warm_up_cmd import prepare
 from hostsim.report import console, files
-from hostsim.report.compare_progress import compare_progress
-from hostsim.report.predict_files import figures_grid, provenance, write_prediction
-from hostsim.report.predict_words import prediction_lines
+from hostsim.report.predict_report import estimates_table, figures_grid, prediction_lines, provenance, write_prediction
+from hostsim.report.progress import compare_progress
 from hostsim.results.aside import write_files
-from hostsim.results.encode import json_bytes
 from hostsim.results.store import prepare_folder
 from hostsim.scenario.schema import Scenario
 from hostsim.scenario.toml_text import scenario_text
@@ -35,8 +34,7 @@ class Options:
     reps: int | None = None
     until_ci: str = ""
     workers: int | None = None
-    as_json: bool = False
-    style: Literal["text", "markdown"] = "text"
+    form: str = "text"
     out: Path | None = None
     write_files: bool = True
     force: bool = False
@@ -46,16 +44,24 @@ class Options:
     cluster: str = ""
     reports: ReportFiles = NO_REPORT
 
+    @property
+    def silent(self) -> bool:
+        """Whether nothing is printed on standard error."""
+        return self.quiet or self.form in DATA
+
 
 def save(given: Given, path: Path) -> None:
-    """Write the scenario as a file. InputError, OutputError."""
+    """Write the scenario of ``given`` to the file ``path``; print the command that predicts it. InputError, OutputError."""
     text = scenario_text(given.table())
     write_files(path.parent, {path.name: text.encode()})
     console.say([f"wrote {path}: hostsim predict {path}"])
 
 
 def predict_and_tell(given: Given, options: Options) -> None:
-    """Predict, write, print. InputError, OutputError, MissingExtraError, RunsFailedError."""
+    """Predict the migration of ``given``, write the files that ``options`` ask for, print the verdict.
+
+    InputError, OutputError, MissingExtraError, RunsFailedError.
+    """
     scenario = given.scenario()
     require_migration(scenario)
     wanted = Wanted(options.reps, read_share(options.until_ci))
@@ -72,7 +78,10 @@ def predict_and_tell(given: Given, options: Options) -> None:
 
 
 def folder_of(scenario: Scenario, options: Options, study: str = "predict") -> Path | None:
-    """The folder of the files, made; None: no files."""
+    """The folder of the files, made if it is missing; None if ``options`` ask for no files. OutputError.
+
+    scenario, study: name the folder out/<scenario>-<study> where ``options`` name none.
+    """
     if not options.write_files:
         return None
     out = options.out or Path("out") / f"{folder_name(scenario.name or 'vm')}-{study}"
@@ -81,11 +90,16 @@ def folder_of(scenario: Scenario, options: Options, study: str = "predict") -> P
 
 
 def bench_for(scenario: Scenario, given: Given, options: Options, out: Path | None, stack: ExitStack) -> Bench:
-    """A bench with a bar on standard error, all loops compiled."""
+    """A bench for runs of ``scenario``, with a bar on standard error; loops are compiled first, unless a cluster runs them.
+
+    given: its file is named in commands that replay a run.
+    options: workers, cluster, force, quiet. InputError or MissingExtraError if runs cannot go to the cluster.
+    out: folder of finished runs, None: no files. stack: closes the bar.
+    """
     from hostsim.simulation import kinds_of
 
     check_where(options.workers, options.cluster)
-    silent = options.quiet or options.as_json
+    silent = options.silent
     if not options.cluster:
         prepare(kinds_of(scenario), quiet=silent)
     show = stack.enter_context(compare_progress(quiet=silent))
@@ -93,12 +107,11 @@ def bench_for(scenario: Scenario, given: Given, options: Options, out: Path | No
 
 
 def _print_result(options: Options, found: Prediction, content: dict[str, Any], paths: list[Path]) -> None:
-    if options.as_json:
-        console.say_raw(json_bytes(content).decode())
+    if say_data(options.form, content, lambda: estimates_table(found)):
         return
     console.say_wrapped([*content["verdict"]])
     console.say([""])
-    console.show(figures_grid(found.estimates), markdown=options.style == "markdown", wide=options.wide)
+    console.show(figures_grid(found.estimates), markdown=options.form == "markdown", wide=options.wide)
     if paths:
         console.say(["Files:", *(f"  {path}" for path in paths)])
         if left_out := files.missing_files():

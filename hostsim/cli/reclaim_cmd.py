@@ -22,7 +22,7 @@ def _run(options: ReclaimOptions, printing: Printing) -> None:
     from hostsim.report.reclaim_report import (
         reclaim_caption,
         reclaim_content,
-        reclaim_csv,
+        reclaim_data,
         reclaim_tables,
         reclaim_tables_of,
         write_reclaim,
@@ -41,4 +41,4 @@ def _run(options: ReclaimOptions, printing: Printing) -> None:
     paths += printing.reports.of_study("reclaim", content, reclaim_tables_of(plan, rows))
     caption = reclaim_caption(plan, options)
     tables = reclaim_tables(plan, rows)
-    show_study(printing.form, content, tables, caption, reclaim_csv(plan, rows), paths, wide=printing.wide)
+    show_study(printing.form, content, tables, caption, reclaim_data(plan, rows), paths, wide=printing.wide)

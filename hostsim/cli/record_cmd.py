@@ -66,7 +66,7 @@ def record_command(
     mode: ModeOption = "page-sampling",
     quiet: QuietFlag = False,
 ) -> None:
-    """Record."""
+    """Record the migrations of a live QEMU, on standard output or into a file."""
     from hostsim.measure.live.recording import Recording
 
     wanted = wanted_of(qmp, interval, limit, follow=follow, windows=dirty_rate, mode=mode)
@@ -81,7 +81,7 @@ def record_command(
 
 
 def _record(recording: Recording, out: Path | None, *, quiet: bool) -> None:
-    from hostsim.report.record_progress import record_progress
+    from hostsim.report.progress import record_progress
 
     with ExitStack() as stack:
         put = _to_file(stack, out) if out else _to_standard_output
@@ -127,7 +127,12 @@ def wanted_of(
     qmp: str, interval: str, limit: str | None, *, follow: bool = False, windows: str | None = None,
     mode: str = "page-sampling",
 ) -> Wanted:  # fmt: skip
-    """What the options ask for. InputError."""
+    """The recording that the options ask for. InputError.
+
+    qmp: address of the monitor. interval: from poll to poll, 10ms to 1h.
+    limit: length of the recording, None: no limit. follow: record the next migration, too.
+    windows: of calc-dirty-rate, as "100ms,1s", 50ms to 60s each; None: it is not sent. mode: of calc-dirty-rate.
+    """
     from hostsim.core.errors import InputError, Problem
     from hostsim.measure.live import dirty_rates
     from hostsim.measure.live.recording import Wanted

@@ -35,11 +35,11 @@ def report_command(
     width: WidthOption = "page",
     chart: ChartOption = None,
 ) -> None:
-    """Read, write, print the paths."""
+    """Read the folder, write its report or pictures, print the paths."""
     from hostsim.report.charts.files import check_plot, write_plots
     from hostsim.report.console import note, say
-    from hostsim.report.html.files import check_html, write_html
     from hostsim.report.html.registry import charts_of, read_content
+    from hostsim.report.html.render import check_html, write_html
 
     wants_page = html is not None or plot is None
     file = html or folder / DEFAULT

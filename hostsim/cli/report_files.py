@@ -21,10 +21,10 @@ class ReportFiles:
     plot: Path | None = None
 
     def check(self) -> None:
-        """Refuse before a long run what cannot be written. InputError, OutputError, MissingExtraError."""
+        """Refuse, before a long run, a file that cannot be written. InputError, OutputError, MissingExtraError."""
         # Each branch loads its modules on demand: a command without a report starts without them.
         if self.html is not None:
-            from hostsim.report.html.files import check_html
+            from hostsim.report.html.render import check_html
 
             check_html(self.html)
         if self.plot is not None:
@@ -36,15 +36,18 @@ class ReportFiles:
         """Write the report on ``content``, which is made only if a file is asked for; the paths. OutputError."""
         if self.html is None and self.plot is None:
             return []
-        from hostsim.report.html.files import write_html
+        from hostsim.report.html.render import write_html
 
         made = content()
         paths = [] if self.html is None else [write_html(self.html, made)]
         return paths if self.plot is None else [*paths, *_write_pictures(self.plot, made)]
 
     def of_study(self, name: str, content: dict[str, Any], tables: Mapping[str, Table]) -> list[Path]:
-        """The report of the study ``name``, which has a folder; paths. OutputError."""
-        from hostsim.report.study_files import provenance_of
+        """Write the report of the study ``name``, which has a folder; returns the paths. OutputError.
+
+        content: of <name>.json. tables: those of its files, by name.
+        """
+        from hostsim.report.studies import provenance_of
 
         return self.of_folder(name, content, provenance_of(content), tables)
 
@@ -52,7 +55,10 @@ class ReportFiles:
         self, kind: str, told: Mapping[str, Any], provenance: Mapping[str, Any],
         tables: Mapping[str, Table] = MappingProxyType({}),
     ) -> list[Path]:  # fmt: skip
-        """As ``of_object``, of a result that has a folder: the bytes that ``hostsim report`` makes of its files."""
+        """As ``of_object``, of a result that has a folder: the bytes that ``hostsim report`` makes of its files.
+
+        kind: of the result. told: content of its main file. provenance: content of provenance.json. tables: by name.
+        """
 
         def content() -> Content:
             from hostsim.report.html.registry import folder_content
@@ -62,7 +68,10 @@ class ReportFiles:
         return self.write(content)
 
     def of_object(self, kind: str, told: Mapping[str, Any], result: Any = None) -> list[Path]:
-        """The report on ``told``, the object that --json prints; paths. OutputError."""
+        """Write the report on ``told``, the object that --json prints; returns the paths. OutputError.
+
+        kind: of the result, which names the page. result: the result itself, for a page that reads more than ``told``.
+        """
 
         def content() -> Content:
             from hostsim.report.html.page import Content

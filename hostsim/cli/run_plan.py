@@ -5,17 +5,23 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
+from hostsim.cli.forms import DATA, say_data
 from hostsim.cli.report_files import NO_REPORT, ReportFiles
 from hostsim.cli.run_scenario import folder_name
 from hostsim.cli.warm_up_cmd import prepare
 from hostsim.report import console, files
-from hostsim.report.compare_files import as_content, provenance, write_comparison
-from hostsim.report.compare_progress import compare_progress
-from hostsim.report.compare_table import caption, compare_tables
+from hostsim.report.compare_report import (
+    as_content,
+    caption,
+    combinations_table,
+    compare_tables,
+    provenance,
+    write_comparison,
+)
 from hostsim.report.html.page import Content
-from hostsim.results.encode import json_bytes
+from hostsim.report.progress import compare_progress
 from hostsim.results.store import prepare_folder
 from hostsim.results.tables import plain
 from hostsim.study.compare.figures import Figures
@@ -34,8 +40,7 @@ class Options:
     """Options of the command line; ``out`` None: out/<name>-compare."""
 
     workers: int | None = None
-    as_json: bool = False
-    style: Literal["text", "markdown"] = "text"
+    form: str = "text"
     out: Path | None = None
     write_files: bool = True
     force: bool = False
@@ -47,9 +52,17 @@ class Options:
     until_ci: float | None = None
     """Seeds are added until half of each interval of the total time is at most this share of the mean."""
 
+    @property
+    def silent(self) -> bool:
+        """Whether nothing is printed on standard error."""
+        return self.quiet or self.form in DATA
+
 
 def run_and_tell(plan: Plan, options: Options) -> None:
-    """Run the unfinished runs, write, print. InputError, OutputError; RunsFailedError after the files are written."""
+    """Run the runs of ``plan`` that are not finished, write the files that ``options`` ask for, print the verdict.
+
+    InputError, OutputError; RunsFailedError after the files are written.
+    """
     out = (options.out or Path("out") / f"{folder_name(plan.name)}-compare") if options.write_files else None
     options.reports.check()
     if out is not None:
@@ -98,9 +111,9 @@ def run_what_is_left(
     if finished and not known:
         console.note(f"{len(finished)} of {len(to_do) + len(finished)} runs are finished in {out}; --force runs them again")
     if not options.cluster:
-        _compile(to_do, quiet=options.quiet or options.as_json)
+        _compile(to_do, quiet=options.silent)
     try:
-        with compare_progress(quiet=options.quiet or options.as_json) as show:
+        with compare_progress(quiet=options.silent) as show:
             return run_plan(to_do, finished, workers, out, show, plan.request.measure, options.cluster)
     except KeyboardInterrupt:
         if out is not None:
@@ -116,12 +129,11 @@ def _compile(runs: Sequence[Run], *, quiet: bool) -> None:
 
 
 def _print_result(options: Options, summary: Summary, content: dict[str, Any], paths: Sequence[Path]) -> None:
-    if options.as_json:
-        console.say_raw(json_bytes(content).decode())
+    if say_data(options.form, content, lambda: combinations_table(summary)):
         return
     console.say_verdict([*content["verdict"], ""])
     for table in compare_tables(summary):
-        console.show(table, markdown=options.style == "markdown", wide=options.wide)
+        console.show(table, markdown=options.form == "markdown", wide=options.wide)
     console.say_wrapped([caption(summary)])
     console.say([""])
     if paths:

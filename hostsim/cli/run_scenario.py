@@ -11,9 +11,8 @@ from typing import TYPE_CHECKING, Any, Literal
 from hostsim.cli.report_files import NO_REPORT, ReportFiles
 from hostsim.core.errors import InputError, Problem
 from hostsim.report import console, files, tables
-from hostsim.report.kvm_tables import migration_tables, rates_table, tables_of_run
-from hostsim.report.memory_tables import host_tables
 from hostsim.report.progress import confirm_progress, run_progress
+from hostsim.report.tables import host_tables, migration_tables, rates_table, tables_of_run
 from hostsim.report.verdict_texts import ran_out, verdict_texts
 from hostsim.results.aside import check_file, write_file
 from hostsim.results.encode import json_bytes
@@ -53,7 +52,10 @@ class Options:
 
 
 def run_scenario(options: Options) -> int:
-    """Run it, write the files, print. Returns the exit code; InputError, OutputError, InvariantError."""
+    """Run the scenario, write its files, print its verdicts and tables. Returns the exit code.
+
+    InputError, OutputError, InvariantError.
+    """
     from hostsim.scenario import load_scenario
 
     scenario = load_scenario(options.file, overrides=options.overrides, seed=options.seed)

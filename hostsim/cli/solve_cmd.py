@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from hostsim.cli.options import Format, HtmlOption, JsonFlag, PlotOption, QuietFlag, WideFlag
+from hostsim.cli.forms import FormOption, form_of
+from hostsim.cli.options import HtmlOption, JsonFlag, PlotOption, QuietFlag, WideFlag
 from hostsim.cli.predict_cmd import (
     BandwidthOption,
     DirtyOption,
@@ -21,11 +22,10 @@ from hostsim.cli.predict_cmd import (
     SetOption,
     TrackingOption,
     VcpusOption,
-    WorkersOption,
     WorkingSetOption,
 )
 from hostsim.cli.report_files import ReportFiles
-from hostsim.cli.study_options import ClusterOption
+from hostsim.cli.study_options import ClusterOption, WorkersOption
 from hostsim.core.errors import InputError, Problem
 
 HELP = """Find changes with which a VM migrates, and confirm them by runs.
@@ -87,7 +87,7 @@ def solve_command(
     workers: WorkersOption = None,
     cluster: ClusterOption = "",
     as_json: JsonFlag = False,
-    style: Format = "text",
+    style: FormOption = "text",
     out: OutOption = None,
     no_files: NoFilesOption = False,
     force: ForceOption = False,
@@ -96,10 +96,10 @@ def solve_command(
     wide: WideFlag = False,
     quiet: QuietFlag = False,
 ) -> None:
-    """Solve."""
+    """Search for changes with which the migration of a scenario, or of a guest given by options, reaches the target."""
+    from hostsim.cli.options import refuse_same_keys
     from hostsim.cli.predict_run import Options
     from hostsim.cli.solve_run import solve_and_tell
-    from hostsim.cli.strict import refuse_same_keys
     from hostsim.study.predict.given import Given
     from hostsim.study.predict.guest import Guest
 
@@ -108,7 +108,7 @@ def solve_command(
     refuse_same_keys(overrides or (), seed)
     guest = Guest(ram, bandwidth, dirty_rate, working_set, downtime_limit, vcpus, profile, tracking, mode)
     options = Options(
-        reps, "", workers, as_json, style, out, not no_files, force, quiet, wide, cluster=cluster,
+        reps, "", workers, form_of(style, as_json=as_json), out, not no_files, force, quiet, wide, cluster=cluster,
         reports=ReportFiles(html, plot),
     )  # fmt: skip
     solve_and_tell(Given(file or given, guest, tuple(overrides or ()), seed), target, vary, options)

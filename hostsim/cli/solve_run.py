@@ -7,18 +7,20 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from hostsim.cli.forms import say_data
 from hostsim.cli.predict_run import Options, bench_for, folder_of
 from hostsim.report import console, files
-from hostsim.report.solve_files import provenance, write_solution
-from hostsim.report.solve_words import (
+from hostsim.report.solve_report import (
+    changes_table,
     command_lines,
     commands_of,
     frontier_caption,
     frontier_grid,
+    provenance,
     runs_grid,
     solution_lines,
+    write_solution,
 )
-from hostsim.results.encode import json_bytes
 from hostsim.scenario.toml_text import scenario_text
 from hostsim.study.option_text import listed
 from hostsim.study.predict.given import Given
@@ -29,7 +31,11 @@ from hostsim.study.solve.target import read_target
 
 
 def solve_and_tell(given: Given, target: str, vary: str, options: Options) -> None:
-    """Search, confirm, write, print. InputError, OutputError, MissingExtraError, RunsFailedError."""
+    """Search for changes that let the migration of ``given`` reach ``target``, confirm them by runs, write files, print.
+
+    target: text of --target. vary: kinds of changes, separated by commas. options: of predict and solve.
+    InputError, OutputError, MissingExtraError, RunsFailedError.
+    """
     wanted, kinds = read_target(target), checked_kinds(listed(vary))
     scenario = given.scenario()
     require_migration(scenario)
@@ -49,14 +55,13 @@ def solve_and_tell(given: Given, target: str, vary: str, options: Options) -> No
 
 
 def _print_result(options: Options, found: Solution, content: dict[str, Any], paths: list[Path]) -> None:
-    if options.as_json:
-        console.say_raw(json_bytes(content).decode())
+    if say_data(options.form, content, lambda: changes_table(found)):
         return
     console.say_wrapped(content["verdict"])
     console.say([""])
     if found.frontier:
         for grid in (frontier_grid(found), runs_grid(found)):
-            console.show(grid, markdown=options.style == "markdown", wide=options.wide)
+            console.show(grid, markdown=options.form == "markdown", wide=options.wide)
         console.say_wrapped([frontier_caption(found)])
         console.say([""])
     console.say(command_lines(content["commands"]))

@@ -6,14 +6,16 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from inspect import Parameter, Signature
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 import typer
 
+from hostsim.cli.forms import DATA, FormOption, form_of, say_data
 from hostsim.cli.options import HtmlOption, JsonFlag, PlotOption, QuietFlag, WideFlag
 from hostsim.cli.report_files import NO_REPORT, ReportFiles
 
 if TYPE_CHECKING:
+    from hostsim.results.tables import Table
     from hostsim.study.compare.plan import Plan, Run
     from hostsim.study.sizing import Size
 
@@ -28,7 +30,6 @@ WorkersOption = Annotated[
         show_default="one a core",
     ),
 ]
-FormatOption = Annotated[Literal["text", "markdown", "json", "csv"], typer.Option("--format", help="Form of the results.")]
 ClusterOption = Annotated[
     str,
     typer.Option(
@@ -64,17 +65,17 @@ class Printing:
 
     @property
     def form(self) -> str:
-        """text, markdown, json or csv."""
-        return "json" if self.as_json else self.style
+        """text, markdown, json, csv or parquet. InputError, MissingExtraError."""
+        return form_of(self.style, as_json=self.as_json)
 
     @property
     def silent(self) -> bool:
         """Whether the command prints nothing on standard error."""
-        return self.quiet or self.form in {"json", "csv"}
+        return self.quiet or self.form in DATA
 
     @property
     def folder(self) -> Path | None:
-        """None: no files."""
+        """The folder of the files; None if no files are written."""
         return None if self.no_files else self.out
 
 
@@ -89,7 +90,7 @@ def add_study(
     asked = [_parameter(options, one) for one in fields(options)]
     common = [
         keyword("workers", WorkersOption, None), keyword("cluster", ClusterOption, ""),
-        keyword("style", FormatOption, "text"),
+        keyword("style", FormOption, "text"),
         keyword("as_json", JsonFlag, default=False), keyword("out", OutOption, Path("out") / name),
         keyword("no_files", NoFilesOption, default=False), keyword("wide", WideFlag, default=False),
         keyword("quiet", QuietFlag, default=False), keyword("force", ForceOption, default=False),
@@ -119,7 +120,10 @@ def _parameter(options: type, one: Any) -> Parameter:
 
 
 def keyword(name: str, annotation: Any, default: Any) -> Parameter:
-    """A parameter that typer reads as an option or an argument."""
+    """The parameter ``name`` that typer reads as an option or an argument.
+
+    annotation: its type with typer's Option or Argument, as in ``Annotated``. default: used where the user gives no value.
+    """
     return Parameter(name, Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
 
 
@@ -137,7 +141,7 @@ def run_rows(plan: Plan, size: Callable[[Sequence[Run], int | None], Size], prin
     size: of runs, by the number of workers. RunsFailedError if a run gives no result: the others are kept.
     """
     from hostsim.cli.run_plan import Options, run_what_is_left
-    from hostsim.report.compare_progress import say_size
+    from hostsim.report.progress import say_size
     from hostsim.results.store import prepare_folder
     from hostsim.study.compare.runner import failed_error
 
@@ -153,15 +157,17 @@ def run_rows(plan: Plan, size: Callable[[Sequence[Run], int | None], Size], prin
 
 
 def show_study(
-    style: str, content: dict[str, Any], tables: Sequence[Any], caption: str, csv: bytes, paths: Sequence[Path], *,
+    style: str, content: dict[str, Any], tables: Sequence[Any], caption: str, data: Table, paths: Sequence[Path], *,
     wide: bool = False,
 ) -> None:  # fmt: skip
-    """Print JSON or CSV and nothing else; or verdict, tables, caption, and names of the files."""
-    from hostsim.report import console, files
-    from hostsim.results.encode import json_bytes
+    """Print ``data`` and nothing else as CSV or Parquet, or ``content`` as JSON; else verdict, tables, caption, files.
 
-    if style in {"json", "csv"}:
-        console.say_raw((json_bytes(content) if style == "json" else csv).decode())
+    style: of ``form_of``. content: of the study's JSON, with the lines of its "verdict". tables: grids.
+    caption: below the tables; may have several lines. paths: of the files that were written. wide: print all columns.
+    """
+    from hostsim.report import console, files
+
+    if say_data(style, content, lambda: data):
         return
     console.say_verdict([*content["verdict"], ""], markdown=style == "markdown")
     for table in tables:

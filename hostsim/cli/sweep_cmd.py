@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from hostsim.cli.compare_cmd import ForceOption, MaxOption, NoFilesOption, SeedOption, SeedsOption, SetOption
-from hostsim.cli.options import CiOption, Format, HtmlOption, JsonFlag, PlotOption, QuietFlag, WideFlag
+from hostsim.cli.forms import FormOption, form_of
+from hostsim.cli.options import CiOption, HtmlOption, JsonFlag, PlotOption, QuietFlag, WideFlag
 from hostsim.cli.report_files import ReportFiles
 from hostsim.cli.study_options import ClusterOption, WorkersOption, keyword
 from hostsim.core.errors import InputError, Problem
@@ -40,7 +41,7 @@ def register(app: typer.Typer) -> None:
         keyword("vm", VmOption, None), keyword("overrides", SetOption, None), keyword("seed", SeedOption, None),
         keyword("seeds", SeedsOption, None), keyword("workers", WorkersOption, None),
         keyword("cluster", ClusterOption, ""),
-        keyword("as_json", JsonFlag, default=False), keyword("style", Format, "text"),
+        keyword("as_json", JsonFlag, default=False), keyword("style", FormOption, "text"),
         keyword("out", OutOption, None), keyword("no_files", NoFilesOption, default=False),
         keyword("force", ForceOption, default=False), keyword("max_runs", MaxOption, 1000),
         keyword("html", HtmlOption, None), keyword("plot", PlotOption, None), keyword("until_ci", CiOption, ""),
@@ -59,12 +60,17 @@ def register(app: typer.Typer) -> None:
 
 
 def sweep_command(study: Path, vm: Path | None, workers: int | None, **given: Any) -> None:
-    """Run the study file, or the sweep of that name."""
+    """Run the study file ``study``, or the sweep of that name, on the scenario ``vm``.
+
+    vm: only with a sweep that has a name. workers: None: as many as there are cores.
+    given: the other options of ``register``, by parameter. InputError, OutputError, RunsFailedError.
+    """
     from hostsim.cli.run_plan import Options
     from hostsim.study.option_text import read_share
 
     options = Options(
-        workers, given.pop("as_json"), given.pop("style"), given.pop("out"), not given.pop("no_files"), given.pop("force"),
+        workers, form_of(given.pop("style"), as_json=given.pop("as_json")), given.pop("out"), not given.pop("no_files"),
+        given.pop("force"),
         given.pop("quiet"), given.pop("wide"), given.pop("cluster"),
         ReportFiles(given.pop("html"), given.pop("plot")), read_share(given.pop("until_ci")),
     )  # fmt: skip
@@ -94,7 +100,8 @@ def _run_file(study: Path, vm: Path | None, options: Options, **given: Any) -> N
 def _run_named(name: str, vm: Path | None, options: Options, **given: Any) -> None:
     from hostsim.cli.run_plan import run_all_seeds
     from hostsim.cli.study_options import show_study
-    from hostsim.report.sweep_reports import caption, content_of, sweep_csv, sweep_table, write_sweep
+    from hostsim.report.compare_report import combinations_table
+    from hostsim.report.sweep_reports import caption, content_of, sweep_table, write_sweep
     from hostsim.results.store import prepare_folder
     from hostsim.study.compare.runner import failed_error
     from hostsim.study.compare.summary import summarise
@@ -112,8 +119,8 @@ def _run_named(name: str, vm: Path | None, options: Options, **given: Any) -> No
     content = content_of(plan, outcome, summary)
     paths = [] if out is None else write_sweep(out, content, plan, outcome, summary)
     paths += options.reports.of_study(name, content, {})
-    style = "json" if options.as_json else options.style
-    show_study(style, content, [sweep_table(summary)], caption(plan), sweep_csv(summary), paths, wide=options.wide)
+    table, data = sweep_table(summary), combinations_table(summary)
+    show_study(options.form, content, [table], caption(plan), data, paths, wide=options.wide)
     if (failed := failed_error(plan, outcome)) is not None:
         raise failed
 

@@ -101,7 +101,7 @@ def _measure(suites: list[str], options: MeasureOptions, *, as_json: bool, wide:
 
 
 def show_rows(rows: Sequence[Row], *, as_json: bool, wide: bool = False) -> None:
-    """Rows as JSON or as tables on standard output."""
+    """Print ``rows`` as JSON if ``as_json``, else as tables of each suite and a summary. wide: print all columns."""
     from hostsim.report import console, tables
 
     if as_json:

@@ -29,7 +29,7 @@ def prepare(kinds: Iterable[str], *, quiet: bool) -> list[str]:
     Returns the loops that were missing.
     """
     from hostsim.compiled.compiling import loops_to_compile
-    from hostsim.report.compile_progress import compile_bar
+    from hostsim.report.progress import compile_bar
 
     wanted = list(dict.fromkeys(kinds))
     expected = loops_to_compile(wanted)
@@ -42,7 +42,7 @@ def prepare(kinds: Iterable[str], *, quiet: bool) -> list[str]:
 
 
 def _prepare_late(*, quiet: bool) -> list[str]:
-    from hostsim.report.compile_progress import compile_bar
+    from hostsim.report.progress import compile_bar
 
     with compile_bar({}, quiet=quiet):
         from hostsim.warm_up import warm_up_late
@@ -51,7 +51,7 @@ def _prepare_late(*, quiet: bool) -> list[str]:
 
 
 def warm_up_command(*, what: WhatOption = ALL, as_json: JsonFlag = False, quiet: QuietFlag = False) -> None:
-    """Compile and tell."""
+    """Compile the loops of ``what``; print their number, and folder and size of the machine code."""
     from hostsim.compiled.code_store import cache_folder, folder_bytes, trouble
     from hostsim.core.units import format_bytes
     from hostsim.report.console import say, say_raw

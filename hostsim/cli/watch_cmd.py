@@ -59,7 +59,7 @@ def watch_command(
     out: OutOption = None,
     as_json: JsonFlag = False,
 ) -> None:
-    """Watch."""
+    """Watch a live QEMU, a scenario that is simulated, or the runs of a study."""
     from hostsim.report.watch_display import watch_display
 
     given = {
@@ -88,7 +88,7 @@ def watch_command(
 
 
 def _kind(target: str | None, qmp: str | None, given: dict[str, bool]) -> str:
-    """What is watched: --qmp, scenario, study or folder. InputError if that is not clear."""
+    """The kind of ``target``: "--qmp", scenario, study or folder. InputError if it is not clear."""
     if (target is None) == (qmp is None):
         got = "both" if target else "neither"
         wanted = "either a scenario, a study or a folder, or --qmp SOCKET"
@@ -115,7 +115,7 @@ def _kind_of(path: Path) -> str:
 
 
 def _scenario(target: str, overrides: tuple[str, ...], seed: int | None, *, quiet: bool) -> Any:
-    from hostsim.cli.strict import refuse_same_keys
+    from hostsim.cli.options import refuse_same_keys
     from hostsim.cli.warm_up_cmd import prepare
     from hostsim.scenario import load_scenario
     from hostsim.scenario.catalogue import found_file

@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from hostsim.cli.explain_cmd import LimitOption, LinkOption, TagOption
-from hostsim.cli.fit_cmd import LogsArgument, MemoryOption, MigrationOption, known_figures
-from hostsim.cli.options import EVERY_MODE, Format, HtmlOption, JsonFlag, PlotOption, QuietFlag, WideFlag
+from hostsim.cli.fit_cmd import FolderOption, LogsArgument, MemoryOption, MigrationOption, check_out, known_figures
+from hostsim.cli.forms import DATA, FormOption, form_of, say_data
+from hostsim.cli.options import EVERY_MODE, HtmlOption, JsonFlag, PlotOption, QuietFlag, WideFlag
 from hostsim.cli.report_files import ReportFiles
+from hostsim.cli.study_options import WorkersOption
 
 if TYPE_CHECKING:
     from hostsim.fitting.whatif import Drawn
@@ -58,9 +60,6 @@ RepsOption = Annotated[
         "--reps", metavar="K", min=1, help="Number of runs; each draws another guest.", show_default="30, fewer if large"
     ),
 ]
-WorkersOption = Annotated[
-    int | None, typer.Option(metavar="N", min=1, help="Worker processes; no result depends on N.", show_default="one a core")
-]
 
 
 def register(app: typer.Typer) -> None:
@@ -86,48 +85,48 @@ def whatif_command(
     workers: WorkersOption = None,
     html: HtmlOption = None,
     plot: PlotOption = None,
+    out: FolderOption = None,
     as_json: JsonFlag = False,
-    style: Format = "text",
+    style: FormOption = "text",
     wide: WideFlag = False,
     quiet: QuietFlag = False,
 ) -> None:
-    """Predict."""
+    """Predict a migration of the guest in a log under other settings."""
     from hostsim.fitting.fitted import fit
     from hostsim.fitting.whatif import Change, drawn_scenarios
     from hostsim.report import console
-    from hostsim.report.fit_report import fit_report
+    from hostsim.report.fit_report import fit_report, whatif_lines, write_fit
     from hostsim.report.html.kinds.parts import given_command, options_words
-    from hostsim.report.predict_files import figures_grid
-    from hostsim.report.whatif_words import whatif_lines
-    from hostsim.results.encode import json_bytes
-    from hostsim.results.tables import plain
+    from hostsim.report.predict_report import estimates_table, figures_grid
 
-    reports = ReportFiles(html, plot)
+    reports, form = ReportFiles(html, plot), form_of(style, as_json=as_json)
     reports.check()
+    check_out(out)
     known = known_figures(downtime_limit, log_bandwidth, link)
     fitted = fit(*logs, tag=tag, migration=migration, seed=seed, memory=memory, **known)
     change = Change(tuple(overrides or ()), bandwidth, mode, load_ends)
     drawn = drawn_scenarios(fitted, change, seed)
-    found = _predict(drawn, reps, workers, quiet=quiet or as_json, name=fitted.name)
+    found = _predict(drawn, reps, workers, quiet=quiet or form in DATA, name=fitted.name)
     lines = whatif_lines(found, fitted, change)
     told = {"verdict": lines, "fit": fitted.to_dict(), **found.to_dict()}
     asked = {"set": overrides, "bandwidth": bandwidth, "mode": mode, "load-ends": load_ends}
     options = {"tag": tag, "migration": migration, "downtime-limit": downtime_limit, "log-bandwidth": log_bandwidth,
                "link": link, "memory": memory, "seed": seed if seed != 1 else None, "reps": reps}  # fmt: skip
     more = {"asked": options_words(asked), "command": given_command("whatif", logs, asked | options)}
-    paths = reports.write(lambda: fit_report("whatif", fitted, told | more, seed))
-    if as_json:
-        console.say_raw(json_bytes(plain(told)).decode())
+    content = fit_report("whatif", fitted, told | more, seed)
+    paths = [] if out is None else write_fit(out, content, lines, estimates_table(found))
+    paths += reports.write(lambda: content)
+    if say_data(form, told, lambda: estimates_table(found)):
         return
     console.say_wrapped(lines)
     console.say([""])
-    console.show(figures_grid(found.estimates), markdown=style == "markdown", wide=wide)
+    console.show(figures_grid(found.estimates), markdown=form == "markdown", wide=wide)
     console.say(f"wrote {path}" for path in paths)
 
 
 def _predict(drawn: Drawn, reps: int | None, workers: int | None, *, quiet: bool, name: str) -> Prediction:
     from hostsim.cli.warm_up_cmd import prepare
-    from hostsim.report.compare_progress import compare_progress
+    from hostsim.report.progress import compare_progress
     from hostsim.simulation import kinds_of
     from hostsim.study.predict.bench import Bench
     from hostsim.study.predict.predict import predict_drawn

@@ -60,6 +60,18 @@ def _plain_exponent(value: float) -> int:
     return math.frexp(value)[1]
 
 
+def _typed_quotient(_context: Any, number: Any, by: Any) -> Any:
+    return _types.float64(number, by), _quotient
+
+
+def _quotient(_context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
+    return builder.fdiv(arguments[0], arguments[1])
+
+
+def _plain_quotient(number: float, by: float) -> float:
+    return number / by
+
+
 def _either(plain: Any, typed: Any) -> Any:
     return plain if _numba.config.DISABLE_JIT else _numba.extending.intrinsic(typed)
 
@@ -70,3 +82,5 @@ mantissa: Any = _either(_plain_mantissa, _typed_mantissa)
 """mantissa(value): the first of ``math.frexp``; value: float64, positive and not subnormal."""
 exponent: Any = _either(_plain_exponent, _typed_exponent)
 """exponent(value): the second of ``math.frexp``; value: as for ``mantissa``."""
+quotient: Any = _either(_plain_quotient, _typed_quotient)
+"""quotient(number, by): float64s, ``by`` not 0, which compiled code does not check: a check keeps a loop from vectors."""

@@ -1,4 +1,4 @@
-"""Calls from one compiled function to the machine code of another, which stays what it is: numba itself compiles it again.
+"""Calls from one compiled function to the machine code of another, which is reused; numba itself would compile it again.
 
 A loop that many compiled functions call is typed, optimised and emitted once. In plain Python the function is called.
 """

@@ -129,7 +129,7 @@ def compiling_watched(expected: Mapping[str, Loop], tell: Callable[[Standing], N
 
     standing, depth = Standing(expected), 0
 
-    class _Listener(event.Listener):
+    class _Listener(event.Listener):  # type: ignore[misc]
         def on_start(self, event: Any) -> None:
             nonlocal depth
             depth += 1

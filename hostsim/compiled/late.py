@@ -1,9 +1,10 @@
 """Calls whose target is compiled when the call is first made, and not with the function that makes it.
 
-numba compiles a function together with all that it may call. What a guest with 4 KiB pages, or a link without faults, never
-reaches is then typed, optimised and emitted all the same, and once more in each of its callers. The call of a late function
-reads an address from a word beside it. At first that is the address of a stub, which compiles the function, or reads it from
-disk, and sets the word. Functions of each exit are not late, for such a call takes 1 to 2 ns and nothing is inlined.
+numba compiles a function together with all functions that it may call. A function that a guest with 4 KiB pages, or a link
+without faults, never reaches would be typed, optimised and emitted all the same, and once more in each of its callers. The
+call of a late function reads an address from a word beside the call. At first that is the address of a stub, which compiles
+the function, or reads it from disk, and sets the word. Functions that each exit calls are not late: a late call takes 1 to
+2 ns, and nothing is inlined.
 """
 
 from __future__ import annotations
@@ -102,7 +103,7 @@ def _packed(call: Call) -> bytes:
 
 
 def _lowered(packed: bytes) -> Any:
-    """What numba calls to generate a call of the function in ``packed``."""
+    """The generator that numba runs for a call of the function in ``packed``."""
 
     def generated(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         convention, types = context.call_conv, signature.args

@@ -1,9 +1,9 @@
-"""Five things of numba that it does slowly and many times while it compiles a first run, done faster.
+"""Five steps that numba repeats while it compiles a first run, done faster. The answers are equal.
 
-It lists the variables of an instruction by looking through all its attributes, makes two events of each call of LLVM for
-timers that hostsim never reads, reads the options of the compiler one by one through properties, looks after eight passes of
-each function for the lives of its variables, which the last pass alone reads, and loads ten times a function what its
-registries have got since, which is mostly nothing. The answers are equal.
+numba lists the variables of an instruction by looking through all its attributes. It makes two events of each call of LLVM
+for timers that hostsim never reads. It reads the options of the compiler one by one through properties. It computes the
+lifetimes of variables after eight passes of each function, where the last pass alone reads them. And ten times a function it
+loads new entries of its registries, of which there are mostly none.
 """
 
 from __future__ import annotations
@@ -93,7 +93,7 @@ def _load_what_is_new(base: Any) -> None:
     whole = base.BaseContext.refresh
 
     def refresh(self: Any) -> None:
-        registered = _registered(self)  # before: what registers itself meanwhile is loaded the next time
+        registered = _registered(self)  # read before: entries that are registered meanwhile are loaded the next time
         if getattr(self, "hostsim_registered", None) != registered:
             whole(self)
             self.hostsim_registered = registered

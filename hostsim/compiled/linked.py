@@ -24,7 +24,7 @@ NEEDLESS = frozenset({
     _untyped.LiteralUnroll, _untyped.FindLiterallyCalls, _untyped.RewriteDynamicRaises, _typed.InlineOverloads,
     _typed.DumpParforDiagnostics,
 })  # fmt: skip
-"""Passes for what loops do not have: closures, ``with``, functions inlined by numba, loops unrolled over types, prange."""
+"""Passes for features that loops do not use: closures, ``with``, inlining by numba, loops unrolled over types, prange."""
 
 
 class LinkedLibrary(_Library):  # type: ignore[misc]

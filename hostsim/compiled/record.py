@@ -50,7 +50,7 @@ class Records(Protocol[R_co]):
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """As of any array."""
+        """Number of records along each dimension, as of any array."""
         ...
 
     def __len__(self) -> int: ...
@@ -74,11 +74,11 @@ class Records(Protocol[R_co]):
     def __setitem__(self, at: str, value: Any) -> None: ...
 
     def copy(self) -> Records[R_co]:
-        """As of any array."""
+        """A copy of the records, as of any array."""
         ...
 
     def tolist(self) -> list[tuple[Any, ...]]:
-        """As of any array."""
+        """The records as tuples, as of any array."""
         ...
 
 

@@ -1,6 +1,7 @@
 """Latencies as a histogram of log-linear buckets: exact up to 256 ns, then 128 buckets an octave, so within 0.8 %.
 
-The layout is that of HdrHistogram (Gil Tene): a bucket's width doubles with every power of two.
+The layout is that of HdrHistogram (Gil Tene): a bucket's width doubles with every power of two. Compiled loops count into
+the buckets, and keep exact sums.
 """
 
 from __future__ import annotations
@@ -11,7 +12,32 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hostsim.core.latencies import BUCKETS, MAX, MIN, N_BUCKETS, SUB_BITS, TOTAL, make_counters
+from hostsim.compiled.bits import bit_length
+from hostsim.compiled.jit import inlined
+
+SUB_BITS = 7
+N_BUCKETS = (64 - SUB_BITS) << SUB_BITS
+TOTAL, MAX, MIN, BUCKETS = range(4)
+"""Columns: sum, largest and smallest [ns]; from BUCKETS on the latencies in each bucket."""
+N_COUNTERS = BUCKETS + N_BUCKETS
+
+
+def make_counters(rows: int) -> NDArray[np.int64]:
+    """int64[rows, N_COUNTERS]: counters of ``rows`` kinds of latencies, with nothing counted."""
+    counters = np.zeros((rows, N_COUNTERS), np.int64)
+    counters[:, MIN] = 1 << 62
+    return counters
+
+
+@inlined
+def note(counters: NDArray[np.int64], row: int, latency_ns: int) -> None:
+    """Count ``latency_ns``, 0 or more, in ``row`` of ``counters`` (int64[rows, N_COUNTERS], in place)."""
+    shift = max(bit_length(latency_ns) - (SUB_BITS + 1), 0)
+    counters[row, BUCKETS + (shift << SUB_BITS) + (latency_ns >> shift)] += 1
+    counters[row, TOTAL] += latency_ns
+    counters[row, MAX] = max(counters[row, MAX], latency_ns)
+    counters[row, MIN] = min(counters[row, MIN], latency_ns)
+
 
 _EMPTY = make_counters(1)[0]
 PERCENTILES = (50.0, 90.0, 99.0, 99.9)
@@ -29,13 +55,13 @@ class Latencies:
 
     @classmethod
     def counted(cls, counters: NDArray[np.int64]) -> Latencies:
-        """Latencies that a compiled loop has counted in ``counters``, a row of hostsim.core.latencies."""
+        """Latencies that a compiled loop has counted in ``counters``, a row of hostsim.core.latency."""
         found = cls()
         found.take(counters.copy())
         return found
 
     def take(self, counters: NDArray[np.int64]) -> None:
-        """Add the counts of a row of hostsim.core.latencies and reset the row, in place."""
+        """Add the counts of a row of hostsim.core.latency and reset the row, in place."""
         added = int(counters[BUCKETS:].sum())
         if added == 0:
             return
@@ -69,7 +95,7 @@ class Latencies:
 
     @property
     def mean_ns(self) -> float:
-        """0 if nothing was counted."""
+        """Mean latency [ns], 0 if there is none."""
         return self.total_ns / self.count if self.count else 0.0
 
     def percentile_ns(self, percent: float) -> int:
@@ -93,7 +119,7 @@ class Latencies:
 
     @classmethod
     def of_state(cls, state: Mapping[str, Any]) -> Latencies:
-        """The latencies whose ``state`` is given."""
+        """The latencies with the counts in ``state``, as the method of that name gives them."""
         found = cls()
         for bucket, count in state["buckets"]:
             found._counts[bucket] = count
@@ -104,7 +130,10 @@ class Latencies:
 
     @classmethod
     def of_buckets(cls, pairs: Iterable[Sequence[int]], mean_ns: float, max_ns: int) -> Latencies:
-        """The latencies of (largest latency of a bucket [ns], count), as ``buckets`` gives them; the least is not known."""
+        """The latencies of buckets, as ``buckets`` gives them; the least is not known and counts as 0.
+
+        pairs: (largest latency of a bucket [ns], count). mean_ns, max_ns: of all latencies.
+        """
         found = cls()
         for end_ns, count in pairs:
             found._counts[bucket_of(end_ns)] += count

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 
-from hostsim.compiled.bits import exponent, mantissa
+from hostsim.compiled.bits import exponent, mantissa, quotient
 from hostsim.compiled.jit import jit
 
 NEVER = 1 << 62
@@ -56,7 +56,7 @@ def natural_log(value: float) -> float:
     if m < _SQRT_HALF:
         m = m * 2.0
         e = e - 1
-    s = (m - 1.0) / (m + 1.0)
+    s: float = quotient(m - 1.0, m + 1.0)
     q = s * s
     q2 = q * q
     q4 = q2 * q2
@@ -67,17 +67,15 @@ def natural_log(value: float) -> float:
 
 
 @jit
-def keyed_uniform(key0: int, key1: int, page: int, after_ns: int) -> float:
-    """Uniform variate in (0, 1) keyed by ((key0, key1), page, after_ns)."""
-    high = keyed_word(key0, page, after_ns)
-    low = keyed_word(key1, page, after_ns)
+def uniform_of(high: int, low: int) -> float:
+    """Uniform variate in (0, 1) of two 32-bit words: all of ``high``, then the upper 21 bits of ``low``."""
     return (float(high * 2097152 + (low >> 11)) + 0.5) * _TWO_POW_MINUS_53
 
 
 @jit
-def keyed_uniform_most(key0: int, page: int, after_ns: int) -> float:
-    """The most that ``keyed_uniform`` can be, whatever ``key1`` is: the low bits of the draw are taken for ones."""
-    return (float(keyed_word(key0, page, after_ns) * 2097152 + 2097151) + 0.5) * _TWO_POW_MINUS_53
+def keyed_uniform(key0: int, key1: int, page: int, after_ns: int) -> float:
+    """Uniform variate in (0, 1) keyed by ((key0, key1), page, after_ns)."""
+    return uniform_of(keyed_word(key0, page, after_ns), keyed_word(key1, page, after_ns))
 
 
 @jit

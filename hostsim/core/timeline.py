@@ -47,17 +47,17 @@ class Timeline:
     is_recording = False
 
     def begin(self, track: Track, name: str, now_ns: int, **args: Argument) -> Span:  # noqa: ARG002  # dropped
-        """Begin a slice of ``track`` now."""
+        """Begin slice ``name`` of ``track`` at ``now_ns``, with ``args`` for the viewer; returns the slice, for ``end``."""
         return _DROPPED
 
     def end(self, span: Span, now_ns: int, **args: Argument) -> None:
-        """End a slice now; ``args`` are added to it."""
+        """End the slice ``span`` at ``now_ns``; ``args`` are added to those of its begin."""
 
     def span(self, track: Track, name: str, begin_ns: int, end_ns: int, **args: Argument) -> None:
-        """Add a slice whose end is known."""
+        """Add slice ``name`` of ``track``, with ``args``, from ``begin_ns`` to ``end_ns``: an end that is known already."""
 
     def mark(self, track: Track, name: str, now_ns: int, args: dict[str, Any]) -> None:
-        """Add an event that takes no time."""
+        """Add event ``name`` of ``track``, which takes no time, at ``now_ns``, with ``args`` for the viewer."""
 
 
 _DROPPED = Span("", 0)

@@ -180,7 +180,10 @@ def _whole(value: object, units: Mapping[str, Fraction], wanted: tuple[str, str]
 
 
 def number_words(value: float, digits: int = 3) -> str:
-    """0.56171 -> "0.562", 16623.4 -> "16,623", 3.7e-26 -> "0": for people, so never with an exponent."""
+    """0.56171 -> "0.562", 16623.4 -> "16,623", 3.7e-26 -> "0": for people, so never with an exponent.
+
+    value: in any unit. digits: significant digits of a value below 10^digits; a larger value is rounded to a whole number.
+    """
     if abs(value) >= 10**digits - 0.5:
         return f"{value:,.0f}"
     return f"{value:.{digits}g}" if abs(value) >= LEAST else "0"

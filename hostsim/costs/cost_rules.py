@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+REQUEST_ATOMICS = 2
+"""Atomic operations by which a flush asks a vCPU (hostsim.costs.costs.request_ns)."""
 PML_ENTRIES = 512
 """Entries of a PML buffer (arch/x86/kvm/vmx/vmx.h)."""
 
@@ -23,7 +25,11 @@ class Rule:
 
 
 def exclusive_base_ns(pass_ns: float, vcpus: float, loop_ns: float, exit_ns: float, entry_ns: float) -> float:
-    """Service of mmu_lock without waiters: with few vCPUs, holds do not overlap once the vCPUs are out of phase."""
+    """Service of mmu_lock without waiters [ns]: with few vCPUs, holds do not overlap once the vCPUs are out of phase.
+
+    pass_ns: measured time of a vCPU for each page of a pass. vcpus: at work; AssertionError if they keep the lock busy.
+    loop_ns, exit_ns, entry_ns: parts of ``pass_ns`` outside the lock.
+    """
     base_ns = pass_ns - loop_ns - exit_ns - entry_ns
     assert vcpus * base_ns < pass_ns, "the lock is saturated: its service is not what is left of a pass"
     return base_ns
@@ -43,6 +49,8 @@ def handover_ns(*numbers: float) -> float:
 def shared_turn_ns(pass_ns: float, vcpus: float, loop_ns: float, exit_ns: float, entry_ns: float) -> float:
     """Time for which one reader keeps the cache line of the lock word while readers share the lock [ns].
 
+    pass_ns: measured time of a vCPU for each page of a pass. vcpus: N, at work.
+    loop_ns, exit_ns, entry_ns: parts of ``pass_ns`` outside the lock; the rest is the hold H.
     A hold lasts as many turns as there are readers at the lock, its own included: H = turn (1 + (N - 1) H / pass).
     """
     hold_ns = pass_ns - loop_ns - exit_ns - entry_ns
@@ -74,7 +82,7 @@ def _queued(*vcpus: int) -> list[str]:
 
 
 def _handover(*vcpus: int) -> Rule:
-    """The rule of what a hand-over adds with each of two numbers of vCPUs."""
+    """The rule of the time that a hand-over adds with each of two numbers of vCPUs."""
     queued = _queued(*vcpus)
     added = " + ".join(f"({service} - {_HOLDS[max(0, at // 2 - 1)]}) / {service}**2" for at, service in enumerate(queued))
     weights = " + ".join(f"1 / {service}**2" for service in queued)
@@ -156,9 +164,10 @@ RULES: dict[str, Rule] = {
         lambda each, each_n, batched, batched_n: (each - batched) / (each_n - batched_n),
     ),
     "flush_vcpu": _rule(
-        "remote_flush_ns flush_local_ns flush_first_ns flush_vcpus",
-        "(remote_flush_ns - flush_local_ns - flush_first_ns) / (flush_vcpus - 1)",
-        lambda flush, local, first, n: (flush - local - first) / (n - 1),
+        "remote_flush_ns flush_local_ns flush_first_ns flush_vcpus atomic_ns visit_ns",
+        "(remote_flush_ns - flush_local_ns - flush_first_ns) / (flush_vcpus - 1)"
+        f" - ({REQUEST_ATOMICS} * atomic_ns + visit_ns)",
+        lambda flush, local, first, n, atomic, visit: (flush - local - first) / (n - 1) - (REQUEST_ATOMICS * atomic + visit),
     ),
     "recover_region": _rule(
         "disable_batched_ns disable_batched_flushes remote_flush_ns disable_regions",

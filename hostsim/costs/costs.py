@@ -16,7 +16,7 @@ from typing import Any
 
 from hostsim.core.errors import InputError, Problem
 from hostsim.costs.cost_file import is_path, read_sheet
-from hostsim.costs.cost_rules import RULES
+from hostsim.costs.cost_rules import REQUEST_ATOMICS, RULES
 from hostsim.costs.era import Era, unknown_name
 
 MODES = ("none", "shared", "exclusive")
@@ -58,7 +58,8 @@ class CostSheet:
     exclusive_base_ns, exclusive_map_ns: the same under the exclusive lock with shadow paging, which reads the guest's page
     tables again: a write-protection fault, and one that maps.
     direct_wp_ns, direct_map_ns: the same with two-dimensional paging.
-    spread_handover_ns: added to an exclusive hold when others wait and the vCPUs run on more than one socket.
+    spread_handover_ns: added to an exclusive hold when others wait, or another actor had the lock last, and the vCPUs run on
+    more than one socket.
     near_vcpus: vCPUs that the host keeps on one socket.
     wide_handover_ns: the same with more than wide_vcpus vCPUs.
     queued_vcpus: the most vCPUs with which the exclusive lock was measured.
@@ -71,7 +72,7 @@ class CostSheet:
     bare_word_*_ns: a CLEAR of a word of 64 pages that have no 4 KiB spte, through the rmap or the tree.
     idle_syscall_ns: one of the three system calls that mark a page idle.
     initially_set_ratio: cost of setting a page's bit in a log that starts all set, over protecting the page.
-    flush_*: a local flush, the first target, each further host thread, each further vCPU in guest mode.
+    flush_*: a flush without a target, the first target, each further host thread, each further vCPU in guest mode.
     l1_ns, l2_ns, llc_ns, dram_ns: a load that depends on the load before, with its line in that place.
     line_stream_ns: each of many lines read in order from memory.
     atomic_ns: a read-modify-write of a line in the CPU's own cache.
@@ -186,7 +187,8 @@ class LogCosts:
     protect_ns: protecting an spte.
     split_ns, recover_ns: splitting and recovering a 2 MiB region.
     all_set_ns: a page of a log that starts all set.
-    flush_ns: a local TLB flush.
+    flush_ns: a TLB flush of a VM with one vCPU, which is not in guest mode.
+    request_ns: added to a flush by each further vCPU of the VM, in guest mode or not.
     first_ipi_ns, more_ipi_ns: added to a flush by the first and by each further vCPU in guest mode.
     enable_call_ns, disable_call_ns: switching the log of a memslot on and off, beside its pages; 0: not measured, as below.
     disable_page_ns: looking at the mapping of a page, which stays, when the log ends.
@@ -209,14 +211,15 @@ class LogCosts:
     clear_call_ns: float = 0.0
     ring_reset_ns: float = 0.0
     bare_word_ns: float = 0.0
+    request_ns: float = 0.0
 
     def ipis_ns(self, running: int) -> float:
         """IPIs to ``running`` vCPUs in guest mode, and the wait for the last."""
         return self.first_ipi_ns + self.more_ipi_ns * (running - 1) if running else 0.0
 
-    def remote_flush_ns(self, running: int) -> float:
-        """One flush with ``running`` other vCPUs in guest mode (oracle O35)."""
-        return self.flush_ns + self.ipis_ns(running)
+    def remote_flush_ns(self, running: int, n_vcpus: int = 1) -> float:
+        """One flush of a VM of ``n_vcpus`` vCPUs with ``running`` of them in guest mode (oracle O35)."""
+        return self.flush_ns + self.request_ns * (n_vcpus - 1) + self.ipis_ns(running)
 
 
 @cache
@@ -343,7 +346,11 @@ def _scaled(table: Mapping[str, Any], name: str, anchor: str) -> Number:
 
 
 def clear_page_ns(sheet: CostSheet, era: Era, mmu: str = "tdp") -> float:
-    """Time to CLEAR a page [ns]: through the rmap, or through the TDP tree by cmpxchg or, later, by one atomic AND."""
+    """Time to CLEAR a page [ns]: through the rmap, or through the TDP tree by cmpxchg or, later, by one atomic AND.
+
+    sheet: the three times. era: the kernel, which decides among them for ``mmu``, one of MMUS.
+    InputError for an MMU that does not exist.
+    """
     # Model limit: the walk over all active shadow pages (before 3.6) costs a dirty page as much as its rmap does later.
     era.locks(mmu)
     if era.log_read[mmu] != "tdp-tree":
@@ -352,7 +359,11 @@ def clear_page_ns(sheet: CostSheet, era: Era, mmu: str = "tdp") -> float:
 
 
 def log_costs(sheet: CostSheet, era: Era, mmu: str = "tdp") -> LogCosts:
-    """Costs of enabling, reading, clearing and ending a log. InputError for an MMU that does not exist."""
+    """Costs of enabling, reading, clearing and ending a log.
+
+    sheet: the times. era: the kernel, which decides how a log is read and cleared for ``mmu``, one of MMUS.
+    InputError for an MMU that does not exist.
+    """
     return LogCosts(
         get_ns=sheet.get_page_ns,
         clear_ns=clear_page_ns(sheet, era, mmu),
@@ -369,12 +380,23 @@ def log_costs(sheet: CostSheet, era: Era, mmu: str = "tdp") -> LogCosts:
         clear_call_ns=sheet.measured_ns("clear_nothing_ns"),
         ring_reset_ns=sheet.measured_ns("ring_reset_ns"),
         bare_word_ns=sheet.bare_word_tree_ns if era.log_read[mmu] == "tdp-tree" else sheet.bare_word_rmap_ns,
+        request_ns=request_ns(sheet),
     )
 
 
-def flush_ns(sheet: CostSheet, targets: int, *, in_guest_mode: bool = True) -> float:
-    """A TLB flush that waits for ``targets`` other CPUs [ns]: vCPUs that have to exit, or host threads."""
+def request_ns(sheet: CostSheet) -> float:
+    """A flush asks a vCPU [ns]: sets a bit of vcpu->requests, and exchanges vcpu->mode to see whether it needs an IPI.
+
+    virt/kvm/kvm_main.c::kvm_make_vcpu_request, ::kvm_request_needs_ipi: two atomic operations on lines that the flushing CPU
+    has from its last flush.
+    """
+    return REQUEST_ATOMICS * sheet.atomic_ns + sheet.visit_ns
+
+
+def flush_ns(sheet: CostSheet, targets: int, *, in_guest_mode: bool = True, n_vcpus: int = 1) -> float:
+    """A TLB flush that waits for ``targets`` CPUs [ns]: of threads of the host, or of vCPUs in guest mode of ``n_vcpus``."""
+    asked_ns = sheet.flush_local_ns + request_ns(sheet) * (n_vcpus - 1)
     if targets == 0:
-        return sheet.flush_local_ns
+        return asked_ns
     further_ns = sheet.flush_vcpu_ns if in_guest_mode else sheet.flush_thread_ns
-    return sheet.flush_local_ns + sheet.flush_first_ns + further_ns * (targets - 1)
+    return asked_ns + sheet.flush_first_ns + further_ns * (targets - 1)

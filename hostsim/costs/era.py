@@ -23,8 +23,9 @@ Mmu = Literal["tdp", "direct", "shadow"]
 MMUS: tuple[Mmu, ...] = ("tdp", "direct", "shadow")
 Prefetch = Literal["none", "ended-runs", "runs", "in-order"]
 ClearLock = Literal["exclusive", "each-mask", "shared"]
+RecoveryFlush = Literal["spte", "each", "slot"]
 PREFETCHES: tuple[Prefetch, ...] = ("none", "ended-runs", "runs", "in-order")
-BY_MMU = ("faults", "log_read", "recovery", "split_on_fault", "prefetch")
+BY_MMU = ("faults", "log_read", "recovery", "recovery_flush", "split_on_fault", "prefetch")
 """Fields of an era that differ from MMU to MMU."""
 
 
@@ -42,12 +43,12 @@ class FaultLocks:
 class Era:
     """One generation of KVM's MMU on x86.
 
-    faults, log_read, recovery, split_on_fault, prefetch: by MMU.
+    faults, log_read, recovery, recovery_flush, split_on_fault, prefetch: by MMU.
     log_read: active-walk (all active shadow pages), hybrid, rmap (dirty gfns through the rmap), tdp-tree.
     ageing: the replacement of a missing A bit.
     yields: long holds of mmu_lock that yield to waiters.
     recovery: treatment of the 4 KiB sptes of huge pages when logging stops.
-    recovery_flush: one flush for each region, or one a slot.
+    recovery_flush: one flush for each spte, for each region, or one a slot.
     clear: the TDP MMU's way to clear a bit of an spte.
     clear_lock: the way CLEAR takes mmu_lock: exclusive (once a call), each-mask (exclusive, anew for each 64 pages), shared.
     mglru_walk: MGLRU's page-table walk calls mmu notifiers.
@@ -72,7 +73,7 @@ class Era:
     clear: Literal["cmpxchg", "atomic-and"]
     clear_lock: ClearLock
     recovery: Mapping[str, Literal["none", "zap", "in-place"]]
-    recovery_flush: Literal["each", "slot"]
+    recovery_flush: Mapping[str, RecoveryFlush]
     split_on_fault: Mapping[str, Literal["map-one", "whole-table"]]
     prefetch: Mapping[str, Prefetch]
     pml_drain: Literal["newest-first", "oldest-first"]

@@ -20,8 +20,8 @@ def handover_ns(sheet: CostSheet, n_vcpus: int) -> float:
     """Time that others at the exclusive lock add to a hold [ns]: none if ``n_vcpus`` vCPUs run on one socket."""
     # Model limit: the hand-over of mmu_lock has two steps, as it was measured: with 8 and 16 vCPUs it is one number, with 32
     # and 64 another, 2.4 times as long. Why it grows is not known; with 17 to 31 vCPUs it is assumed to be the second.
-    # Model limit: mmu_lock that another vCPU has held, and for which none waits, is taken at no cost of a hand-over. 64
-    # vCPUs that populate memory through rmaps took 15.0 s a GiB (B4), here 7.6: the allocator's lines space faults out.
+    # Model limit: an exclusive mmu_lock that another actor has held last costs a vCPU as much when none waits as when others
+    # do; it was measured with a lock that is never free.
     if n_vcpus <= sheet.near_vcpus:
         return 0.0
     return sheet.wide_handover_ns if n_vcpus > sheet.wide_vcpus else sheet.spread_handover_ns
@@ -31,8 +31,8 @@ def readers_hold_ns(hold_ns: float, turn_ns: float, n: int) -> NDArray[np.float6
     """float64[n]: hold of each of 1 .. n readers that share the lock all the time [ns].
 
     A hold is work of hold_ns, of which one turn of turn_ns needs the lock word; readers queue for the word alone. Mean value
-    analysis of a closed queue with turns of constant length: who comes finds half of the turn under way left. So the hold
-    grows from the first other reader on, up to n turns.
+    analysis of a closed queue with turns of constant length: an arriving reader finds half of the current turn left. So the
+    hold grows from the first other reader on, up to n turns.
     """
     found, waiting, busy = np.zeros(n), 0.0, 0.0
     for i in range(n):
@@ -46,7 +46,8 @@ def queue_table_ns(sheet: CostSheet, length: int, n_vcpus: int) -> NDArray[np.in
     """int64[3, length]: time that k other contenders add to a hold [ns], by mode and k.
 
     n_vcpus: of the VM. Exclusive: the hand-over to another socket, which the queue's length does not change: each waiter
-    spins on a node of its own (kernel/locking/qspinlock.c). Shared: ``readers_hold_ns``.
+    spins on a node of its own (kernel/locking/qspinlock.c). A vCPU that takes the lock after another actor, and for which
+    none waits, pays as with one other. Shared: ``readers_hold_ns``.
     """
     # Model limit: which vCPU waits on which socket is not modelled. A saturated FIFO queue keeps its order for a whole run,
     # so the share of hand-overs that cross sockets differs from run to run by a quarter with 8 vCPUs.
@@ -74,7 +75,8 @@ def exit_costs(
 ) -> ExitCosts:
     """Costs of the exits of ``n_vcpus`` vCPUs, in whole ns; at least 1 ns where the engine needs time to pass.
 
-    n_hosts: host threads that may stand at mmu_lock with them.
+    sheet: the measured times. era: the kernel, which decides how faults of ``mmu``, one of MMUS, take mmu_lock.
+    pml: vCPUs log their writes by PML. n_hosts: host threads that may stand at mmu_lock with the vCPUs.
     InputError for an MMU that does not exist, and for PML on a machine without PML.
     """
     locks = era.locks(mmu)

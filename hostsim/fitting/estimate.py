@@ -86,7 +86,7 @@ def estimate_points(points: Sequence[Point], written_max: float, seed: int, draw
 
 
 def differ(some: Sequence[Observed], found: Estimate) -> bool:
-    """Whether a guest of its own for each migration meets the points better than one for all, by Schwarz's criterion."""
+    """Whether one guest for each migration of ``some`` meets the points better than one guest, ``found`` (Schwarz)."""
     written_max, total = _written_max(some), len(found.points)
     ends = np.cumsum(counts_each(some, found)).tolist()
     parts = [found.points[first:end] for first, end in pairwise([0, *ends]) if end > first]

@@ -52,8 +52,9 @@ def poisson_round(visit: Visit, rates_per_s: Array, dirty: Array) -> tuple[Array
 
 
 def swept(points: Sequence[Point], sweeps_per_s: Array, speed: Speed = full_speed) -> Array:
-    """float64[points, rates]: as ``written_independently``, for each page of a region that is written in order, in a
-    circle.
+    """float64[points, rates]: newly dirty pages a round, for each page of a region that is written in order, in a circle.
+
+    points, speed: as in ``written_independently``. sweeps_per_s: float64[rates], passes over the region a second.
     """
     rows = []
     dirty = np.ones_like(sweeps_per_s)
@@ -67,9 +68,7 @@ def swept(points: Sequence[Point], sweeps_per_s: Array, speed: Speed = full_spee
 
 
 def _sweep_round(visit: Visit, sweeps_per_s: Array, dirty: Array) -> tuple[Array, Array]:
-    """As ``_poisson_round``. A page that was written in the round before is written again one period after that, not
-    earlier.
-    """
+    """As ``_poisson_round``; a page written in the round before is written again one period later, not earlier."""
     dirty = np.ones_like(dirty) if visit.is_first else dirty
     seen_s = visit.t_s * (1.0 - float(visit.sent_after @ visit.chunk_shares))
     reached = np.minimum(1.0, sweeps_per_s * (seen_s if visit.is_first else visit.t_s))

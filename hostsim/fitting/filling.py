@@ -1,8 +1,8 @@
 """Pages that are not zero yet when they are copied earlier than in the log.
 
-A log of a running guest counts the pages that are not zero as its own first pass comes by. A guest goes on to fill pages
-that were zero, so a migration that copies memory earlier meets fewer: one over a faster link, post-copy, a guest that is
-stopped. How many of the pages that were dirtied during the first pass were zero before, no log tells.
+A log of a running guest counts as not zero the pages that had content when the first pass reached them. The guest goes on to
+fill zero pages, so a migration that copies memory earlier finds fewer with content: one over a faster link, post-copy, or a
+guest that is stopped. No log has the number of pages that were zero before they were dirtied during the first pass.
 """
 
 from __future__ import annotations
@@ -21,7 +21,10 @@ KIB_PER_PAGE = PAGE_BYTES // 1024
 
 
 def sooner_share(fitted: GuestFit, scenario: Scenario | None) -> float:
-    """How much earlier memory is copied than in the log, as a share of its first pass; 1: the guest is stopped (None)."""
+    """How much earlier ``scenario`` copies memory than the log of ``fitted``, as a share of its first pass.
+
+    scenario: None: the guest is stopped, and the share is 1.
+    """
     first_pass_s = _first_pass_s(fitted)
     if not first_pass_s:
         return 0.0
@@ -55,9 +58,10 @@ def _first_seen(fitted: GuestFit) -> Observed | None:
 def _copied_after_s(fitted: GuestFit, scenario: Scenario) -> float:
     """Time [s] until the first pass has copied memory, or until post-copy leaves it as it is."""
     migration, bandwidth = scenario.migration, bandwidth_bytes_per_s(scenario)
-    brake = fitted.setting.brake
-    if migration is None or not bandwidth or brake is None:
+    bottleneck = fitted.setting.bottleneck
+    if migration is None or not bandwidth or bottleneck is None:
         return _first_pass_s(fitted)
-    pass_s = _first_pass_s(fitted) * brake.bytes_per_s / bandwidth
+    speeds = one.evidence.speeds if (one := _first_seen(fitted)) else ()
+    pass_s = _first_pass_s(fitted) * (speeds[0].bytes_per_s if speeds else bottleneck.bytes_per_s) / bandwidth
     switched_ns = migration.postcopy_after if migration.postcopy_ram else None
     return pass_s if switched_ns is None else min(pass_s, switched_ns / NS_PER_S)

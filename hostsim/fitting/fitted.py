@@ -13,7 +13,7 @@ from hostsim.core.constants import PAGE_BYTES
 from hostsim.core.errors import InputError, Problem
 from hostsim.core.units import parse_bytes
 from hostsim.fitting.bends import bends_of
-from hostsim.fitting.brake import Brake, brake_of
+from hostsim.fitting.bottleneck import Bottleneck, bottleneck_of
 from hostsim.fitting.estimate import DRAWS, Estimate, counts_each, differ, estimate, estimate_points
 from hostsim.fitting.guest import Setting, scenario_table, setting_of
 from hostsim.fitting.inputs import curve_points, is_curve, reading_points
@@ -23,9 +23,11 @@ from hostsim.fitting.pacing import Pace
 from hostsim.fitting.points import Point
 from hostsim.fitting.refusal import NotIdentifiedError, is_idle, one_length, unexplained
 from hostsim.fitting.which import leading, names_of, of_number, of_one_guest, usable
-from hostsim.logs import MigrationLog, read_logs
+from hostsim.logs.model import MigrationLog
+from hostsim.logs.sniff import read_logs
 from hostsim.scenario.schema import Scenario
 from hostsim.theory.floor import floor_pages
+from hostsim.verdict.speeds import change_words
 
 FORMAT = "hostsim-fit/1"
 LOW, HIGH = 5, 95
@@ -70,9 +72,7 @@ class GuestFit:
 
     @property
     def ends_by_itself(self) -> bool | None:
-        """Whether pre-copy as in the log ends while the load goes on; None: the drawn guests do not agree, or no
-        bandwidth.
-        """
+        """Whether pre-copy as in the log ends while the load continues; None: drawn guests disagree, or no bandwidth."""
         floor = self.figures.get("floor_pages")
         if floor is None or self.threshold_pages is None:
             return None
@@ -158,7 +158,7 @@ def fit(
     are the migrations of one tag.
     tag: as for ``hostsim explain``. migration: number of the only migration to use; None: all together.
     seed: of the drawn guests. draws: their number.
-    memory: of the guest, where the input does not tell it. known: fields of Evidence that the caller knows better.
+    memory: of the guest, where the input lacks it. known: fields of Evidence that the caller knows better.
 
     InputError; NotIdentifiedError with its reasons.
     """
@@ -177,24 +177,35 @@ def fit(
 
 
 def fit_logs(logs: Sequence[MigrationLog], seed: int = 1, draws: int = DRAWS, **known: Any) -> GuestFit:
-    """As ``fit``, of logs that are read already. All are of one guest."""
+    """As ``fit`` with ``seed``, ``draws`` and ``known``, of ``logs`` that are read already. All are of one guest."""
     used, left = usable([observe(log, **known) for log in logs])
     found, one = _estimate(used, seed, draws), leading(used)
-    brake = brake_of(one.evidence)
-    setting = setting_of(used, bool(found.by_chunks), tuple(found.pace.host.items()), brake)
-    threshold = one.evidence.threshold_pages if brake else None
-    figures = {**_figures(found, brake), **_memory_figures(one)}
-    notes = (*(note for log in used for note in log.log.notes), *_together(used, found), *(f"Left out: {r}" for r in left))
+    bottleneck = bottleneck_of(one.evidence)
+    setting = setting_of(used, bool(found.by_chunks), tuple(found.pace.host.items()), bottleneck)
+    threshold = one.evidence.threshold_pages if bottleneck else None
+    figures = {**_figures(found, bottleneck), **_memory_figures(one)}
+    changes = (words for log in used for words in change_words(log.evidence.speeds))
+    of_logs = (note for log in used for note in log.log.notes)
+    notes = (*changes, *_unseen(used), *of_logs, *_together(used, found), *(f"Left out: {r}" for r in left))
     result = GuestFit(_name(used), names_of(used), found, setting, figures, None, threshold, notes, tuple(used))
     return replace(result, load_end_s=_load_end_s(result, used))
+
+
+def _unseen(used: Sequence[Observed]) -> Iterator[str]:
+    """A sentence about rounds whose number and sum alone a log shows."""
+    for syncs in (r.syncs for one in used for r in one.rounds if r.off_share):
+        yield (
+            f"The log shows only the sum of the last {syncs} rounds, which lie between the last answer and the end; hostsim "
+            "assumes that each round is shorter than the one before it by the same factor. Poll more often to be surer"
+        )
 
 
 def _together(used: Sequence[Observed], found: Estimate) -> Iterator[str]:
     """Sentences about migrations that are fitted together."""
     if len(used) < 2:
         return
-    one, brakes = leading(used), [brake_of(each.evidence) for each in used]
-    if len({(brake.kind, brake.bytes_per_s) for brake in brakes if brake}) > 1:
+    one, bottlenecks = leading(used), [bottleneck_of(each.evidence) for each in used]
+    if len({(bottleneck.kind, bottleneck.bytes_per_s) for bottleneck in bottlenecks if bottleneck}) > 1:
         yield f"Bandwidth and downtime limit of the scenario are those of {one.name}"
     if differ(used, found):
         yield (
@@ -229,16 +240,16 @@ def _fit_curve(points: tuple[Point, ...], sources: tuple[str, ...], seed: int, d
     return GuestFit(_slug(sources), sources, found, setting, _figures(found, None), None, None, notes)
 
 
-def _figures(found: Estimate, brake: Brake | None) -> dict[str, Interval]:
+def _figures(found: Estimate, bottleneck: Bottleneck | None) -> dict[str, Interval]:
     told: dict[str, Interval] = {}
     curves = [one.curve() for one in (found.classes, *found.draws)]
     told["working_set_pages"] = _interval([one.written_pages for one in (found.classes, *found.draws)])
     told["writes_per_s"] = _interval([one.writes_per_s for one in (found.classes, *found.draws)])
     for seconds in CURVE_S:
         told[f"dirtied_in_{seconds:g}s_pages"] = _interval([curve(seconds) for curve in curves])
-    if brake is not None:
-        sent = brake.measured / (PAGE_BYTES + 8)
-        told["bandwidth_bytes_per_s"] = Interval(brake.measured)
+    if bottleneck is not None:
+        sent = bottleneck.measured / (PAGE_BYTES + 8)
+        told["bandwidth_bytes_per_s"] = Interval(bottleneck.measured)
         told["floor_pages"] = _interval([floor_pages(curve, sent) for curve in curves])
     return told
 

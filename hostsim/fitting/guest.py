@@ -9,7 +9,7 @@ from typing import Any
 
 from hostsim.core.constants import PAGE_BYTES
 from hostsim.core.units import format_bandwidth
-from hostsim.fitting.brake import Brake
+from hostsim.fitting.bottleneck import Bottleneck
 from hostsim.fitting.layout import Region, filled_ranges, regions_of
 from hostsim.fitting.mixture import Classes
 from hostsim.fitting.observed import Observed
@@ -24,11 +24,11 @@ RATE_DIGITS = 1000
 
 @dataclass(frozen=True)
 class Setting:
-    """Everything of a scenario but the guest's writes: taken from the log that tells most."""
+    """Everything of a scenario but the guest's writes: taken from the log with the most facts."""
 
     ram_pages: int
     filled: tuple[tuple[int, int], ...]
-    brake: Brake | None
+    bottleneck: Bottleneck | None
     limit_ms: float
     auto_converge: tuple[int, int] | None
     """(first throttle, step) [percent] of a throttled log."""
@@ -39,12 +39,14 @@ class Setting:
     host: tuple[tuple[str, int], ...] = ()
 
 
-def setting_of(some: Sequence[Observed], by_chunks: bool, host: tuple[tuple[str, int], ...], brake: Brake | None) -> Setting:
+def setting_of(
+    some: Sequence[Observed], by_chunks: bool, host: tuple[tuple[str, int], ...], bottleneck: Bottleneck | None
+) -> Setting:
     """The setting of the first migration that shows its first pass, or of the first.
 
     by_chunks: whether KVM's log is cleared by chunks.
     host: (key, value) of [host] that the throttled rounds show.
-    brake: the bottleneck; None: unknown.
+    bottleneck: the bottleneck; None: unknown.
     """
     one = leading(some)
     ram = max(1, round(one.ram_pages))
@@ -52,7 +54,7 @@ def setting_of(some: Sequence[Observed], by_chunks: bool, host: tuple[tuple[str,
     return Setting(
         ram_pages=ram,
         filled=filled_ranges(one.stretches, ram, round(one.filled_pages)),
-        brake=brake,
+        bottleneck=bottleneck,
         limit_ms=1000 * one.evidence.limit_s,
         auto_converge=_steps(one),
         xbzrle=bool((one.log.xbzrle_pages > 0).any()),
@@ -90,8 +92,8 @@ def scenario_table(classes: Classes, pace: Pace, setting: Setting, name: str) ->
         "duration": f"{setting.patience_s + 10}s",
         "vm": vm,
         "migration": _migration(setting),
-        "link": _link(setting.brake),
-        "host": {"lateness": "drawn", **dict(setting.host)},
+        "link": _link(setting.bottleneck),
+        "host": {"lateness": "drawn", **_late(setting.bottleneck), **dict(setting.host)},
     }
 
 
@@ -120,10 +122,10 @@ def _pacing(pace: Pace) -> dict[str, Any]:
 
 
 def _migration(setting: Setting) -> dict[str, Any]:
-    brake = setting.brake
-    limit = format_bandwidth(brake.bytes_per_s) if brake and brake.kind == "max-bandwidth" else "unlimited"
+    bottleneck = setting.bottleneck
+    limit = format_bandwidth(bottleneck.bytes_per_s) if bottleneck and bottleneck.kind == "max-bandwidth" else "unlimited"
     found: dict[str, Any] = {
-        "qemu": brake.qemu if brake else "10.0",
+        "qemu": bottleneck.qemu if bottleneck else "10.0",
         "bandwidth": limit,
         "downtime_limit": f"{round(setting.limit_ms)}ms",
         "timeout": f"{setting.patience_s}s",
@@ -138,11 +140,16 @@ def _migration(setting: Setting) -> dict[str, Any]:
     return found
 
 
-def _link(brake: Brake | None) -> dict[str, Any]:
-    if brake is None:
+def _link(bottleneck: Bottleneck | None) -> dict[str, Any]:
+    if bottleneck is None:
         return {"bandwidth": format_bandwidth(UNKNOWN_BANDWIDTH), "latency": "0s"}
-    carried = format_bandwidth(brake.bytes_per_s) if brake.kind == "link" else "unlimited"
+    carried = format_bandwidth(bottleneck.bytes_per_s) if bottleneck.kind == "link" else "unlimited"
     return {"bandwidth": carried, "latency": "0s"}
+
+
+def _late(bottleneck: Bottleneck | None) -> dict[str, int]:
+    """The lateness of the migration thread's sleeps, where windows of the log ended late."""
+    return {"sleep_overshoot_ns": bottleneck.late_ns} if bottleneck and bottleneck.late_ns else {}
 
 
 def _kib(pages: int) -> str:

@@ -1,4 +1,4 @@
-"""A fitted guest as the text of a scenario file, with a comment for each value: from what it came, and its interval."""
+"""A fitted guest as the text of a scenario file, with a comment for each value: its source, and its interval."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def guest_text(fitted: GuestFit) -> str:
 
 
 def interval_words(one: Interval, words: Any = count_words) -> str:
-    """``16.9k [16k, 18k]``."""
+    """The value and the interval of ``one``, each written by ``words``: ``16.9k [16k, 18k]``."""
     if one.low is None or one.high is None:
         return str(words(one.value))
     return f"{words(one.value)} [{words(one.low)}, {words(one.high)}]"
@@ -72,9 +72,9 @@ def _workload(fitted: GuestFit, load: dict[str, Any]) -> Iterator[str]:
 
 
 def _migration(fitted: GuestFit) -> Iterator[str]:
-    brake, table = fitted.setting.brake, fitted.table()["migration"]
+    bottleneck, table = fitted.setting.bottleneck, fitted.table()["migration"]
     told = {
-        "bandwidth": f"  # {brake.source}" if brake and brake.kind == "max-bandwidth" else "",
+        "bandwidth": f"  # {bottleneck.source}" if bottleneck and bottleneck.kind == "max-bandwidth" else "",
         "qemu": "  # by the bytes of a window, or assumed",
         "downtime_limit": _limit_source(fitted),
         "timeout": "  # assumed: twice the time of the log",
@@ -96,8 +96,8 @@ def _limit_source(fitted: GuestFit) -> str:
 
 
 def _rest(fitted: GuestFit) -> Iterator[str]:
-    brake, table = fitted.setting.brake, fitted.table()
-    source = f"  # {brake.source}" if brake and brake.kind == "link" else "  # assumed" if brake is None else ""
+    bottleneck, table = fitted.setting.bottleneck, fitted.table()
+    source = "  # assumed" if bottleneck is None else f"  # {bottleneck.source}" if bottleneck.kind == "link" else ""
     yield from ("", "[link]", f"bandwidth = {toml_text(table['link']['bandwidth'])}{source}")
     yield f"latency = {toml_text(table['link']['latency'])}  # in the measured bandwidth already"
     yield from ("", "[host]")

@@ -17,8 +17,10 @@ from hostsim.core.units import parse_duration, shown
 from hostsim.core.user_files import LOG, read_text, read_toml
 from hostsim.fitting.points import Point, Visit
 from hostsim.logs.model import DirtyReading
+from hostsim.logs.table import heading_of
 
 EXAMPLE = "seconds,pages"
+HEAD_CHARS = 4096
 SECONDS: Mapping[str, float] = {"seconds": 1.0, "t_s": 1.0, "t_ms": 1e-3, "ms": 1e-3}
 PAGES: Mapping[str, float] = {"pages": 1.0, "bytes": 1.0 / PAGE_BYTES, "mib": float((1 << 20) // PAGE_BYTES)}
 ERROR = "error_pages"
@@ -30,8 +32,17 @@ SAMPLED_OFF = 0.15
 
 
 def is_curve(path: str) -> bool:
-    """Whether ``path`` names a file of points by its ending, and not a log."""
-    return Path(path).suffix.lower() in (".csv", ".toml")
+    """Whether ``path`` names a file of points by its ending, and not a log: a script may have kept the answers as CSV."""
+    return Path(path).suffix.lower() in (".csv", ".toml") and not _is_table_of_answers(path)
+
+
+def _is_table_of_answers(path: str) -> bool:
+    try:
+        with Path(path).open(encoding="utf-8-sig", errors="replace") as file:
+            head = file.read(HEAD_CHARS)
+    except OSError:
+        return False
+    return any(heading_of(line) for line in head.splitlines())
 
 
 def curve_points(path: str) -> tuple[Point, ...]:
@@ -45,13 +56,13 @@ def curve_points(path: str) -> tuple[Point, ...]:
 
 
 def _measured(seconds: float, pages: float, error_pages: float) -> Point:
-    """A point of a curve; error_pages: 0 where the file does not tell it."""
+    """A point of a curve; error_pages: 0 where the file lacks it."""
     found = point(seconds, pages, CURVE_OFF)
     return replace(found, off_pages=error_pages) if error_pages > 0 else found
 
 
 def reading_points(readings: Sequence[DirtyReading]) -> tuple[Point, ...]:
-    """A point for each measured reading: pages dirtied in its period (1 s where it is not told)."""
+    """A point for each measured reading: pages dirtied in its period (1 s where the reading lacks it)."""
     found = []
     for one in readings:
         if one.bytes_per_s is not None:

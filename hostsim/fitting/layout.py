@@ -9,7 +9,7 @@ from hostsim.fitting.mixture import Classes
 from hostsim.fitting.observed import Stretch
 
 PIECES = 8
-"""Each class lies in so many pieces, between those of the others: a log does not tell where its hot pages lie."""
+"""Each class lies in so many pieces, between those of the others: a log does not show where its hot pages lie."""
 PAGES_MIN = 1
 
 
@@ -23,7 +23,10 @@ class Region:
 
 
 def filled_ranges(stretches: Sequence[Stretch], ram_pages: int, filled_pages: int) -> tuple[tuple[int, int], ...]:
-    """(first page, pages) of memory that is not zero: the whole pages of a stretch, at its start."""
+    """(first page, pages) of memory that is not zero: the whole pages of each of ``stretches``, at its start.
+
+    ram_pages: pages of the guest. filled_pages: its whole pages, used where no stretch is known.
+    """
     if not stretches:
         return ((0, max(1, min(filled_pages, ram_pages))),)
     found: list[tuple[int, int]] = []

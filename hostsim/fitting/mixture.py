@@ -1,9 +1,8 @@
-"""Classes of pages whose expected rounds come nearest to the points of a log: non-negative least squares over a grid of
-rates.
+"""Classes of pages whose expected rounds come nearest to a log: non-negative least squares over a grid of rates.
 
-A log of few rounds is met by many mixtures. The fit takes the one with the fewest classes that the points do not speak
-against: each further class has to better the sum of squares by what Schwarz's criterion asks for ("Estimating the dimension
-of a model", Annals of Statistics 6(2), 1978).
+Many mixtures agree with a log of few rounds. The fit takes that with the fewest classes that the points do not contradict:
+each further class has to lower the sum of squares by as much as Schwarz's criterion requires ("Estimating the dimension of a
+model", Annals of Statistics 6(2), 1978).
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ from numpy.typing import NDArray
 from hostsim.fitting.expected import Speed, full_speed, swept, written_independently
 from hostsim.fitting.points import Point
 from hostsim.theory.dirty_curve import DirtyCurve
-from hostsim.theory.nnls import nonneg_least_squares
+from hostsim.theory.fit import nonneg_least_squares
 from hostsim.theory.page_classes import PageClasses
 
 Array = NDArray[np.float64]
@@ -95,7 +94,7 @@ class Classes:
 
 
 def rate_grid(points: Sequence[Point]) -> Array:
-    """Rates [1/s] from a page that the longest round hardly meets to one that the shortest always does."""
+    """Rates [1/s] of a page: from one that even the longest round seldom finds dirty to one that every round finds dirty."""
     lengths = [point.t_s for point in points]
     low, high = SLOWEST / max(lengths), FASTEST / min(lengths)
     return np.geomspace(low, high, int(np.log10(high / low) * RATES_PER_DECADE) + 2)
@@ -129,9 +128,7 @@ class Problem:
         object.__setattr__(self, "off", np.array([p.off_pages for p in self.points]))
 
     def fitted(self, found: Array | None = None, scale: Array | None = None, shape: Shape = "fewest") -> Classes:
-        """The classes nearest to ``found`` (default: that of the points), each point weighted by ``scale`` over its
-        error.
-        """
+        """The classes nearest to ``found`` (default: of the points), each point weighted by ``scale`` over its error."""
         target = _Target(
             self.found if found is None else found, self.off, np.ones_like(self.off) if scale is None else scale
         )
@@ -140,7 +137,7 @@ class Problem:
         return self._steepest(target) if shape == "steep" else self._fewest(target, shape)
 
     def _fewest(self, target: _Target, shape: Shape) -> Classes:
-        """The fewest classes that the points do not speak against."""
+        """The fewest classes that the points do not contradict."""
         n = len(self.points)
         best = min((self._one(target), self._two(target), self._full(target)), key=lambda classes: classes.criterion(n))
         best = min((best, self._finer(target, best)), key=lambda classes: classes.criterion(n))
@@ -250,9 +247,7 @@ def _best_single(columns: Array, wanted: Array, most: float) -> tuple[Array, Arr
 
 
 def _best_pair(first: Array, second: Array, wanted: Array, most: float) -> tuple[int, int, Array]:
-    """(column of ``first``, column of ``second``, pages of both) with the least misfit, none negative, at most ``most``
-    together.
-    """
+    """(column of ``first``, of ``second``, pages of both) of least misfit: none negative, together ``most`` at most."""
     a, b, c = np.sum(first**2, axis=0)[:, None], np.sum(second**2, axis=0)[None, :], first.T @ second
     u, v = (first.T @ wanted)[:, None], (second.T @ wanted)[None, :]
     determinant = a * b - c * c

@@ -15,9 +15,9 @@ Array = NDArray[np.float64]
 MEDIAN_SQUARE = 0.455
 """Median of the square of a standard normal variable."""
 POINTS_MIN = 5
-"""Fewer points tell nothing of their scatter."""
+"""From fewer points no scatter is estimated."""
 NEIGHBOURS_MIN = 16
-"""Fewer neighbours tell nothing of turns (assumed)."""
+"""With fewer neighbours turns are not looked for (assumed)."""
 PART_LEFT = 0.2
 """Share of the pages left over from which on a round is short of a circle (assumed)."""
 TURNS = 2.0
@@ -25,8 +25,7 @@ TURNS = 2.0
 
 
 def bursts_of(points: Sequence[Point], fitted: Classes) -> float:
-    """Relative standard deviation of the pages dirtied in a second, beyond the errors that the points have already; 0 if
-    none.
+    """Relative standard deviation of the pages dirtied in a second, beyond the errors of the points; 0 if there is none.
 
     Work that comes in bursts scatters less over longer times, as 1 / sqrt(t).
     """
@@ -55,9 +54,9 @@ def _with_errors(p: Point, bursts: float, expected: float) -> Point:
 
 
 def take_turns(points: Sequence[Point], fitted: Classes) -> bool:
-    """Whether a round that found more than expected is followed by one that found less.
+    """Whether a round that found more than expected is followed by one that found less, and the reverse.
 
-    A round that is shorter than a circle of QEMU's cursor meets the hot pages of a part of memory, and the next round the
+    A round that is shorter than a circle of QEMU's cursor finds the hot pages of a part of memory, and the next round the
     others. Bursts of the load last, so that neighbours are alike; an error in the time of a sync moves two neighbours apart,
     and is in the errors of the points.
     """

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from hostsim.fitting.counted import counted, loose_pages
 from hostsim.fitting.points import WHOLE, Exposure, Point, points_of
+from hostsim.fitting.tail import with_tail
 from hostsim.logs.model import MigrationLog
 from hostsim.verdict.evidence import Evidence, Round
 from hostsim.verdict.from_log import evidence_from_log, live_answers
@@ -109,6 +110,7 @@ def observe(log: MigrationLog, **known: Any) -> Observed:
     live = live_answers(log, told) if len(told) else told
     rounds = rounds_of(log, live, evidence, ALL_ROUNDS, in_bursts=True)[1] if len(live) else ()
     rounds = rounds[:-1] if len(rounds) > 1 and _has_stopped(log, live) else rounds
+    rounds = with_tail(log, live, evidence, rounds)
     share = _whole_share(log, live)
     rounds = tuple(replace(r, newly_dirty_pages=share * r.newly_dirty_pages) for r in rounds)
     stretches = _stretches(log, live, evidence.page_bytes)
@@ -144,9 +146,7 @@ def _in_first_pass(log: MigrationLog, live: NDArray[np.int64]) -> NDArray[np.int
 
 
 def _stretches(log: MigrationLog, live: NDArray[np.int64], page_bytes: int) -> tuple[Stretch, ...]:
-    """Between the answers of the first pass; the rest of memory, which the answer after it no longer tells, by bytes
-    left.
-    """
+    """Pieces of memory between the answers of the first pass; the rest of memory by the bytes left."""
     at = _in_first_pass(log, live)
     normal, zero = log.normal_pages[at], log.zero_pages[at]
     if not len(at) or len(at) == len(live) or bool(np.isnan(normal + zero).any()):
@@ -185,7 +185,7 @@ def _merge(stretches: tuple[Stretch, ...], step: float) -> tuple[Stretch, ...]:
 
 
 def _filled(log: MigrationLog, live: NDArray[np.int64], evidence: Evidence, ram_pages: float) -> float:
-    """Pages that are not zero where the first pass does not tell: those sent whole by its end, at most all."""
+    """Pages that are not zero where the first pass does not count them: those sent whole by its end, at most all."""
     at = _in_first_pass(log, live)
     zero = _zero_pages(log, live)
     if len(at) and len(at) < len(live) and not np.isnan(log.normal_pages[at[-1]]):

@@ -20,7 +20,7 @@ SLICE_NS = 10_000_000
 class Pace:
     """How a throttle slows the guest.
 
-    catch_up: as CATCH_UPS. is_seen: the log has throttled rounds that tell it; else work bound to the CPU is assumed.
+    catch_up: as CATCH_UPS. is_seen: the log has throttled rounds that show it; else work bound to the CPU is assumed.
     lost: as LOSSES, of work bound to the CPU.
     """
 
@@ -35,7 +35,7 @@ class Pace:
 
     @property
     def host(self) -> dict[str, int]:
-        """Constants of the host that the throttled rounds tell."""
+        """Constants of the host that the throttled rounds show."""
         return {"throttle_overshoot_ns": round(self.lost * SLICE_NS)} if self.lost else {}
 
     @property

@@ -20,12 +20,13 @@ TIMED_WITHIN = 0.05
 """Rounds are averaged until their mean length is known within this share."""
 CIRCLES = 2.0
 """Rounds that take turns are averaged until the cursor has gone around so many times: a round that is shorter than a circle
-meets the hot pages of a part of memory, and the next one fewer of them (assumed).
+finds the hot pages of a part of memory, and the next round finds fewer hot pages (assumed).
 """
 EXACT_S = 0.004
 """Error of a length by QEMU's own clock, which counts milliseconds, at both ends."""
 SLICE_S = 0.01
 """A throttled vCPU runs for this long at a time (system/cpu-throttle.c::CPU_THROTTLE_TIMESLICE_NS, QEMU 10.0)."""
+VISITS_MAX = 8
 PHASES = 6**-0.5
 """Standard deviation of the number of slices in a round, whose two ends fall anywhere into a slice and its sleep."""
 MODEL_OFF = 0.03
@@ -163,11 +164,25 @@ def _point(rounds: Sequence[Round], visits: Sequence[Visit], group: Sequence[int
     weights = np.array([r.syncs for r in some], np.float64)
     found = float(np.average([r.newly_dirty_pages for r in some], weights=weights))
     each = _timed(some, [visits[i] for i in group])
-    timed = tuple(visit for visit, r in zip(each, some, strict=True) for _ in range(min(r.syncs, 8)))
+    timed = tuple(visit for one, r in zip(each, some, strict=True) for visit in _visits_of(one, r))
     counted = found / float(weights.sum())
-    shares = (_timing_off(some), MODEL_OFF, _slices_off(some))
+    shares = (_timing_off(some), MODEL_OFF, _slices_off(some), max(r.off_share for r in some))
     off = np.sqrt(counted + sum((share * found) ** 2 for share in shares) + 1.0)
     return Point(timed, found, float(off), end_s)
+
+
+def _visits_of(visit: Visit, r: Round) -> Iterator[Visit]:
+    """A visit for each round of a mean: alike, or of the lengths that are known; each leaves as many pages waiting."""
+    if not r.lengths_s:
+        yield from (visit for _ in range(min(r.syncs, VISITS_MAX)))
+        return
+    before_s = visit.before_s
+    sent_over_left = (1.0 / visit.left_share - 1.0) / r.lengths_s[0] if visit.left_share > 0 else math.inf
+    for i, seconds in enumerate(r.lengths_s):
+        left = 1.0 / (1.0 + sent_over_left * seconds)
+        timed = replace(visit, t_s=seconds, before_s=before_s, is_first=visit.is_first and i == 0)
+        yield replace(timed, left_share=left, kept=np.array([left]))
+        before_s = seconds
 
 
 def _timed(some: Sequence[Round], visits: Sequence[Visit]) -> list[Visit]:

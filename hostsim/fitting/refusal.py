@@ -1,4 +1,4 @@
-"""Reasons why a log does not identify its guest: which numbers stay free, and the measurement that would tell them."""
+"""Reasons why a log does not identify its guest: which numbers stay free, and the measurement that would fix them."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def refusal_of(one: Observed) -> str:
 
 
 def _without_figures(one: Observed) -> str:
-    """The reason why figures of RAM are missing, or cannot be; "" if they tell something."""
+    """The reason why figures of RAM are missing, or cannot be; "" if the log has usable ones."""
     if not len(one.log) or not _live(one).any():
         return f"{one.name}: no answer with figures of RAM was taken while the migration ran; {MEASURE}"
     if _sent_once(one) > MANY * one.ram_pages > 0:
@@ -101,9 +101,7 @@ def too_few(one: Observed) -> str:
 
 
 def is_idle(one: Observed) -> bool:
-    """Whether the log of a completed migration counts every page once at most: no page was written after it had been
-    sent.
-    """
+    """Whether the log of a completed migration counts no page twice: no page was written after it was sent."""
     if one.rounds or one.log.status[-1] != "completed":
         return False
     at_end = float(one.log.normal_pages[-1] + one.log.zero_pages[-1])
@@ -124,7 +122,10 @@ def one_length(points: Sequence[Point]) -> str:
 
 
 def unexplained(found: Sequence[float], expected: Sequence[float]) -> str:
-    """The reason why a fit that does not meet the rounds is none; "" if it meets them."""
+    """The reason why a fit is refused that does not agree with the rounds; "" if it agrees.
+
+    found, expected: newly dirty pages of each round, in the log and by the fit.
+    """
     off = float(np.median(np.abs(np.asarray(found) / np.maximum(np.asarray(expected), 1.0) - 1.0)))
     if off <= UNEXPLAINED:
         return ""

@@ -1,6 +1,4 @@
-"""``hostsim.whatif``: a migration of a fitted guest that has not taken place, with the uncertainty of the fit in its
-intervals.
-"""
+"""``hostsim.whatif``: a migration of a fitted guest that has not taken place; its intervals hold the errors of the fit."""
 
 from __future__ import annotations
 
@@ -12,7 +10,7 @@ from typing import Any
 
 from hostsim.core.errors import InputError, Problem, UnitError
 from hostsim.core.units import format_bandwidth, parse_duration, parse_said_bandwidth
-from hostsim.fitting.brake import GIVEN
+from hostsim.fitting.bottleneck import GIVEN
 from hostsim.fitting.filling import KIB_PER_PAGE, least_filled, sooner_share, thin_out
 from hostsim.fitting.fitted import GuestFit, fit
 from hostsim.scenario.overrides import apply_overrides
@@ -84,7 +82,10 @@ def whatif(
 
 
 def drawn_scenarios(fitted: GuestFit, change: Change, seed: int = 1) -> Drawn:
-    """The scenario of each replication: number 0 is the fitted guest, the others are drawn from its errors. InputError."""
+    """The scenario of each replication of ``fitted`` under ``change``: number 0 is the fitted guest. InputError.
+
+    The guests of the other numbers are drawn from the errors of the fit with ``seed``.
+    """
     drawn = Drawn(fitted, change, seed)
     drawn(0)
     return drawn
@@ -158,9 +159,7 @@ def _idle_in_part(table: dict[str, Any], catch_up: float) -> None:
 
 
 def _place_sweeps(table: dict[str, Any], number: int) -> None:
-    """Replication ``number`` has its sweeps elsewhere as the migration begins: no log shows where the writer stands. In
-    place.
-    """
+    """Move the sweeps of replication ``number``, in place: no log shows where the writer stands at the start."""
     for load in table["vm"].get("workload", []):
         if load["pattern"] == "sequential" and number:
             load["start_page"] = int(_spread(number) * _kib(load["size"]) / KIB_PER_PAGE)
@@ -187,23 +186,23 @@ def _bandwidth(text: str) -> str:
 
 def _link_taken(fitted: GuestFit, change: Change) -> Iterator[str]:
     """A larger max-bandwidth changes nothing where the log's speed is taken for that of the link."""
-    brake, texts = fitted.setting.brake, change.texts()
+    bottleneck, texts = fitted.setting.bottleneck, change.texts()
     is_raised = any(text.startswith("migration.bandwidth=") for text in texts)
     if not is_raised or any(text.startswith("link.bandwidth=") for text in texts):
         return
-    if brake is None or brake.kind != "link" or brake.source == GIVEN:
+    if bottleneck is None or bottleneck.kind != "link" or bottleneck.source == GIVEN:
         return
     asked = Drawn(fitted, change, seed=1)(0).migration
-    if asked is not None and (asked.bandwidth == 0 or asked.bandwidth > brake.bytes_per_s):
+    if asked is not None and (asked.bandwidth == 0 or asked.bandwidth > bottleneck.bytes_per_s):
         yield (
-            f"Assumption: the log's bandwidth, {brake.bytes_per_s / 1e6:.3g} MB/s, is taken for that of the "
+            f"Assumption: the log's bandwidth, {bottleneck.bytes_per_s / 1e6:.3g} MB/s, is taken for that of the "
             "link, so a larger max-bandwidth changes nothing. If max-bandwidth held that migration back, name it with "
             "--log-bandwidth; for a faster link use --bandwidth"
         )
 
 
 def assumptions_of_whatif(fitted: GuestFit, change: Change) -> list[str]:
-    """Sentences about values that neither the log nor the change tells."""
+    """Sentences about values that neither the log nor the change has."""
     found = [*_link_taken(fitted, change)]
     texts = " ".join(change.texts())
     if not fitted.found.pace.is_seen and ("auto_converge=true" in texts or "dirty_limit=true" in texts):

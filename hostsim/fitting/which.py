@@ -81,9 +81,7 @@ def _require_one_memory(some: Sequence[Observed]) -> None:
 
 
 def leading(some: Sequence[Observed]) -> Observed:
-    """The migration whose bandwidth, limit and memory the scenario takes: the first that shows its first pass, or the first
-    of all.
-    """
+    """The migration that gives a scenario bandwidth, limit and memory: the first with a whole first pass, or the first."""
     return next((one for one in some if one.shows_first_pass), some[0])
 
 

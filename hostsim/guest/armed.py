@@ -31,7 +31,11 @@ class Armed(NamedTuple):
 
 
 def make_armed(pending_size: int, paced_size: int, n_classes: int) -> Armed:
-    """Arrays with no page armed; ``paced_size``: slots of the paced classes, each class starting at a multiple of 64."""
+    """Arrays for ``n_classes`` touch classes with no page armed.
+
+    pending_size: pages of all classes together.
+    paced_size: slots of the paced classes, each class starting at a multiple of 64.
+    """
     return Armed(
         np.zeros(pending_size, np.int64),
         np.zeros(paced_size // 8, np.uint8),

@@ -1,6 +1,6 @@
 """The content of pages: the bytes that one write changes, and the writes of a class to a page between two work times.
 
-Sweeps and traces are counted. Drawn classes have an expected number, so no draw of theirs is used up here.
+Sweeps and traces are counted. Drawn classes have an expected number, so that their streams of draws stay as they are.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ _EXP_LEAST = -700.0
 
 
 class Content(NamedTuple):
-    """What one write of each touch class changes.
+    """The bytes that one write of each touch class changes.
 
     changed_bytes: int64[n_classes], bytes in a row.
     places: uint8[n_classes]. SCATTERED: each write changes bytes at a place of its own. SAME: every write of a page the same

@@ -72,7 +72,7 @@ def next_first_hits(
         is_hot = state[LEFT_COLD] == 0 or draw * (hot_share + cold_share) < hot_share
         column = LEFT_HOT if is_hot else LEFT_COLD
         pick = int(keyed_word(key1, int(state[HITS]), write) / 4294967296.0 * state[column])
-        last = state[column] - 1
+        last = state[column] - 1  # the last page takes the place of the one that is hit: no other entry moves
         if is_hot:
             page = hot[pick]
             hot[pick] = hot[last]

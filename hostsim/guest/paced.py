@@ -37,8 +37,8 @@ def next_hit(key: int, hits: int, first: int, share: float) -> int:
         return NO_WRITE
     if share >= 1.0:
         return first
-    uniform = (keyed_word(key, hits, first) + 0.5) * _TWO_POW_MINUS_32
-    if uniform >= 1.0 - share:
+    uniform = (keyed_word(key, hits, first) + 0.5) * _TWO_POW_MINUS_32  # never 0, which has no logarithm
+    if uniform >= 1.0 - share:  # the quotient of logarithms is below 1; while most pages are armed no logarithm is taken
         return first
     return first + int(min(natural_log(uniform) / natural_log(1.0 - share), 1.0e15))
 
@@ -87,6 +87,7 @@ def _take(
     """The slot that hit number ``hits`` falls on, of a part of ``n_pages`` from ``start`` on with ``n_armed`` armed."""
     if n_armed * LIST_SHARE >= n_pages:
         return _take_any(hit, start, n_pages, key, hits)
+    # Each hit disarms one page, so the first one below the share comes by here, and later ones find the list.
     if n_armed == (n_pages - 1) // LIST_SHARE:
         _list_armed(hit, few, start, n_pages)
     return _take_listed(few, start, n_armed, key, hits)
@@ -118,6 +119,7 @@ def advance_paced(table: TouchTable, c: int, armed: Armed, now_work_ns: int) -> 
     start_hot, start_cold = row[OFFSET], row[OFFSET] + row[HOT_PAGES]
     hot_share, cold_share = hot * hot_page, cold * cold_page
     while write < end:
+        # Another key than that of ``next_hit``: the part that is hit does not depend on how long the class waited.
         if cold == 0 or _pick(key0 ^ 1, hits, 0, hot_share + cold_share) < hot_share:
             slot = _take(hit, few, start_hot, n_hot, hot, key1, hits)
             hot -= 1

@@ -49,7 +49,10 @@ class TouchTable(NamedTuple):
 
 @jit
 def window_local(start: int, length: int, period: int, work_ns: int) -> int:
-    """Time spent inside the active windows by ``work_ns``."""
+    """Time [ns] spent inside the active windows by work time ``work_ns``.
+
+    start, length, period: of the windows [ns]; period 0: there is one window.
+    """
     if work_ns <= start:
         return 0
     if period == 0:
@@ -60,7 +63,10 @@ def window_local(start: int, length: int, period: int, work_ns: int) -> int:
 
 @jit
 def window_global(start: int, length: int, period: int, local_ns: int) -> int:
-    """Inverse of ``window_local``: the work time at which active time passes ``local_ns``; NEVER if it does not."""
+    """Inverse of ``window_local``: the work time at which active time passes ``local_ns``; NEVER if it does not.
+
+    start, length, period: of the windows [ns]; period 0: there is one window.
+    """
     if period == 0:
         return start + local_ns if local_ns < length else NEVER
     return start + (local_ns // length) * period + local_ns % length
@@ -69,19 +75,25 @@ def window_global(start: int, length: int, period: int, local_ns: int) -> int:
 @part
 def _poisson_next(key0: int, key1: int, page: int, after_ns: int, mean_ns: float) -> int:
     wait = keyed_exponential(key0, key1, page, after_ns) * mean_ns
-    return after_ns + int(wait) if wait < 4.0e18 else NEVER
+    return after_ns + int(wait) if wait < 4.0e18 else NEVER  # a longer wait would not fit into int64
 
 
 @jit
 def touch_index(rate_num: int, rate_den: int, after_ns: int) -> int:
-    """First touch number i whose time ``floor(i * den / num)`` is at or after ``after_ns``."""
+    """First touch number i whose time ``floor(i * den / num)`` is at or after ``after_ns``.
+
+    rate_num touches in rate_den ns.
+    """
+    # Both terms of a rate are below 2^31. In whole and rest the products fit into 64 bits; after_ns * rate_num would not.
     whole, rest = after_ns // rate_den, after_ns % rate_den
     return whole * rate_num - (-(rest * rate_num) // rate_den)
 
 
 @jit
 def touch_time(rate_num: int, rate_den: int, index: int) -> int:
-    """Work time [ns] of touch number ``index`` of a stream of num touches in den ns."""
+    """Work time [ns] of touch number ``index`` of a stream of ``rate_num`` touches in ``rate_den`` ns."""
+    if rate_num == 1:  # of a rate that divides a second; two divisions take longer than the rest of a search
+        return index * rate_den
     whole, rest = index // rate_num, index % rate_num
     return whole * rate_den + (rest * rate_den) // rate_num
 
@@ -93,7 +105,7 @@ def _sweep_next(row: NDArray[np.int64], page: int, after_ns: int) -> int:
         return NEVER
     visit = ((distance // row[STRIDE_GCD]) * row[STRIDE_INVERSE]) % row[CYCLE]
     index = touch_index(row[RATE_NUM], row[RATE_DEN], after_ns)
-    index = index + (visit - index) % row[CYCLE]
+    index = index + (visit - index) % row[CYCLE]  # on to the page's visit in this cycle or the next
     return touch_time(row[RATE_NUM], row[RATE_DEN], index)
 
 

@@ -108,7 +108,7 @@ class Guest:
     table: the touch classes.
     clocks: int64[n_clocks, N_FIELDS], changed by the vCPUs alone.
     clock_vcpu, clock_workload: int64[n_clocks], vCPU and workload of each clock.
-    content: what one write of each class changes.
+    content: the bytes that one write of each class changes.
     """
 
     workloads: tuple[Workload, ...]

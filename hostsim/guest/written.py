@@ -23,8 +23,8 @@ def class_works(guest: Guest, now_ns: int) -> Works:
 def written_pages(guest: Guest, n_pages: int, before: Works, after: Works, draws: np.random.Generator) -> Mask:
     """bool[n_pages]: whether a page is written from works ``before`` on, and before works ``after``.
 
-    draws: for writes that come at a fixed rate, each to a page drawn anew. Of these each page is drawn by itself, so the
-    number of distinct pages spreads a little more than it does.
+    draws: for writes that come at a fixed rate, each to a page drawn anew. For such writes each page is drawn independently,
+    so the number of distinct pages varies a little more than in a run.
     """
     table, found = guest.table, np.zeros(n_pages, np.bool_)
     for c in np.flatnonzero(table.ints[:, touch.IS_WRITE]).tolist():

@@ -89,7 +89,11 @@ def _capped(config: MmuConfig, design: str, index: BaseIndex, costs: IndexCosts,
 
 
 def log_plan(mmu: MmuSpec, interface: str) -> LogPlan:
-    """The plan by which KVM keeps the log. InputError for choices that are not offered."""
+    """The plan by which KVM keeps the log of a VM. InputError for choices that are not offered together.
+
+    mmu: the era, the cost sheet and the choices of [vm.mmu].
+    interface: how user space reads the log, as ``vm.dirty_tracking`` names it.
+    """
     known, era, costs = checked(mmu, interface), load_era(mmu.era), load_costs(mmu.costs)
     is_eager = splits_eagerly(mmu.mmu, era) if mmu.eager_split is None else mmu.eager_split
     is_shared = mmu.mmu == "tdp" and era.lock == "rwlock" and era.tdp_mmu != "absent" and shares_lock(mmu.index)
@@ -103,7 +107,7 @@ def log_plan(mmu: MmuSpec, interface: str) -> LogPlan:
         slot_mode=SHARED if is_shared else EXCLUSIVE,
         slot_yields=("eager-split" if is_eager else "enable") in era.yields,
         invalidates=traits_of(mmu.index).protects_by_zapping,
-        flush_each=era.recovery_flush == "each",
+        recovery_flush=era.recovery_flush[mmu.mmu],
         clear_lock=mmu.clear_lock or era.clear_lock,
     )
 
@@ -134,7 +138,7 @@ def mmu_config(mmu: MmuSpec, interface: str) -> MmuConfig:
 
 
 def _prefetch(mmu: MmuSpec) -> Prefetch:
-    """Sptes that a fault sets beside its own. Without A bits none: a prefetched spte would count as accessed."""
+    """The rule of sptes that a fault prefetches. Without A bits no spte is prefetched: it would count as accessed."""
     # Model limit: with an index of sptes (vm.mmu.index) a map fault maps one page.
     return load_era(mmu.era).prefetch[mmu.mmu] if mmu.a_bits and mmu.index == MEASURED else "none"
 

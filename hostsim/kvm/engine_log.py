@@ -40,6 +40,13 @@ class DirtyLog:
         """Number of regions that get a large spte again when the log is switched off."""
         return int(dirty_log.count_recoverable(self._state.kvm))
 
+    def recoverable_sptes(self) -> NDArray[np.int64]:
+        """int64[k]: number of sptes that are to be zapped in each region, or block of 1 GiB, of ``count_recoverable``."""
+        n_regions = len(self._state.kvm.sptes.level)
+        n = np.zeros(2 * n_regions, np.int64)
+        dirty_log.count_recoverable_sptes(self._state.kvm, n)
+        return n[n > 0]
+
     def stop(self, recovery: str, now_ns: int) -> None:
         """Switch the log off. ``recovery``: the treatment of split regions, a key of RECOVERY."""
         dirty_log.stop_log(self._state.kvm, RECOVERY[recovery], now_ns)

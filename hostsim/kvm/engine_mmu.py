@@ -19,7 +19,7 @@ class Mmu:
         self._state = state
 
     def invalidate_begin(self, first: int, end: int) -> None:
-        """Raise mmu_invalidate_in_progress; concurrent invalidations widen one common range.
+        """Raise mmu_invalidate_in_progress for gfns [first, end); concurrent invalidations widen one common range.
 
         KVM keeps one range for all of them, mmu_invalidate_range_start and _end (kvm_main.c::kvm_mmu_invalidate_range_add).
         """
@@ -37,12 +37,12 @@ class Mmu:
         self._state.kvm.state.invalidate_in_progress -= 1
 
     def zap(self, first: int, end: int, now_ns: int) -> None:
-        """Unmap the pages."""
+        """Unmap gfns [first, end) at ``now_ns``, and all of a large spte that maps any of them (kvm_unmap_gfn_range)."""
         dirty_log.zap_range(self._state.kvm, first, end, now_ns)
         self._state.changed(now_ns)
 
     def maps_any(self, first: int, end: int) -> bool:
-        """Whether any of the pages is mapped."""
+        """Whether any gfn of [first, end) is mapped."""
         return bool(ageing.maps_any(self._state.kvm, first, end))
 
     def test_young(self, first: int, end: int, young: Bytes) -> int:
@@ -50,9 +50,12 @@ class Mmu:
         return int(ageing.test_young(self._state.kvm, first, end, young[first:end]))
 
     def clear_young(self, first: int, end: int, young: Bytes, now_ns: int, *, flushed: bool = True) -> int:
-        """Do ``test_young`` and make the young pages old, with all pages that share a large spte with them.
+        """Do ``test_young`` for gfns [first, end), make young pages old at ``now_ns``; return the number of young pages.
 
-        flushed: a completed flush has removed their translations from all TLBs.
+        Pages that share a large spte with a young page become old, too.
+
+        young: uint8[n_pages], set in place as by ``test_young``.
+        flushed: a completed flush has removed the translations of the pages from all TLBs.
         """
         found = int(ageing.clear_young(self._state.kvm, first, end, young[first:end], now_ns, flushed))
         self._state.changed(now_ns)

@@ -74,7 +74,7 @@ class HostPages:
         return clock
 
     def unpark(self, vcpu: int, clock: int, now_ns: int) -> None:
-        """Wake the task of work clock ``clock``."""
+        """Wake the task of work clock ``clock`` of ``vcpu`` at ``now_ns``; the task runs once the vCPU is in the guest."""
         parking.unpark(self._state.kvm, vcpu, clock, now_ns)
         self._state.changed(now_ns)
 

@@ -54,7 +54,10 @@ def kernel_has(era: Era, mmu: str) -> str:
 
 
 def measured_on(era: Era, mmu: str) -> str:
-    """The design of the kernel on which the sheet's CLEAR was measured: clear_rmap_ns or clear_tree_*_ns."""
+    """The design on which the sheet's CLEAR was measured for ``era``: clear_tree_*_ns on "tdp", clear_rmap_ns on "rmap".
+
+    mmu: "tdp", "direct" or "shadow": the MMU whose page tables the VM has.
+    """
     return "tdp" if era.log_read[mmu] == "tdp-tree" else "rmap"
 
 
@@ -100,7 +103,11 @@ def unmap_all_ns(design: str, costs: CacheCosts, n_hptes: int, footprint_bytes: 
 
 
 def ordered_walk_ns(design: str, costs: CacheCosts) -> float:
-    """Time a page of a walk over many mapped and writable pages in order, with all lines in memory [ns]."""
+    """Time a page of a walk over many mapped and writable pages in order, with all lines in memory [ns].
+
+    design: name of the index; the walk is driven on a guest of PROBED_PAGES, and its lines are counted.
+    costs: of cache lines, by level of cache.
+    """
     guest = build_guest(design, one_slot(PROBED_PAGES))
     work = _spent(guest.index, lambda: guest.index.protect_masked(0, np.ones(PROBED_PAGES, np.uint8)))
     return costs.price_ns(work, inf) / PROBED_PAGES

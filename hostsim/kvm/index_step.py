@@ -19,7 +19,11 @@ PORTION_PAGES = 4096
 
 
 def map_in_portions(index: BaseIndex, gfns: Gfns, flags: int) -> None:
-    """Map ``gfns`` in portions: an rmap allocates descriptors for every page of a call, and one spte a gfn needs none."""
+    """Map ``gfns``, int64[n], with ``flags`` in ``index``, PORTION_PAGES at a time; the number of an spte is its gfn.
+
+    An rmap allocates a descriptor for every spte of a call, and an index of one spte a gfn needs none: small calls save
+    memory.
+    """
     for first in range(0, len(gfns), PORTION_PAGES):
         some = gfns[first : first + PORTION_PAGES]
         index.map(some, some, flags)

@@ -257,7 +257,10 @@ class IndexedSptes:
     # -- in step with the engine
 
     def follow(self, first: int = 0, end: int | None = None) -> None:
-        """Repeat the changes by faults since the last call; see InStep."""
+        """Repeat in the index the changes that faults made to gfns [first, end) since the last call (see InStep).
+
+        end: None: to the end of memory.
+        """
         self._step.follow(first, end)
         self._note_bytes()
 

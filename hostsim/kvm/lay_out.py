@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hostsim.compiled.record import Record, Records, one, records
-from hostsim.core.latencies import make_counters
+from hostsim.core.latency import make_counters
 from hostsim.core.memory import GuestMemory
 from hostsim.core.rng import NEVER, mix32
 from hostsim.costs.cost_rules import PML_ENTRIES
@@ -158,11 +158,23 @@ def _work(guest: Guest, state: lay.State, vcpus: Records[lay.Vcpu]) -> dict[str,
     vcpus["clock_first"], vcpus["clock_end"] = bounds[:-1], bounds[1:]
     rates = records(lay.Rate, len(classes))
     rates["mean_ns"], rates["scale"] = guest.table.mean_ns, scale
+    set_shares(rates, guest.table.ints)
     return {
         "parts": parts, "ints": guest.table.ints, "classes": classes, "rates": rates,
         "page_weights": _weights(guest.table, scale), "tape": tape.words(), "streams": streams,
+        "words": np.zeros(len(streams) * lay.N_ROWS * lay.RING, np.uint32),
+        "waits": np.zeros(len(streams) * lay.RING, np.float64),
         "exact": np.zeros(len(streams), np.float64), "clocks": guest.clocks, "own_clocks": clocks,
     }  # fmt: skip
+
+
+def set_shares(rates: Records[lay.Rate], ints: Ints) -> None:
+    """Set the shares of paced classes. Their scale is a power of 2, so that no share is rounded by it. In place."""
+    for rate, row in zip(rates, ints, strict=True):
+        if row[touch.KIND] == touch.PACED:
+            hot, cold = int(row[touch.HOT_PAGES]), int(row[touch.N_PAGES] - row[touch.HOT_PAGES])
+            rate.hot_share = rate.mean_ns / hot / rate.scale if hot else 0.0
+            rate.cold_share = (1.0 - rate.mean_ns) / cold / rate.scale if cold else 0.0
 
 
 class _Tape:
@@ -257,7 +269,7 @@ def _stream(row: Ints, c: int, rank: int, guest: Guest) -> lay.Stream:
     assert guest.clocks[clock, TICK] == 0, "a guest that works at ticks does not exit"
     stream.touch_class, stream.clock, stream.vcpu = c, clock, int(guest.clock_vcpu[clock])
     stream.kind, stream.is_write = int(row[touch.KIND]), int(row[touch.IS_WRITE])
-    stream.next_work_ns, stream.page, stream.tried_part = NEVER, -1, -1
+    stream.next_work_ns, stream.page = NEVER, -1
     stream.key0 = mix32(int(row[touch.KEY0]) ^ mix32(rank + 1))
     stream.key1 = mix32(int(row[touch.KEY1]) ^ mix32(rank + 1))
     if row[touch.KIND] == touch.PACED:

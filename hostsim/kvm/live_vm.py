@@ -80,7 +80,7 @@ class LiveVm(VmBase):
         super().__init__(env, memory, guest, make_armed(0, 0, len(guest.table.ints)), stop_ns)
         self.engine, self.plan, self.times, self.indexed = engine, plan, LogTimes(), indexed
         self.lock = MmuLock(env, engine.lock, engine.walks)
-        self.flush = RemoteFlush(env, engine.tlb, engine.walks, plan.costs)
+        self.flush = RemoteFlush(env, engine.tlb, engine.walks, plan.costs, n_vcpus)
         self.slots_lock = Turn(env)
         self.on_ring_full: Callable[[int], Step] = _no_ring
         self.ring_sleep_ns: Callable[[int], int] = _no_sleep

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Generator
-from typing import Any
+from typing import Any, TypeVar
 
 import simpy
 
@@ -15,6 +15,7 @@ from hostsim.kvm.engine_lock import LockQueue
 from hostsim.kvm.engine_walks import Walkers
 
 Step = Generator[simpy.Event, Any, None]
+Found = TypeVar("Found")
 N_HOSTS = 8
 """Slots of host processes in the queue of one mmu_lock. slots_lock admits one process to the log at a time; notifier calls
 of reclaim and ageing may need more slots than N_HOSTS.
@@ -22,8 +23,7 @@ of reclaim and ageing may need more slots than N_HOSTS.
 
 
 class MmuLock:
-    """The slots of a VM's mmu_lock: lent to host processes, which wait on SimPy's clock, and to walkers, which wait in the
-    engine.
+    """The slots of a VM's mmu_lock: host processes borrow them and wait on SimPy's clock, walkers wait in the engine.
 
     track: row of a timeline for waits and holds of host processes.
     """
@@ -73,8 +73,8 @@ class MmuLock:
         """Whether a host process waits for a grant, or for another one to queue behind it."""
         return bool(self._waiting or self._watching)
 
-    # Model limit: a thread of the host does not pay what a hand-over of the lock adds to the hold of a vCPU. If the ageing
-    # thread of K8 did, its pass beside 8 vCPUs would take .518 s, where .227 were measured and .253 are simulated.
+    # Model limit: a hand-over of the lock lengthens the hold of a vCPU, but not that of a thread of the host. If it did for
+    # the ageing thread of K8, its pass beside 8 vCPUs would take .518 s, where .227 were measured and .253 are simulated.
 
     def hold(self, mode: int, hold_ns: int | Callable[[], int], unit_ns: int | Callable[[int], int] = 0) -> Step:
         """Take mmu_lock and hold it for ``hold_ns`` [ns]; a function returns the length when the lock is first granted.
@@ -96,16 +96,17 @@ class MmuLock:
             yield from self._acquire(host, mode)
         self._leave(host)
 
-    def during(self, mode: int, work: Step) -> Step:
-        """Take mmu_lock and hold it until ``work`` is done."""
+    def during(self, mode: int, work: Generator[simpy.Event, Any, Found]) -> Generator[simpy.Event, Any, Found]:
+        """Take mmu_lock and hold it until ``work`` is done; return what ``work`` returns."""
         host = yield from self._enter()
         yield from self._acquire(host, mode)
         start_ns = self._env.now_ns
-        yield from work
+        found = yield from work
         self._hold_ns += self._env.now_ns - start_ns
         self._env.timeline.span(self.track, "holds mmu_lock", start_ns, self._env.now_ns)
         self._release(host)
         self._leave(host)
+        return found
 
     # Model limit: at most 8 host threads stand in the queue of an mmu_lock; more threads wait for a slot before they queue.
 

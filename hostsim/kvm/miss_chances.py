@@ -69,7 +69,7 @@ def sweep_gap_ns(row: NDArray[np.int64]) -> float:
 
 
 def trace_gap_ns(guest: Guest, c: int) -> float:
-    """Mean time between touches of one page of a trace, all pages between its lowest and highest alike."""
+    """Mean time [ns] between touches of one page of class ``c`` of ``guest``, a trace; its pages are taken as alike."""
     row = guest.table.ints[c]
     bounds = guest.table.trace_index[row[touch.DATA_OFFSET] :][: row[touch.N_PAGES] + 1]
     times = guest.table.trace_ns[bounds[0] : bounds[-1]]
@@ -135,7 +135,12 @@ def chunks(mapped: Mapped, low: int, high: int) -> Iterator[tuple[int, int]]:
 
 
 def lives_ns(guest: Guest, classes: tuple[int, ...], mapped: Mapped, reach: TlbReach) -> tuple[float, float]:
-    """Characteristic times of a vCPU with ``classes``: of sptes of 4 KiB and 2 MiB, and of 1 GiB."""
+    """(characteristic time of the TLB entries for 4 KiB and 2 MiB sptes, of those for 1 GiB) of one vCPU [ns].
+
+    guest: the work; classes: the touch classes that the vCPU runs.
+    mapped: levels of the sptes of its memory.
+    reach: entries of the TLB.
+    """
     found: list[Counter[Kind]] = [Counter(), Counter()]
     sums: list[defaultdict[Kind, float]] = [defaultdict(float), defaultdict(float)]
     rows = guest.table.ints[list(classes)]

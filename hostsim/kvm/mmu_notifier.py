@@ -92,7 +92,7 @@ class MmuNotifier:
         self._false_old = 0.0
         self._walks: dict[int, str] = {}
         self._env, self._engine, self._lock, self._flush = env, engine, lock, flush
-        engine.walks.set_flush_ns(flush.table_ns(engine.n_vcpus))
+        engine.walks.set_flush_ns(flush.table_ns())
 
     @property
     def latencies(self) -> dict[str, Latencies]:
@@ -128,7 +128,7 @@ class MmuNotifier:
         return (yield from self._age(CLEAR_FLUSH_YOUNG, first, end, young))
 
     def clear_young(self, first: int, end: int, young: Bytes) -> Found:
-        """Do ``clear_flush_young`` without a flush."""
+        """Do ``clear_flush_young`` for gfns [first, end) and ``young`` without a flush: TLBs may keep translations."""
         return (yield from self._age(CLEAR_YOUNG, first, end, young))
 
     def test_young(self, first: int, end: int, young: Bytes) -> Found:
@@ -159,7 +159,7 @@ class MmuNotifier:
         return found
 
     def each_by_events(self, event: str, firsts: NDArray[np.int64], call_pages: int, young: Bytes) -> Found:
-        """Do ``each``, with a host process for every call."""
+        """Do ``each`` for ``event``, ``firsts``, ``call_pages`` and ``young``, with one host process for every call."""
         found = 0
         for first in firsts.tolist():
             end = min(first + call_pages, len(young))
@@ -199,7 +199,7 @@ class MmuNotifier:
         yield from self._timed(RANGE_START, first, end, self._lock.during(EXCLUSIVE, self._zap(first, end)))
 
     def invalidate_range_end(self, first: int, end: int) -> Step:
-        """End the invalidation: faults that looked up a host page before this moment look it up again."""
+        """End the invalidation of gfns [first, end): faults that looked a host page up before look it up again."""
         yield from self._timed(RANGE_END, first, end, self._lock.during(EXCLUSIVE, self._end()))
 
     @property

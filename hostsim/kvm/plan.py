@@ -9,9 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hostsim.costs.costs import LogCosts
-from hostsim.costs.era import ClearLock
+from hostsim.costs.era import ClearLock, RecoveryFlush
 from hostsim.costs.exits import EXCLUSIVE, SHARED
 from hostsim.kvm.spec import Interface, MmuSpec
+from hostsim.spte_index.spte import REGION_PAGES
 
 Recovery = Literal["none", "zap", "in-place"]
 """Fate of the 4 KiB sptes of huge pages when logging ends."""
@@ -35,8 +36,8 @@ def whole_ns(ns: float) -> int:
 class LogPlan:
     """Choices of a kernel and of user space on the log of one VM.
 
-    It is a step of its own beside MmuConfig: trackers read it and the engine does not, and the twins draw what QEMU does
-    not do, such as a CLEAR of 64 pages.
+    LogPlan is apart from MmuConfig: trackers read it and the engine does not. The twins draw choices that QEMU does not
+    make, such as a CLEAR of 64 pages.
 
     interface: the interface that user space uses.
     costs: time of each unit of work [ns].
@@ -50,7 +51,7 @@ class LogPlan:
     reap_period_ns: period of QEMU's reaper thread.
     invalidates: switching the log on, and a GET that finds a dirty page, unmap the whole slot
     (book3s_pr.c::kvm_vm_ioctl_get_dirty_log_pr).
-    flush_each: one flush for each recovered region, else one a slot.
+    recovery_flush: one flush for each spte that is zapped, for each recovered region, or one a slot.
     clear_lock: the way a CLEAR takes mmu_lock.
     """
 
@@ -65,7 +66,7 @@ class LogPlan:
     chunk_shift: int = CLEAR_BITMAP_SHIFT
     reap_period_ns: int = REAP_PERIOD_NS
     invalidates: bool = False
-    flush_each: bool = False
+    recovery_flush: RecoveryFlush = "slot"
     clear_lock: ClearLock = "exclusive"
 
     @property
@@ -98,6 +99,11 @@ class LogPlan:
     def stop_unit_ns(self) -> int:
         """Work between two tests for waiters of mmu_lock while the log is switched off [ns]; 0: no yields."""
         return whole_ns(self.costs.recover_ns) if self.slot_yields else 0
+
+    @property
+    def stop_spte_ns(self) -> int:
+        """Time to zap one spte of a region while the log is switched off, its flush not included [ns]."""
+        return whole_ns(self.costs.recover_ns / REGION_PAGES)
 
     def start_hold_ns(self, large: int, small: int) -> int:
         """Hold of mmu_lock that protects ``large`` and ``small`` sptes."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from hostsim.core.finding import Finding
+from hostsim.core.errors import Finding
 from hostsim.costs.cost_rules import PML_ENTRIES
 from hostsim.costs.costs import load_costs, sheet_names
 from hostsim.costs.era import Era, era_names, is_before, load_era
@@ -25,7 +25,10 @@ Offers = Callable[[Era], bool]
 
 
 def conflicts(mmu: MmuSpec, interface: Interface) -> Iterator[Finding]:
-    """All incompatible choices but the sheet's, which ``sheet_conflicts`` checks: the sheet's file may not be known yet."""
+    """All incompatible choices among ``mmu`` and ``interface``, as findings.
+
+    The choices of the cost sheet are checked by ``sheet_conflicts``: the sheet's file may not be known yet.
+    """
     era = load_era(mmu.era)
     yield from _of_interface(interface, era)
     yield from _of_write_tracking(mmu, interface, era)

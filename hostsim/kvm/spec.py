@@ -88,5 +88,5 @@ def traits_of(index: str) -> Traits:
 
 
 def pins_pages(index: str, era: str) -> bool:
-    """Whether KVM pins the guest's pages, so that the host can neither age nor reclaim them."""
+    """Whether KVM of ``era`` with ``index`` pins the guest's pages, so that the host can neither age nor reclaim them."""
     return era == PINNING and not traits_of(index).has_notifiers

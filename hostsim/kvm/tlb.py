@@ -40,14 +40,20 @@ class Translations:
 
 
 def unused_chance(per_ns: Floats, gap_ns: Floats, t_ns: float) -> Floats:
-    """Chance that a translation is not used for ``t_ns`` (may be inf)."""
+    """float64[n]: chance that a translation is not used for ``t_ns`` [ns, may be inf].
+
+    per_ns, gap_ns: float64[n], as in Translations.
+    """
     if np.isinf(t_ns):
         return np.zeros(len(per_ns))
     return np.exp(-per_ns * t_ns) * np.maximum(0.0, 1.0 - t_ns / gap_ns)
 
 
 def seen_chance(per_ns: Floats, gap_ns: Floats, t_ns: float) -> Floats:
-    """Share of the uses of a translation that set its cleared A bit; the mean time to the first that does is right.
+    """float64[n]: share of the uses of a translation that set its cleared A bit; the mean time to the first is exact.
+
+    per_ns, gap_ns: float64[n], as in Translations.
+    t_ns: time after which the TLB has evicted an unused translation [ns].
 
     A use misses if the use before it is ``t_ns`` ago or more: an evicted translation is out until it is used. From a moment
     that no use knows of, at rate r, (e^(r t) - 1 - r t) / r pass in the mean until the last use is ``t_ns`` ago, and 1 / r

@@ -13,6 +13,7 @@ from hostsim.core.errors import InvariantError
 from hostsim.guest.pacing import BURST, CLOSED, RUN_MODE, SPEED_DEN, SPEED_NUM, TICK, work_at
 
 if TYPE_CHECKING:
+    # Circle of types: the VM makes these times, and they read the VM.
     from hostsim.kvm.live_vm import LiveVm
 
 Ns = NDArray[np.int64]

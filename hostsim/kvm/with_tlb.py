@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from hostsim.compiled.record import Records
 from hostsim.guest import touch
 from hostsim.guest.workload import Guest
+from hostsim.kvm.lay_out import set_shares
 from hostsim.kvm.loops import layout as lay
 from hostsim.kvm.loops.armed import count_range
 from hostsim.kvm.miss_chances import sweep_gap_ns, trace_gap_ns
@@ -20,7 +21,11 @@ SUM_BITS = (("weights_at", lay.REGION_BITS), ("supers_at", lay.SUPER_BITS))
 
 
 def by_weight(kvm: lay.Kvm, guest: Guest) -> lay.Kvm:
-    """Turn uniform parts into parts by weight, UNIT a page, and lay out State.cleared_at; keeps draws. In place."""
+    """Turn uniform parts of ``kvm`` into parts by weight, UNIT a page, and lay out State.cleared_at; draws stay.
+
+    guest: rates of its classes.
+    Returns the state with the new arrays; ``kvm.streams`` and ``kvm.state`` change in place.
+    """
     parts, tape = kvm.parts.copy(), [kvm.tape]
     length = len(kvm.tape)
     for part in parts:
@@ -54,6 +59,7 @@ def _rates(kvm: lay.Kvm, guest: Guest) -> Records[lay.Rate]:
             rates[c].scale = sweep_gap_ns(row)
         elif kind == touch.TRACE:
             rates[c].scale = trace_gap_ns(guest, c)
+    set_shares(rates, guest.table.ints)
     return rates
 
 

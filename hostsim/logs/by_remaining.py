@@ -1,6 +1,6 @@
-"""Logs of which somebody kept the line of what remains alone: bytes sent are its falls, bitmap syncs its rises.
+"""Logs with one figure an answer, the bytes remaining: a fall is bytes sent, a rise is a bitmap sync.
 
-Before the first rise pages of zeros fall away too, at the cost of a few bytes each, so that only later answers count.
+Before the first rise zero pages leave the bytes remaining, too, at a few bytes on the wire each: only later answers count.
 """
 
 from __future__ import annotations
@@ -39,8 +39,10 @@ def with_sent(columns: MutableMapping[str, Column]) -> tuple[str, ...]:
 
 
 def _sent(left: Column, seconds: Column) -> Column:
-    """float64[answers - 1]: bytes sent from answer to answer. In one with a rise all that was left, or more at the speed of
-    the falls after the first rise.
+    """float64[answers - 1]: bytes sent from answer to answer, by the fall of the bytes remaining.
+
+    left: float64[answers], bytes remaining. seconds: float64[answers - 1], from answer to answer.
+    Between answers with a rise, a sync: all bytes that were left, or more at the speed of the falls after the first rise.
     """
     change = np.diff(left)
     falls = (change <= 0) & (np.cumsum(change > 0) > 0)

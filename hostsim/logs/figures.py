@@ -25,7 +25,7 @@ def sane(value: Any) -> float:
 
 
 def quantity(text: str, kind: str) -> float:
-    """The figure in ``text`` in the unit of ``kind`` (bytes, ms, us, mbps, plain); NaN if it is none."""
+    """The figure in ``text`` in the unit of ``kind`` (bytes, ms, us, mbps, plain); NaN if ``text`` is no figure."""
     match = QUANTITY.fullmatch(text)
     if match is None:
         return math.nan

@@ -16,12 +16,15 @@ class Foreign:
 
 
 QEMU_ONLY = "a log of a migration by QEMU: hostsim models QEMU's migration thread, and no other"
-MEMORY = "the log of the migration of the memory, as virsh domjobinfo or query-migrate tells it"
+MEMORY = "the log of the migration of the memory, as virsh domjobinfo or query-migrate prints it"
 KINDS = (
     Foreign(re.compile(r"xenguest|libempserver|emu-manager|xc: (?:progress|Saving)|xenopsd|libxl-save-helper|"
                        r"migration (?:sender|target): "), "a log of Xen", QEMU_ONLY),
     Foreign(re.compile(r"\bvmx\[|VMotion|MigrateSetState|vmotion", re.IGNORECASE), "a log of VMware's vMotion", QEMU_ONLY),
-    Foreign(re.compile(r"cloud-hypervisor|cloud_hypervisor|Dirty memory migration|\bvmm/src/|Precopy: iteration"),
+    Foreign(re.compile(r"org\.ovirt\.engine"), "a log of oVirt's engine, which has no progress of a migration",
+            "vdsm.log of the host from which it is migrated"),
+    Foreign(re.compile(r"memory_transmission_info|memory_bytes_remaining_iteration|"
+                       r"cloud-hypervisor|cloud_hypervisor|Dirty memory migration|\bvmm/src/|Precopy: iteration"),
             "a log of Cloud Hypervisor", QEMU_ONLY),
     Foreign(re.compile(r"Hyper-V-VMMS|Microsoft-Windows-Hyper-V|Move-VM"), "a log of Hyper-V", QEMU_ONLY),
     Foreign(re.compile(r"firecracker", re.IGNORECASE), "a log of Firecracker, which has no live migration", QEMU_ONLY),

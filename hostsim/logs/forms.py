@@ -62,8 +62,16 @@ FORMS = (
          "vdsm:Vdsm", profile="libvirt"),
     Form("guestperf", "a report of QEMU's guestperf", '{"progress_history": [{"status": "active", "ram": {...}}]}',
          "every poll of it", "guestperf:Guestperf"),
+    Form("kubevirt-metrics", "KubeVirt's metrics", 'kubevirt_vmi_migration_data_remaining_bytes{name="vm"} 1.07e9',
+         "text of an exporter, and JSON of Prometheus' query and query_range; a guest each",
+         "metrics:KubevirtMetrics", profile="kubevirt"),
+    Form("libvirt-metrics", "metrics of an exporter of libvirt",
+         'libvirt_domain_job_info_memory_remaining_bytes{domain="vm"} 1.07e9', "as KubeVirt's",
+         "metrics:LibvirtMetrics", profile="libvirt"),
     Form("trace", "QEMU's trace events", "migrate_transferred transferred 3352576 time_spent 100 bandwidth 33525",
          "-trace 'migrat*' of any version, simpletrace.py; with times also the downtime", "trace_events:TraceEvents"),
+    Form("figures", "figures by their names", "remaining=1024184264 transferred=5368709120 total=8594989056",
+         "CSV (Grafana's too), logfmt, InfluxDB's lines, YAML, the tuple of libvirt's jobInfo", "pairs:Pairs", is_weak=True),
     Form("dirty-rate", "a measured dirty rate", "dirtyrate.megabytes_per_second=412",
          "virsh domstats --dirtyrate, QMP query-dirty-rate, info dirty_rate: no migration yet", "dirty_rate:DirtyRate",
          is_weak=True),
@@ -79,7 +87,8 @@ COMMON_WORDS = (
     "timestamp", "uid", "abortstatus", "failurereason", "completed", "failed", "mode", "stuck for",
     "shutting down", "load", "unable to", "errmsg", "phase", "blocked", "miss_rate", "socket address", "vfio", " state",
     "_bytes", "memory bytes", "created_at", "updated_at", "server_uuid", "| running |", "| preparing |", "cpu_throttle_set",
-    "paus", "memory transfer",
+    "paus", "memory transfer", "remaining", "transferred", "total", "duplicate", "normal", "mbps", "ram:", "event stop",
+    "event resume", "iterations", "[2, ", "[3, ", "(2, ", "(3, ", "memremaining",
 )  # fmt: skip
 """Every line that a reader takes has one of these words, a field of libvirt, or the end of a label."""
 

@@ -11,7 +11,7 @@ from hostsim.logs.query_migrate import QueryMigrate
 from hostsim.logs.split import migrations
 
 DENSE_MS = 1000
-"""Between two syncs one answer a second is kept: more tell nothing new, and a long migration has to fit."""
+"""Between two syncs one answer a second is kept: more answers add no knowledge, and a long migration has to fit."""
 SYNCS, CLOCK = "dirty_sync_count", "total_time_ms"
 
 
@@ -22,7 +22,7 @@ class GrowingLog:
         self._source, self._reader, self._lines = source, QueryMigrate(), 0
 
     def take(self, record: Mapping[str, Any]) -> bool:
-        """Read one record. Returns whether it has told something about a migration."""
+        """Read one record. Returns whether it is an answer about a migration."""
         before = len(self._reader.samples)
         self._lines += 1
         self._reader.take(Item(self._lines, record_stamp_s(record), "", dict(record)))

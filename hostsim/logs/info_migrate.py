@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from hostsim.logs.figures import quantity
 from hostsim.logs.items import Item
-from hostsim.logs.model import Sample
+from hostsim.logs.model import TERMINAL, Sample
 from hostsim.logs.query_migrate import STATUSES
 from hostsim.logs.reader import Labels, Reader, all_labelled, keep
 
@@ -15,6 +16,8 @@ STATUS_LINE = re.compile(
     r"\s*(?:\((.*)\))?[\s|]*",
 )
 """Written so by the monitor; Proxmox's task log has it in small letters."""
+LIMIT = re.compile(r"\bdowntime-limit:\s*(\d{1,9}) (ms|milliseconds)")
+"""Of info migrate_parameters."""
 PAIR = re.compile(r"([A-Za-z_]+)=([^,]+)")
 SINGLE = {
     "total time": ("total_time_ms", "ms"),
@@ -79,6 +82,7 @@ class InfoMigrate(Reader):
 
     told: frozenset[str] = frozenset()
     blocked: int = -1
+    limit_ms: float | None = None
 
     def take(self, item: Item) -> None:
         """A line of status or of a figure, with any text before it."""
@@ -87,6 +91,10 @@ class InfoMigrate(Reader):
         if item.value is None and item.text.lstrip().startswith("miss_rate=") and self.samples:
             self._pairs(self.samples[-1], "xbzrle", item.text)
         if item.value is not None or ":" not in item.text:
+            return
+        limit = LIMIT.search(item.text) if "downtime-limit" in item.text else None
+        if limit:
+            self._set_limit(quantity(f"{limit.group(1)} {limit.group(2)}", "ms"))
             return
         if "socket address:" in item.text and self.samples and not self.samples[-1].figures.get("total_bytes"):
             self.samples[-1].operation = "incoming migration"
@@ -101,11 +109,17 @@ class InfoMigrate(Reader):
             self._figure(item, label, told)
 
     def finish(self) -> None:
-        """Lines of figures that no answer of a migration has (a label of another program) are none."""
+        """Drop lines of figures that no answer of a migration has: labels of another program."""
         known = {"transferred_bytes", "remaining_bytes", "total_time_ms"}
         self.samples = [s for s in self.samples if s.status != "" or known & s.figures.keys()]
         for sample in self.samples:
             sample.status = sample.status or _status_of(sample)
+
+    def _set_limit(self, value_ms: float) -> None:
+        """The downtime limit that ``info migrate_parameters`` shows holds from there on."""
+        self.limit_ms = value_ms
+        if self.samples and self.samples[-1].status not in TERMINAL:
+            self.samples[-1].figures["limit_ms"] = value_ms
 
     def _blocked(self, item: Item) -> None:
         if not self.samples:
@@ -113,7 +127,10 @@ class InfoMigrate(Reader):
 
     def _open(self, item: Item, status: str) -> Sample:
         self.told = frozenset()
-        return self.add(item, status)
+        sample = self.add(item, status)
+        if self.limit_ms is not None:
+            sample.figures["limit_ms"] = self.limit_ms
+        return sample
 
     def _figure(self, item: Item, key: str, text: str) -> None:
         if (not self.samples or key in self.told) and key not in SHARED:

@@ -11,7 +11,7 @@ from typing import Any
 from hostsim.logs.objects import Found, objects_in
 from hostsim.logs.stamps import SEARCHED_CHARS, stamp_s
 from hostsim.logs.whose import domain_in
-from hostsim.logs.wrapped import messages, qmp_time, texts_within
+from hostsim.logs.wrapped import messages, own_time, qmp_time, texts_within
 
 LINE_MAX = 4000
 """No form has longer lines; objects in a longer line are found before the line is cut."""
@@ -104,7 +104,7 @@ def _object(found: Found, line: int, head: str, clock: Clock, depth: int, is_wan
             clock.read(time)
             yield from _items(text, line, clock, depth + 1, is_wanted)
         if not wrapped:
-            yield Item(line, clock.read(qmp_time(value)), head, value, domain=clock.domain)
+            yield Item(line, clock.read(own_time(value) or head), head, value, domain=clock.domain)
 
 
 def record_stamp_s(record: Any) -> float | None:

@@ -124,9 +124,9 @@ def _width(text: str) -> int:
 
 
 def _begins(line: str, record: str) -> bool:
-    """Whether ``line`` is a record of its own: it opens as ``record`` does, with a time, or with an object."""
+    """Whether ``line`` is a record of its own: it opens as ``record`` does, with a time, an object, or as a comment."""
     alike = [re.sub(r"\d+", "0", text[:ALIKE]) for text in (line, record)]
-    return line.lstrip().startswith("{") or stamp_s(line[:32]) is not None or alike[0] == alike[1]
+    return line.lstrip().startswith(("{", "#")) or stamp_s(line[:32]) is not None or alike[0] == alike[1]
 
 
 def _unwrapped(lines: list[str], width: int) -> list[str]:
@@ -134,7 +134,7 @@ def _unwrapped(lines: list[str], width: int) -> list[str]:
     whole: list[str] = []
     empty = 0
     for before, line in pairwise(["", *lines]):
-        if len(before) == width and not _begins(line, whole[-1]):
+        if len(before) == width and not before.startswith("#") and not _begins(line, whole[-1]):
             whole[-1] += line
             empty += 1
         else:

@@ -128,7 +128,7 @@ class KubeVirt(Reader):
         return True
 
     def _acts(self, item: Item) -> bool:
-        """What virt-launcher does so that the migration ends: another downtime limit, a pause of the guest."""
+        """An act of virt-launcher so that the migration ends: another downtime limit, a pause of the guest."""
         limit = LIMIT.search(item.text)
         if limit:
             self.limit_ms = quantity(f"{limit.group(1)} {limit.group(2)}", "ms")

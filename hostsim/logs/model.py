@@ -139,7 +139,7 @@ class MigrationLog:
     """The time-out that ended it, or acted on it."""
     stuck_s: Column
     stopped_s: Column
-    """Since a manager stopped the guest to end the migration, where its log tells."""
+    """Time [s] since a manager stopped the guest to end the migration, where its log has the moment."""
     watermark_bytes: Column
     """The least that was ever left, as Nova keeps it."""
     average_bytes_per_s: Column
@@ -213,7 +213,9 @@ def _named(notes: Sequence[str]) -> tuple[str, ...]:
 
 
 def _status_of(sample: Sample) -> str:
-    """Libvirt's jobs have no status for post-copy, but pages are requested only then."""
+    """Libvirt's jobs have no status for post-copy, but pages are requested only then; a failure counts from its begin."""
+    if sample.status == "failing":
+        return "failed"  # QEMU cleans up (since 10.2); the next answer says failed
     in_postcopy = sample.status == "active" and sample.figures.get("postcopy_requests", 0) > 0
     return "postcopy-active" if in_postcopy else sample.status
 

@@ -29,6 +29,7 @@ WATERMARK = re.compile(r"Data remaining (-?\d+) bytes, low watermark (-?\d+) byt
 TIMEOUT = re.compile(r"Live migration not completed after (\d+) sec", re.IGNORECASE)
 STUCK = re.compile(r"Live migration stuck for (\d+) sec\b(?!.*aborted)", re.IGNORECASE)
 FAILURE = re.compile(r"Live Migration failure: (.+)", re.IGNORECASE)
+CANCELLED = re.compile(r"cancell?ed by client|operation aborted", re.IGNORECASE)
 ENDS = (
     (re.compile(r"Migration operation has completed|Live migration of instance .* finished successfully", re.IGNORECASE),
      "completed"),
@@ -127,6 +128,8 @@ class Nova(Reader):
         if status is None:
             return False
         last = self.last(tag)
+        if failure and last is not None and (last.status == "cancelled" or CANCELLED.search(failure.group(1))):
+            status = "cancelled"  # the error that libvirt returns to a migration that Nova, or an operator, has cancelled
         sample = self.add(item, status, tag)
         sample.error_desc = failure.group(1).strip() if failure else ""
         if status == "completed" and last is not None and "timeout_s" in last.figures and tag in self.paused:

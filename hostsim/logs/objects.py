@@ -33,7 +33,7 @@ class Found:
 
 
 def objects_in(text: str) -> Iterator[Found]:
-    """The outermost objects of ``text``, in its order; each that opens as one and is none comes with value None."""
+    """The outermost objects of ``text``, in its order; one that is cut off or broken has the value None."""
     at, spent = 0, 0
     while spent < FAILED_CHARS_MAX and (opened := OPENING.search(text, at)):
         start = opened.start()

@@ -1,7 +1,7 @@
-"""Answers in the order in which they were taken, though they stand in the log in another.
+"""Answers in the order in which they were taken, where the log has them in another order.
 
 Lines that were sorted by their text, or merged from several files, jump back and forth in time. If a clock puts them into an
-order in which no counter falls, they are of one migration. If they are of several guests, nothing tells whose each one is.
+order in which no counter falls, they are of one migration. If they are of several guests, no line identifies its guest.
 """
 
 from __future__ import annotations
@@ -22,7 +22,10 @@ SORTED = "The answers stand in the log in another order than they were taken in:
 
 
 def in_order(samples: Sequence[Sample], source: str) -> tuple[list[list[Sample]], tuple[str, ...]]:
-    """(the answers of each migration, notes). InputError where answers of several guests are mixed."""
+    """(the answers of each migration in ``samples``, notes). InputError where answers of several guests are mixed.
+
+    source: file that the error names.
+    """
     parts = migrations(samples)
     if len(parts) < PARTS_MIN or len(samples) > ANSWERS_EACH * len(parts):
         return parts, ()

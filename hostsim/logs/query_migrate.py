@@ -56,6 +56,10 @@ XBZRLE = {
 }
 DISK = {"total": "disk_total_bytes", "remaining": "disk_remaining_bytes", "transferred": "disk_transferred_bytes"}
 SECTIONS = (("ram", RAM), ("xbzrle-cache", XBZRLE), ("disk", DISK), ("vfio", {"transferred": "vfio_bytes"}))
+VIRSH_EVENT = re.compile(
+    r"\bevent (?P<event>MIGRATION(?:_PASS)?|STOP|RESUME)(?: at (?P<at>\d{1,12}\.\d{1,9}))? for domain '?[^':]+'?:"
+)
+"""Of virsh qemu-monitor-event, before the data of the event."""
 MONITOR = re.compile(r"\bmon=(0x[0-9a-f]+)")
 DESTINATION = {"socket-address", "postcopy-blocktime", "postcopy-vcpu-blocktime"}
 """Keys that only the receiving QEMU reports (migration.c::fill_destination_migration_info)."""
@@ -64,7 +68,7 @@ REFUSED = re.compile(r"migrat", re.IGNORECASE)
 """QEMU's error has this word when it refuses to start a migration."""
 EXECUTE = ("execute", "exec-oob")
 FLAT_MIN = 3
-"""An object with so many figures of RAM, what remains among them, is the "ram" of an answer."""
+"""An object with so many figures of RAM, remaining among them, is the "ram" of an answer."""
 WRAPPERS = ("info", "return", "reply", "result", "response")
 NAMES = ("tag", "vm", "domain", "guest")
 """Keys of a record around an answer that name the guest."""
@@ -80,7 +84,7 @@ class QueryMigrate(Reader):
     limit_ms: downtime-limit that was set; asked: the command whose answer comes next.
     setup: facts from records of a command with its answer, so far.
     shells: (answer, time of the poller [s]) of answers in a record of another key: used where QEMU's own clock is missing.
-    own: (sample, time [s]) of events that tell it.
+    own: (sample, time [s]) by events that have a time.
     """
 
     disks: dict[str, float] = field(default_factory=dict)
@@ -95,7 +99,10 @@ class QueryMigrate(Reader):
 
     def take(self, item: Item) -> None:
         """An answer, an event, an error, or an array of them."""
-        if isinstance(item.value, dict):
+        shown = VIRSH_EVENT.search(item.text) if " for domain " in item.text else None
+        if shown:
+            self._event(item, _record_of(shown, item))
+        elif isinstance(item.value, dict):
             self._take_record(item, item.value)
 
     def finish(self) -> None:
@@ -225,6 +232,13 @@ class QueryMigrate(Reader):
             self.disks = {name: value for name, value in figures.items() if value >= 0}
             if self.samples:
                 self.samples[-1].figures.update(self.disks)
+
+
+def _record_of(shown: re.Match[str], item: Item) -> dict[str, Any]:
+    """An event that virsh shows, as QMP has it; its time is that of QEMU, or that of its line."""
+    at = float(shown["at"]) if shown["at"] else item.stamp_s
+    when = {} if at is None else {"timestamp": {"seconds": at}}
+    return {"event": shown["event"], "data": item.value if isinstance(item.value, dict) else {}, **when}
 
 
 def _ends(samples: list[Sample]) -> list[Sample]:

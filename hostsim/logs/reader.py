@@ -19,6 +19,9 @@ class Reader:
     readings: list[DirtyReading] = field(default_factory=list)
     refusals: list[str] = field(default_factory=list)
 
+    def survey(self, text: str) -> None:
+        """Look at the whole text, before its lines and objects are taken."""
+
     def take(self, item: Item) -> None:
         """Keep the answer in ``item``, if it has this reader's form."""
 
@@ -26,7 +29,7 @@ class Reader:
         """The text has ended."""
 
     def add(self, item: Item, status: str, tag: str = "") -> Sample:
-        """A new answer, taken at the time of ``item``."""
+        """A new answer with ``status`` of migration ``tag``, taken at the time of ``item``."""
         named = item.domain or head_of(item.heading, "")
         sample = Sample(item.line, status, tag, head=head_of(item.text if item.value is not None else "", named))
         if item.stamp_s is not None:

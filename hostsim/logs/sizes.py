@@ -1,8 +1,8 @@
 """Sizes of a log that contradict each other by 1024 or 1000: KiB that were written down as bytes, or the reverse.
 
 A page sent whole takes 4104 bytes on the wire and one of zeros 9 (migration/ram.c::save_normal_page, save_zero_page), and
-each page sent is one page less that remains. So the counters of pages tell the unit of every size; without them QEMU's own
-rate does.
+each page sent is one page less that remains. So the counters of pages give the unit of every size; without counters QEMU's
+own rate gives it.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def in_bytes(columns: MutableMapping[str, Column], at_s: Column) -> tuple[str, .
 def _of_sent(columns: Mapping[str, Column], at_s: Column) -> tuple[float, float]:
     """(bytes transferred over those that the pages took, how near it has to be); by mbps where no pages are counted.
 
-    NaN where pages travelled in part, or beside the stream of which transferred tells.
+    NaN where pages travelled in part, or beside the stream that transferred counts.
     """
     if (columns["multifd_bytes"] > 0).any() or (columns["xbzrle_pages"] > 0).any():
         return np.nan, NEAR
@@ -94,7 +94,7 @@ def _of_total(columns: Mapping[str, Column]) -> float:
 
 
 def _of_too_small_a_total(columns: Mapping[str, Column], found: Mapping[str, float]) -> float:
-    """The factor of remaining, if more remains than there is memory by a total that nothing else tells; else 0."""
+    """The factor of remaining, if more remains than the total memory and no other figure confirms the total; else 0."""
     left, whole = columns["remaining_bytes"], columns["total_bytes"]
     is_too_small = bool((left > whole).any()) and not _factor(_of_total(columns), NEAR)
     return found.get("remaining_bytes", 0.0) if is_too_small else 0.0

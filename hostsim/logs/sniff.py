@@ -48,6 +48,8 @@ def parse_logs(text: str, source: str = "log", tag: str | None = None) -> tuple[
     if not found:
         raise _unknown(text, source, refusals)
     strong = [one for one in found if not one[0].is_weak] or found[:1]
+    if [form.name for form, _ in strong] == ["figures"] and foreign(text):
+        raise _unknown(text, source, refusals)
     logs = [log for form, reader in strong for log in _logs_of(form, reader, source, refusals)]
     logs = [_with_rates(log, read) for log in logs]
     _refuse_localized(text, source, logs)
@@ -63,6 +65,8 @@ def parse_logs(text: str, source: str = "log", tag: str | None = None) -> tuple[
 
 def _read(text: str) -> list[Read]:
     reads = [(form, form.reader()) for form in FORMS]
+    for _, reader in reads:
+        reader.survey(text)
     for item in items_of(text, is_worth_reading):
         for _, reader in reads:
             reader.take(item)

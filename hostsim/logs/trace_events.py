@@ -1,7 +1,7 @@
 """Reader of QEMU's trace events of a migration, as ``-trace 'migrat*'`` logs them and simpletrace.py prints them.
 
-Events: migration/trace-events, QEMU 2.5 to 10.2. ``migrate_transferred`` tells each window of the rate limit, about 100 ms;
-``migrate_pending`` (since 8.0 ``migrate_pending_exact`` and ``migrate_pending_estimate``) what is left.
+Events: migration/trace-events, QEMU 2.5 to 10.2. ``migrate_transferred`` has the bytes of a window of the rate limit, about
+100 ms; ``migrate_pending`` (since 8.0 ``migrate_pending_exact`` and ``migrate_pending_estimate``) has the bytes left.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ BYTES_A_MS = 8e3 / 1e6
 
 @dataclass
 class TraceEvents(Reader):
-    """State of the migration that is being traced: what all events so far have told.
+    """State of the migration that is being traced, by all events so far.
 
     sent: bytes; ms: of all windows; left: bytes at the last look, none within a sync; whole: bytes at the first look.
     passed: bytes of pages sent, those of zeros too: by how much less is left at each look; zero: pages of these.

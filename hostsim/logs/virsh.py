@@ -127,7 +127,7 @@ class Virsh(Reader):
         self._keep(sample)
 
     def finish(self) -> None:
-        """Jobs of which nothing but a name of a field was seen are none of libvirt's; others get their whole figures."""
+        """Drop jobs with the name of a field alone, which libvirt did not print; give the others their whole figures."""
         self.samples = self.own
         for sample in self.samples:
             _complete(sample)

@@ -18,7 +18,7 @@ SLOWER = 0.05
 def steadied(stamp_s: Column, sent_bytes: Column) -> tuple[Column, tuple[str, ...]]:
     """(the stamps without steps, a sentence for each step).
 
-    stamp_s: float64[samples], NaN where there is none; sent_bytes: transferred by then, NaN where it is not told.
+    stamp_s: float64[samples], NaN where there is none; sent_bytes: transferred by then, NaN where an answer lacks it.
     """
     told = np.flatnonzero(~np.isnan(stamp_s))
     gaps = np.diff(stamp_s[told])

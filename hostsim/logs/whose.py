@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from itertools import groupby
+from itertools import groupby, pairwise
+
+import numpy as np
 
 from hostsim.logs.model import Sample
 from hostsim.logs.split import migrations
@@ -16,6 +18,9 @@ COMMAND = re.compile(
 STAMPS = re.compile(r"[\d:.,+-]*\d[\d:.,+TZ-]*")
 HEAD_MAX = 80
 GUESTS_MAX = 64
+SLIPS_MIN = 3
+GROWING = ("transferred_bytes", "normal_pages", "dirty_sync_count")
+"""Guests that are migrated at once have clocks alike, but not these counters."""
 
 
 def domain_in(text: str) -> str:
@@ -32,10 +37,17 @@ def by_guest(samples: Sequence[Sample]) -> None:
     names = set(heads)
     if not 2 <= len(names) <= min(GUESTS_MAX, len(samples) // 2) or "" in names:
         return
-    groups = groupby(sorted(samples, key=lambda s: s.head), key=lambda s: s.head)
-    if sum(len(migrations(list(group))) for _, group in groups) < len(migrations(samples)):
+    groups = [list(group) for _, group in groupby(sorted(samples, key=lambda s: s.head), key=lambda s: s.head)]
+    fewer = sum(len(migrations(group)) for group in groups) < len(migrations(samples))
+    if fewer or (_slips(samples) >= SLIPS_MIN and not any(_slips(group) for group in groups)):
         for sample in samples:
             sample.tag = sample.head
+
+
+def _slips(samples: Sequence[Sample]) -> int:
+    """How often a counter that only grows falls from one answer to the next."""
+    pairs = list(pairwise(samples))
+    return sum(b.figures.get(name, np.inf) < a.figures.get(name, 0.0) for name in GROWING for a, b in pairs)
 
 
 def by_memory(samples: Sequence[Sample]) -> None:

@@ -9,13 +9,13 @@ from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from hostsim.logs.stamps import epoch_s
+
 MESSAGE_KEYS = ("msg", "message", "MESSAGE", "log", "line", "stdout")
 """Keys under which loggers that write JSON (virt-launcher, kubelet, journald, Ansible) keep the logged text."""
 TIME_KEYS = ("timestamp", "time", "ts", "@timestamp", "_time")
 EPOCH_KEYS = ("_SOURCE_REALTIME_TIMESTAMP", "__REALTIME_TIMESTAMP")
 """Microseconds since 1970 in the JSON of journalctl."""
-EPOCH_UNITS = {10: 1.0, 13: 1e3, 16: 1e6, 19: 1e9}
-"""Digits of a time since 1970, between 2001 and 2286, and its units in a second."""
 QMP_KEYS = ("ram", "error-desc", "execute", "arguments", "migrationState", "progress_history", "apiVersion")
 """Objects with one of these are read as objects: answers of QMP, a VMI, a report; their texts are no lines of a log."""
 LINE_MIN = 16
@@ -84,10 +84,13 @@ def time_beside(value: Mapping[str, Any]) -> str:
 
 def _of_epoch(told: Any) -> str:
     """A count of seconds, ms, us or ns since 1970 as text; "" if ``told`` is none."""
-    whole = str(told).split(".", 1)[0]
-    if not isinstance(told, str | int | float) or len(whole) not in EPOCH_UNITS or not whole.isdigit():
-        return ""
-    return datetime.fromtimestamp(float(told) / EPOCH_UNITS[len(whole)], UTC).isoformat()
+    seconds = epoch_s(str(told)) if isinstance(told, str | int | float) else None
+    return "" if seconds is None else datetime.fromtimestamp(seconds, UTC).isoformat()
+
+
+def own_time(value: Any) -> str:
+    """The time in a record of a command and its answer, or of a script that put it beside an answer; "" without one."""
+    return qmp_time(value) or (time_beside(value) if isinstance(value, dict) and "event" not in value else "")
 
 
 def qmp_time(value: Any) -> str:

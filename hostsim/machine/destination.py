@@ -28,6 +28,7 @@ from hostsim.memory.host_memory import NO_LIMIT, HostMemory
 from hostsim.memory.pages import MISSING
 
 if TYPE_CHECKING:
+    # Circle of types: the machine makes its destination, which is built from the machine's own spec.
     from hostsim.machine.machine import MachineSpec
 
 _SALT = 0x2E57A7ED

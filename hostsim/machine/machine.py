@@ -1,9 +1,9 @@
-"""A host with its VMs and at most one outgoing migration at a time, built from a scenario."""
+"""A host with its VMs and at most one outgoing migration at a time, built from a scenario; an operator may try again."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -23,7 +23,6 @@ from hostsim.kvm.live_vm import LiveVm
 from hostsim.kvm.mmu_notifier import MmuNotifier
 from hostsim.kvm.notifier_plan import notifier_of
 from hostsim.kvm.spec import MmuSpec
-from hostsim.machine.attempts import Attempts
 from hostsim.machine.destination import DestinationHost
 from hostsim.machine.monitor import Monitor
 from hostsim.machine.plugged import DaemonSpec, start
@@ -33,13 +32,51 @@ from hostsim.memory.ageing_daemon import AgeingDaemon, AgeingSpec, daemon_of
 from hostsim.memory.host_memory import NO_LIMIT, HostMemory, OutOfMemory
 from hostsim.memory.proactive import MeasuredWindow, ProactiveReclaim, cold_policy, reclaim_of
 from hostsim.memory.spec import HostMemorySpec
+from hostsim.qemu import thread
 from hostsim.qemu.calc_dirty_rate import CalcDirtyRate, DirtyRateThread
 from hostsim.qemu.checkpoints import Checkpoints, CheckpointSpec, begin
 from hostsim.qemu.compression import Content
 from hostsim.qemu.link import LinkSpec
 from hostsim.qemu.mechanism import acting_on
-from hostsim.qemu.migration import Migration
+from hostsim.qemu.migration import Migration, Step
 from hostsim.qemu.parameters import MigrationParameters
+
+
+class Attempts:
+    """Migrations of one VM, one after the other; each starts with an empty destination and a bitmap of all ones.
+
+    every: the attempts so far, the last of which may still wait for its start.
+    done: fires at the end of the last attempt.
+    """
+
+    def __init__(
+        self, env: Clock, parameters: MigrationParameters, make: Callable[[MigrationParameters], Migration]
+    ) -> None:
+        """``make``: returns a migration that is ready to start."""
+        self._env, self._parameters, self._make = env, parameters, make
+        self.every: list[Migration] = []
+        self._begin(parameters)
+        self.done: simpy.Event = env.process(self._more()) if parameters.retries else self.every[0].done
+
+    @property
+    def begun(self) -> list[Migration]:
+        """The attempts that have started; the first one counts from the begin of the run."""
+        return [self.every[0], *(migration for migration in self.every[1:] if migration.state.start_ns)]
+
+    def _begin(self, parameters: MigrationParameters) -> None:
+        self.every.append(self._make(parameters))
+        thread.start(self.every[-1])
+
+    def _more(self) -> Step:
+        p = self._parameters
+        again = replace(p, start_ns=p.retry_after_ns)
+        yield self.every[-1].done
+        while self.every[-1].state.status != "completed" and len(self.every) <= p.retries:
+            before = self.every[-1]
+            before.recorder.last_tally = before.vm.tally()
+            self._begin(again)
+            yield self.every[-1].done
+
 
 Progress = Callable[[int, dict[str, Any]], None]
 PROGRESS_PERIOD_NS = 100_000_000
@@ -103,7 +140,7 @@ class Machine:
     daemons: one ageing daemon a VM, or empty.
     checkpoints: of the VM that is migrated; None: the destination runs the VM after the switchover.
     dirty_rates: measurements of the guest's dirty rate; None without any.
-    acting: what acts on ``vm`` for a mechanism, by its name, with a migration or without.
+    acting: actors on ``vm``, by the name of their mechanism, with a migration or without.
     there: the destination's host from the switch to post-copy on; None before, and without a HostMemorySpec of it.
     attempts: migrations of ``vm``, the first one and the retries; None without [migration].
     monitor: None without host memory, ageing and neighbours.

@@ -1,6 +1,6 @@
 """Daemons of plug-ins: processes of the host that read counters, age pages, set parameters and throttle the guest.
 
-All they can do goes by way of ``Host``. It offers what QEMU's monitor and the mmu notifier offer, so no write is lost.
+All they can do goes by way of ``Host``. It offers the calls of QEMU's monitor and of the mmu notifier, so no write is lost.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from hostsim.plugins.registry import Plugin
 from hostsim.qemu.cpu_throttle import CpuThrottle
 
 if TYPE_CHECKING:
+    # Circle of types: the machine starts daemons, and a daemon's view is of that machine.
     from hostsim.machine.machine import Machine
 
 Process = Generator[simpy.Event, Any, None]
@@ -53,7 +54,7 @@ class Host:
 
     @property
     def now_ns(self) -> int:
-        """Simulated time."""
+        """Simulated time since the start of the run [ns]."""
         return self._machine.env.now_ns
 
     @property
@@ -74,7 +75,7 @@ class Host:
         return self._machine.env.timeout(ns)
 
     def counters(self) -> dict[str, Any]:
-        """work_ns: sum of the vCPUs' work; of a migration, what query-migrate says: status, round, remaining_bytes, ...."""
+        """work_ns: sum of the vCPUs' work; of a migration, figures of query-migrate: status, round, remaining_bytes, ...."""
         return {"work_ns": self._machine.vm.work_ns(), **self._machine.info()}
 
     def test_young(self, pages: ArrayLike) -> Young:
@@ -86,7 +87,10 @@ class Host:
         return (yield from self._ask(CLEAR_FLUSH_YOUNG if flush else CLEAR_YOUNG, pages))
 
     def set_migration(self, *, bandwidth: str | int | None = None, downtime_limit: str | int | None = None) -> bool:
-        """migrate-set-parameters now; False without a migration under way. Values as in [migration]."""
+        """migrate-set-parameters now; False without a migration under way, or without a value.
+
+        bandwidth: max-bandwidth, downtime_limit: downtime-limit, both as in [migration]; None: unchanged.
+        """
         migration = self._machine.migration
         values: dict[str, int] = {}
         if bandwidth is not None:
@@ -171,5 +175,5 @@ def _guarded(plugin: Plugin, host: Host) -> Process:
 
 
 def figures_of(daemons: list[tuple[str, Host]]) -> dict[str, int | float]:
-    """What the daemons noted, by ``daemon.NAME.FIGURE``."""
+    """The figures that the daemons noted, by ``daemon.NAME.FIGURE``."""
     return {f"daemon.{name}.{key}": value for name, host in daemons for key, value in host.noted.items()}

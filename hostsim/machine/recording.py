@@ -190,7 +190,7 @@ class Recording(Timeline):
         self._recent: dict[str, deque[Span]] = {}
 
     def begin(self, track: Track, name: str, now_ns: int, **args: Argument) -> Span:
-        """See Timeline."""
+        """As ``Timeline.begin``: slice ``name`` of ``track`` at ``now_ns`` with ``args``; a sample of them is kept."""
         span = Span(name, now_ns, args=args)
         self._spans.setdefault((track, name), Sampled(self._most(track))).add(span)
         if name in INVALIDATES:
@@ -202,16 +202,16 @@ class Recording(Timeline):
         return max(1, OF_VCPUS_MAX // self._n_vcpus) if track.thread.startswith("vCPU ") else SLICES_MAX
 
     def end(self, span: Span, now_ns: int, **args: Argument) -> None:
-        """See Timeline."""
+        """As ``Timeline.end``: ``span`` ends at ``now_ns``, and ``args`` join those of its begin."""
         span.end_ns = now_ns
         span.args.update(args)
 
     def span(self, track: Track, name: str, begin_ns: int, end_ns: int, **args: Argument) -> None:
-        """See Timeline."""
+        """As ``Timeline.span``: slice ``name`` of ``track`` with ``args``, from ``begin_ns`` to ``end_ns``."""
         self.end(self.begin(track, name, begin_ns, **args), end_ns)
 
     def mark(self, track: Track, name: str, now_ns: int, args: dict[str, Any]) -> None:
-        """See Timeline."""
+        """As ``Timeline.mark``: event ``name`` of ``track`` at ``now_ns`` with ``args``; a sample of them is kept."""
         self._marks.setdefault((track, name), Sampled(SLICES_MAX)).add(Span(name, now_ns, now_ns, dict(args)))
 
     def watch(self, env: Clock, vms: Sequence[LiveVm], n_vcpus: int) -> None:

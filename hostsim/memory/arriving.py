@@ -97,6 +97,6 @@ class ArrivingFaults(FaultIn):
 
 
 def check_content(pages: VmPages, memory: HostMemory) -> None:
-    """InvariantError unless each page that is in swap alone has its newest content there."""
+    """InvariantError unless each page of ``pages`` that is in the swap of ``memory`` alone has its newest content there."""
     for page in np.flatnonzero(pages.where == SWAPPED).tolist():
         pages.check_copy(page, memory.area.load(int(pages.slot[page])))

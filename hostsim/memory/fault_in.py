@@ -17,6 +17,7 @@ from hostsim.memory.swap_area import NO_SLOT
 from hostsim.memory.swap_device import SwapDevice
 
 if TYPE_CHECKING:
+    # Circle of types: the host of a VM makes this path, which takes pages from that host.
     from hostsim.memory.host_memory import HostMemory
 
 Step = Generator[simpy.Event, Any, None]

@@ -38,7 +38,10 @@ def watermarks(total: int) -> Watermarks:
 
 
 def kept_at_start(filled: Sequence[int], limits: Sequence[int], total: int) -> list[int]:
-    """Resident pages of each VM at the start: one fraction for all VMs of their ``filled`` pages, at most the limit."""
+    """Resident pages of each VM at the start: one fraction of its ``filled`` pages for all VMs, at most its limit.
+
+    limits: most pages of each VM. total: frames of the host.
+    """
     room, wanted = max(0, total - watermarks(total).high), sum(filled)
     fair = filled if wanted <= room else [pages * room // wanted for pages in filled]
     return [min(pages, limit) for pages, limit in zip(fair, limits, strict=True)]

@@ -174,7 +174,7 @@ class HostMemory:
 
 
 def attach(env: Clock, spec: HostMemorySpec, vms: Sequence[tuple[LiveVm, MmuNotifier]], seed: int) -> HostMemory:
-    """A host memory that serves all ``vms`` and has begun."""
+    """A host memory of ``spec`` that serves all ``vms`` on the clock ``env`` and has begun; ``seed``: of its draws."""
     memory = HostMemory(env, spec, seed)
     for vm, notifier in vms:
         memory.add(vm, notifier)

@@ -18,6 +18,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal
 
+from hostsim.core.ending import note_guest
 from hostsim.core.errors import HostsimError
 
 Kind = Literal["workload", "policy", "daemon"]
@@ -65,6 +66,7 @@ class Plugin:
         """The object that the entry point names. PluginError."""
         if self.point is None:
             return self.made
+        note_guest(self.name)
         with self.guarded():
             return self.point.load()
 
@@ -79,7 +81,7 @@ class Plugin:
             raise PluginError(_failure_words(self, error)) from error
 
     def refuse(self, got: str, wanted: str) -> PluginError:
-        """The error for something that the plug-in returned or asked for."""
+        """The PluginError for ``got``, which the plug-in returned or asked for; ``wanted``: a right value, in words."""
         return PluginError(f"{self.words} ({self.kind}): got {got}, wanted {wanted}")
 
 

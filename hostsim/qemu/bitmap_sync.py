@@ -68,11 +68,11 @@ def _evaluate_period(migration: Migration) -> None:
 def _trigger_throttle(migration: Migration, dirty_bytes: int, xfer_bytes: int) -> None:
     """migration_trigger_throttle: a mechanism that holds the guest back takes a step at every second period too dirty."""
     m, p = migration.state, migration.parameters
-    brakes = [one.brake for one in on_in(p) if one.brake is not None]
-    if not brakes or not auto_converge.dirty_rate_is_high(m, p, dirty_bytes, xfer_bytes):
+    steps = [one.throttle for one in on_in(p) if one.throttle is not None]
+    if not steps or not auto_converge.dirty_rate_is_high(m, p, dirty_bytes, xfer_bytes):
         return
     migration.cut()
-    brakes[-1](migration, dirty_bytes, xfer_bytes)  # QEMU refuses two of them together
+    steps[-1](migration, dirty_bytes, xfer_bytes)  # QEMU refuses two of them together
 
 
 def _record_sync(migration: Migration, t_ns: int, newly_dirty_pages: int, dirtied_pages: int) -> None:

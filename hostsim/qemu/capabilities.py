@@ -1,8 +1,8 @@
 """Capabilities that QEMU refuses: together, without another capability, or because the version does not have them.
 
 The rules are QEMU's, as data; most stand in the records of mechanisms (hostsim.qemu.mechanism). A rule holds as soon as a
-scenario has the keys that the rule names. What QEMU has and hostsim does not (background-snapshot, mapped-ram,
-x-ignore-shared, RDMA, TLS, COLO) has no rule: the loader refuses those names by themselves.
+scenario has the keys that the rule names. Capabilities that hostsim lacks (background-snapshot, mapped-ram,
+x-ignore-shared, RDMA, TLS, COLO) have no rule: the loader refuses those names by themselves.
 """
 
 from __future__ import annotations

@@ -7,6 +7,9 @@ bytes evenly into the socket, as the socket takes them. All connections, the mai
 - Without latency the link takes whole packets in the order in which their channels begin to write. Fair sharing would end
   the last of several packets at the same moment, and the others later, by at most one packet of each other channel.
 
+The loops share parameters. state: int64[send.N_STATE], the migration thread's; net: Net; both change in place.
+costs: ChannelCosts, read only.
+
 QEMU 7.2 and 10.x, migration/multifd.c::multifd_send_thread, ::multifd_send_sync_main, ::multifd_zero_copy_flush.
 """
 
@@ -117,14 +120,14 @@ def _copy(net: Net, path: Path, j: int) -> None:
         channel[AT_PS] = end_ps
         return
     n_bytes = min(channel[LEFT_BYTES], room)
-    if channel[COPY_PS] > 0:
+    if channel[COPY_PS] > 0:  # at least one byte a tick: a slow copy would else stand still for ever
         n_bytes = min(n_bytes, max((end_ps - at_ps) * channel[PACKET_BYTES] // channel[COPY_PS], 1))
     channel[LEFT_BYTES] -= n_bytes
     channel[AT_PS] = at_ps + n_bytes * channel[COPY_PS] // channel[PACKET_BYTES]
     connections.enqueue(row, net.shared, path, at_ps, n_bytes)
     if channel[LEFT_BYTES] == 0:
         channel[DONE_PS] = channel[AT_PS]
-    elif n_bytes == room:
+    elif n_bytes == room:  # acknowledgements, which make room, come at the start of a tick
         channel[AT_PS] = max(channel[AT_PS], end_ps)
 
 
@@ -170,7 +173,7 @@ def _advance(net: Net, path: Path, t_ps: int) -> None:
 
 @jit
 def poll(state: NDArray[np.int64], costs: ChannelCosts, net: Net, t_ns: int) -> None:
-    """Bring the channels to ``t_ns``: count the packets that they have written by then. In place."""
+    """Bring the channels of ``net`` to ``t_ns``, and count in ``state`` the packets that they have written by then."""
     if costs.path.rtt_ps > 0 and net.shared[BROKEN_PS] == 0:
         _advance(net, costs.path, t_ns * 1000)
     wake_ps = NEVER
@@ -182,6 +185,7 @@ def poll(state: NDArray[np.int64], costs: ChannelCosts, net: Net, t_ns: int) -> 
             _count(state, net, channel[COUNTED_BYTES])
         if channel[BUSY] == 1:
             wake_ps = min(wake_ps, channel[DONE_PS])
+            # With latency DONE_PS is known once the last byte is in the socket; before, the next tick may bring it.
             if costs.path.rtt_ps > 0:
                 wake_ps = min(wake_ps, (net.shared[TICK] + 1) * costs.path.tick_ps)
     net.state[WAKE_PS] = wake_ps
@@ -195,8 +199,9 @@ def _count(state: NDArray[np.int64], net: Net, n_bytes: int) -> None:
 
 @part
 def first_free_ns(net: Net, path: Path, t_ns: int) -> int:
-    """Moment [ns], not before ``t_ns``, at which a channel is free; the channels are advanced to that moment.
+    """Moment [ns], not before ``t_ns``, at which a channel of ``net`` is free; the channels are advanced to that moment.
 
+    path: constants of the connections.
     NEVER: a connection breaks before, and the migration thread gets the error (multifd_send_set_error).
     """
     while net.shared[BROKEN_PS] == 0:
@@ -255,7 +260,7 @@ def _write(costs: ChannelCosts, net: Net, j: int, n_bytes: int) -> None:
 
 @jit
 def sync_channels(state: NDArray[np.int64], costs: ChannelCosts, net: Net) -> None:
-    """Wait until each channel has written its packet and a packet of its own for the sync. T_NS moves. In place.
+    """Wait until each channel of ``net`` has written its packet and one of its own for the sync; T_NS of ``state`` moves.
 
     The wait may end behind the horizon, so the bytes count at a later ``poll``: a host event in between reads the counters.
     T_NS is NEVER from the break of a connection on.
@@ -274,6 +279,7 @@ def sync_channels(state: NDArray[np.int64], costs: ChannelCosts, net: Net) -> No
             continue
         channel[COUNTED_BYTES] += PACKET_HEADER_BYTES * costs.counts_when_sent
         net.state[WAKE_PS] = min(net.state[WAKE_PS], state[T_NS] * 1000)
+        # The packet of the sync follows the one under way: in the same copy if that has not ended, else behind it.
         if channel[LEFT_BYTES] > 0:
             channel[LEFT_BYTES] += PACKET_HEADER_BYTES
         else:
@@ -331,7 +337,10 @@ def write_main(state: NDArray[np.int64], costs: ChannelCosts, net: Net, n_bytes:
 
 @jit
 def put_main(state: NDArray[np.int64], costs: ChannelCosts, net: Net, n_bytes: int) -> None:
-    """Append bytes to the buffer of the main channel, which is written when full (qemu-file.c IO_BUF_SIZE). In place."""
+    """Append ``n_bytes`` to the buffer of the main channel of ``net``; ``state`` counts them.
+
+    The buffer is written when it is full (qemu-file.c, IO_BUF_SIZE).
+    """
     state[SENT_BYTES] += n_bytes
     net.state[MAIN_BUFFERED] += n_bytes
     if not costs.counts_when_sent:
@@ -342,7 +351,7 @@ def put_main(state: NDArray[np.int64], costs: ChannelCosts, net: Net, n_bytes: i
 
 @jit
 def announce_sync(state: NDArray[np.int64], costs: ChannelCosts, net: Net) -> None:
-    """Tell the destination on the main channel that the channels have synced (multifd_ram_flush_and_sync). In place."""
+    """Write to the main channel of ``net`` that the channels have synced (multifd_ram_flush_and_sync); ``state`` counts."""
     if costs.sync_each_section:
         return
     net.state[OTHER_BYTES] += FLUSH_BYTES
@@ -352,7 +361,7 @@ def announce_sync(state: NDArray[np.int64], costs: ChannelCosts, net: Net) -> No
 
 @jit
 def flush_main(state: NDArray[np.int64], costs: ChannelCosts, net: Net) -> None:
-    """Write the buffer of the main channel (qemu_fflush). In place."""
+    """Write the buffer of the main channel of ``net`` (qemu_fflush); T_NS of ``state`` moves with the socket."""
     n_bytes = net.state[MAIN_BUFFERED]
     net.state[MAIN_BUFFERED] = 0
     if costs.counts_when_sent:
@@ -370,7 +379,10 @@ def drain(costs: ChannelCosts, net: Net) -> None:
 
 @jit
 def deliver(costs: ChannelCosts, net: Net) -> int:
-    """Moment [ns] at which all written bytes are acknowledged; NEVER: a connection breaks. In place, so pass copies."""
+    """Moment [ns] at which all bytes written to ``net`` are acknowledged; NEVER: a connection breaks. In place: pass a copy.
+
+    costs: of the channels; the path of the connections is read.
+    """
     for j in range(len(net.rows)):
         while connections.outstanding(net.rows[j]) > 0 and net.shared[BROKEN_PS] == 0:
             _step(net, costs.path, NEVER)

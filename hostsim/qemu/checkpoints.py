@@ -305,7 +305,10 @@ class Checkpoints:
 
 
 def begin(migration: Migration, spec: CheckpointSpec, seed: int) -> Checkpoints:
-    """Let ``migration`` go over into checkpoints at its switchover."""
+    """Let ``migration`` change into checkpoints at its switchover, as ``spec`` says; return the checkpoints.
+
+    seed: of the draws.
+    """
     checkpoints = Checkpoints(migration, spec, seed)
     handover: Callable[[], Step] = checkpoints.run
     migration.handover = handover

@@ -3,6 +3,9 @@
 Within a tick one connection may fill the link. The first turn goes round, so connections with bytes to send get equal shares
 over as many ticks as there are connections; a share that a connection cannot use, because its window is full, goes to the
 others. On a path with faults each connection has losses, a retransmission timer and a window of its own.
+
+The loops share parameters. row: int64[tcp.N_ROW], a connection; rows: int64[n, tcp.N_ROW]; shared: int64[N_SHARED], the
+current tick, the link's time and a break; all change in place. path: constants of the connections.
 """
 
 from __future__ import annotations
@@ -39,7 +42,7 @@ def _transmit(row: NDArray[np.int64], shared: NDArray[np.int64], path: Path, now
 
 @jit
 def enqueue(row: NDArray[np.int64], shared: NDArray[np.int64], path: Path, now_ps: int, n_bytes: int) -> None:
-    """Put bytes into the send buffer of a connection; ``now_ps``: in the current tick."""
+    """Put ``n_bytes`` into the send buffer of connection ``row`` at ``now_ps``, in the current tick of ``shared``."""
     row[tcp.TICK] = shared[TICK]
     if row[tcp.IN_FLIGHT] + row[tcp.UNSENT] == 0:
         tcp.restart(row, path, now_ps)
@@ -54,10 +57,11 @@ def _is_idle(row: NDArray[np.int64]) -> bool:
 
 @jit
 def begin_tick(row: NDArray[np.int64], shared: NDArray[np.int64], path: Path) -> bool:
-    """Begin the current tick on one connection; return whether it had bytes that were not acknowledged."""
+    """Begin the current tick of ``shared`` on connection ``row``; return whether it had bytes that were not acknowledged."""
     if _is_idle(row):
         return False
-    row[tcp.TICK] = shared[TICK] - 1
+    row[tcp.TICK] = shared[TICK] - 1  # ticks in which the connection was idle were passed over
+    # A connection with nothing to send keeps its own FREE_PS: ``tcp.restart`` takes it for the start of the idle time.
     if row[tcp.UNSENT] + row[tcp.LOST] + row[tcp.HELD] > 0:
         row[tcp.FREE_PS] = max(row[tcp.FREE_PS], shared[FREE_PS])
     if path.faults.any == 1:
@@ -72,8 +76,9 @@ def begin_tick(row: NDArray[np.int64], shared: NDArray[np.int64], path: Path) ->
 
 @jit
 def upcoming_tick(rows: NDArray[np.int64], shared: NDArray[np.int64], path: Path) -> int:
-    """The next tick in which something may happen on a connection: the next one, or where timers are all that is left a
-    later one; NEVER: all are idle.
+    """Number of the next tick of ``shared`` in which anything may happen on a connection of ``rows``; NEVER: all are idle.
+
+    The next tick; a later one where nothing but timers is left.
     """
     first = NEVER
     for row in rows:
@@ -100,18 +105,18 @@ def copy(
 
 @jit
 def begin(rows: NDArray[np.int64], shared: NDArray[np.int64], path: Path, tick: int) -> None:
-    """Begin ``tick`` on all connections."""
+    """Begin tick number ``tick`` on all connections of ``rows``; ``shared`` has the tick then."""
     shared[TICK] = tick
-    for k in range(len(rows)):
+    for k in range(len(rows)):  # another connection comes first in each tick: the first one may fill the link
         begin_tick(rows[(tick + k) % len(rows)], shared, path)
 
 
 @jit
 def advance(rows: NDArray[np.int64], shared: NDArray[np.int64], path: Path, last_tick: int) -> None:
-    """Begin the ticks up to ``last_tick`` in which something may happen."""
+    """Begin the ticks up to ``last_tick`` in which anything may happen on a connection of ``rows``."""
     while shared[TICK] < last_tick:
         tick = upcoming_tick(rows, shared, path)
-        if tick > last_tick:
+        if tick > last_tick:  # nothing moves in between; a write by then finds the tick of its own time
             shared[TICK] = last_tick
             return
         begin(rows, shared, path, tick)
@@ -119,7 +124,7 @@ def advance(rows: NDArray[np.int64], shared: NDArray[np.int64], path: Path, last
 
 @jit
 def deliver(row: NDArray[np.int64], path: Path) -> int:
-    """Moment [ns] at which all bytes written to one connection are acknowledged; NEVER: it breaks before. In place."""
+    """Moment [ns] at which all bytes written to connection ``row`` are acknowledged; NEVER: it breaks before. In place."""
     while row[tcp.IN_FLIGHT] + row[tcp.UNSENT] > 0 and row[tcp.BROKEN_PS] == 0:
         tcp.next_tick_faulty(row, path, NEVER)
     return NEVER if row[tcp.BROKEN_PS] > 0 else -(-int(row[tcp.TICK]) * path.tick_ps // 1000)

@@ -44,8 +44,10 @@ def arm(
 
 @jit
 def start_paced(table: TouchTable, c: int, after_ns: int, armed: Armed, zero: NDArray[np.uint8]) -> None:
-    """Let paced class ``c`` write up to work time ``after_ns``, then arm all its pages.
+    """Let paced class ``c`` of ``table`` write up to work time ``after_ns``, then arm all its pages.
 
+    armed: the hits and pending touches, in place.
+    zero: uint8[n_pages], in place: pages that were written read as zeros no more.
     A log that is started again finds the class as the last one left it, with the hits of pages that no harvest has seen.
     """
     state = armed.paced[c]
@@ -136,7 +138,7 @@ def first_misarmed(table: TouchTable, c: int, start: int, step: int, now_work_ns
 @jit
 def _record(pages: Pages, gfn: int, counts: NDArray[np.int64]) -> None:
     """One page was written since the last harvest."""
-    if pages.due[gfn] == RECORDED:
+    if pages.due[gfn] == RECORDED:  # another class wrote the page, too: a harvest raises its version once
         return
     pages.due[gfn] = RECORDED
     pages.zero[gfn] = 0
@@ -168,6 +170,7 @@ def harvest(
         touched = armed.pending[offset + page]
         if touched >= now_work_ns:
             continue
+        # The log is clear from now on, so a touch at this very moment belongs to the next harvest.
         armed.pending[offset + page] = next_touch(table, c, page, now_work_ns)
         if counts[2] < len(log):
             log[counts[2], 0], log[counts[2], 1], log[counts[2], 2] = c, first + page, touched
@@ -179,7 +182,10 @@ def harvest(
 def harvest_paced(
     table: TouchTable, c: int, now_work_ns: int, armed: Armed, pages: Pages, counts: NDArray[np.int64]
 ) -> None:
-    """``harvest`` for a paced class: write up to ``now_work_ns``, collect the hit pages, arm them again."""
+    """``harvest`` for paced class ``c`` of ``table``: write up to ``now_work_ns``, collect the hit pages, arm them again.
+
+    armed, pages: in place. counts: int64[3], in place, as in ``harvest``.
+    """
     advance_paced(table, c, armed, now_work_ns)
     low, first = table.ints[c, OFFSET] // 8, table.ints[c, FIRST_GFN]
     for group in range((table.ints[c, N_PAGES] + 7) // 8):
@@ -197,7 +203,11 @@ def harvest_paced(
 def is_written(
     table: TouchTable, clocks: NDArray[np.int64], armed: Armed, gfn: int, t_ns: int
 ) -> bool:
-    """Whether a write to ``gfn`` before host time ``t_ns`` waits to be harvested. Paced classes are settled up to t_ns."""
+    """Whether a write to ``gfn`` before host time ``t_ns`` waits to be harvested.
+
+    table: touch classes. clocks: int64[n_clocks, N_FIELDS], work clocks.
+    armed: pending touches; in place, as paced classes are settled up to ``t_ns``.
+    """
     for c in range(len(table.ints)):
         page = gfn - table.ints[c, FIRST_GFN]
         if page < 0 or page >= table.ints[c, N_PAGES] or table.ints[c, IS_WRITE] == 0:
@@ -228,7 +238,11 @@ def first_false_zero(version: Versions, zero: NDArray[np.uint8]) -> int:
 
 @jit
 def first_stale(version: Versions, copied: Versions, bmap: NDArray[np.uint8]) -> int:
-    """First gfn whose copy is not the newest content and which is not waiting to be sent, or -1."""
+    """First gfn whose copy is not the newest content and which is not waiting to be sent, or -1.
+
+    version, copied: uint16[n_pages], of the source, of the destination.
+    bmap: uint8[n_pages], 1: to be sent.
+    """
     stale = 0
     for gfn in range(len(version)):
         stale += (version[gfn] != copied[gfn]) & (bmap[gfn] == 0)

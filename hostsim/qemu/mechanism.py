@@ -1,6 +1,6 @@
 """The record of a mechanism of migration, and all of them, found by their folder.
 
-A record says what QEMU has: parameters, refusals, and what the mechanism puts into the migration thread. Keys of the
+A record holds the part of QEMU: parameters, refusals, and the steps of the mechanism in the migration thread. Keys of the
 scenario, columns and words are records of their own (hostsim.scenario.mechanism, hostsim.results.mechanism,
 hostsim.verdict.mechanism), which have the mechanism's name in common.
 """
@@ -19,6 +19,7 @@ from hostsim.plugins.parts import parts_in
 from hostsim.qemu.version import Release, Version, release
 
 if TYPE_CHECKING:
+    # Circle of types: a migration runs the steps of the records, and they get that migration.
     from hostsim.core.dirty_tracker import DirtyTracker
     from hostsim.costs.host_sheet import HostSheet
     from hostsim.guest.vm import VmBase
@@ -189,8 +190,8 @@ class Mechanism:
     stream: the way that RAM goes with it; None: over one connection.
     acts: makes the object that acts on the VM for it, with a migration or without, from the Machine, which has VM and
     tracker by then; None as its result: nothing acts in this run.
-    brake: a step that holds the guest back, at every second period with too many dirty pages [bytes dirtied, bytes sent].
-    cancelled: undoes what ``brake`` has set, once migrate_cancel is given.
+    throttle: a step that holds the guest back, at every second period with too many dirty pages [bytes dirtied, bytes sent].
+    cancelled: undoes the effect of ``throttle``, once migrate_cancel is given.
     figures: its figures of query-migrate now; None: none in this state.
     ram: its members of query-migrate's ``ram`` now (MigrationStats), by QEMU's names.
     switch: its steps, if it moves the guest before its memory.
@@ -206,7 +207,7 @@ class Mechanism:
     encoder: Callable[[Any, VmBase, DirtyTracker, HostSheet], PageEncoder] | None = None
     stream: Stream | None = None
     acts: Callable[[Any], Any] | None = None
-    brake: Callable[[Migration, int, int], None] | None = None
+    throttle: Callable[[Migration, int, int], None] | None = None
     cancelled: Callable[[Migration], None] | None = None
     figures: Callable[[Migration], Any] | None = None
     ram: Callable[[Migration], Mapping[str, int]] | None = None
@@ -249,7 +250,12 @@ def stream_of(parameters: MigrationParameters) -> Stream | None:
 def encoder_of(
     parameters: MigrationParameters, vm: VmBase, tracker: DirtyTracker, sheet: HostSheet
 ) -> PageEncoder | None:
-    """The encoder of the mechanism that has one and is on; QEMU refuses two together. None: pages are sent whole."""
+    """The encoder of the mechanism that has one and is on in ``parameters``; None: pages are sent whole.
+
+    vm, tracker: the guest, and its source of dirty pages; an encoder reads the content of pages.
+    sheet: CPU times of the host.
+    QEMU refuses two encoders together.
+    """
     makers = (one.encoder for one in on_in(parameters) if one.encoder is not None)
     return next((make(parameters, vm, tracker, sheet) for make in makers), None)
 

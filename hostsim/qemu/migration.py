@@ -88,7 +88,7 @@ class Migration:
         """Returns the destination's host at the switch to post-copy (missing: uint8[n_pages]); None: all memory is there."""
 
     def traced(self, name: str, work: Generator[simpy.Event, Any, R], **args: Argument) -> Generator[simpy.Event, Any, R]:
-        """``work`` of the migration thread; a timeline that records gets a slice of it."""
+        """``work`` of the migration thread; a timeline that records gets a slice ``name`` with ``args``."""
         return self.env.traced(THREAD, name, work, **args)
 
     def sending(self, work: Generator[simpy.Event, Any, R]) -> Generator[simpy.Event, Any, R]:

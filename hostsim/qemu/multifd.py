@@ -122,7 +122,10 @@ class MultifdRam(RamState):
         super().reset_window()
 
     def write(self, ram_bytes: int, other_bytes: int) -> None:
-        """Write bytes that are not pages to the main channel, and flush it."""
+        """Write ``ram_bytes`` and ``other_bytes``, which are not pages, to the main channel, and flush it.
+
+        ram_bytes: counted as RAM; other_bytes: section headers and device state, counted beside it.
+        """
         state, net = self.send_state, self.net
         state[send.T_NS] = max(int(state[send.T_NS]), self._env.now_ns)
         self.section_bytes += other_bytes
@@ -261,7 +264,12 @@ def costs_of(sheet: HostSheet, link: LinkSpec, parameters: MigrationParameters, 
 
 
 def host_bytes_per_s(sheet: HostSheet, parameters: MigrationParameters, content: Content) -> int:
-    """Most bytes a second, as QEMU counts them, that all channels of this host send."""
+    """Most bytes a second, as QEMU counts them, that all channels of this host send.
+
+    sheet: CPU times of the host.
+    parameters: number of channels, compression, zero copy.
+    content: bytes of a page once compressed.
+    """
     page_bytes = counted_page_bytes(parameters, content)
     copy_ns = sheet.zero_copy_page_ns if parameters.zero_copy_send else sheet.page_send_ns
     page_ps, byte_ps = compress_costs(sheet, parameters)
@@ -273,7 +281,7 @@ def host_bytes_per_s(sheet: HostSheet, parameters: MigrationParameters, content:
 
 
 def counted_page_bytes(parameters: MigrationParameters, content: Content) -> int:
-    """Bytes of a page as QEMU counts it, with its share of a header."""
+    """Bytes of a page of ``content`` as QEMU counts it under ``parameters``, with its share of a header."""
     is_compressed = parameters.multifd_compression != "none" and parameters.behaviour.multifd_counts_when_sent
     size = content.page_bytes() if is_compressed else PAGE_BYTES
     return size + channels.PACKET_HEADER_BYTES // channels.PAGES_A_PACKET

@@ -148,7 +148,7 @@ def _hand_over(
         return HORIZON
     if not _is_settled(state, limits, costs, net, pages):
         return UNSETTLED
-    channels.poll(state, costs, net, free_ns)
+    channels.poll(state, costs, net, free_ns)  # packets that channels finished during the wait count before this one
     read = _read_pages(state, limits, costs, net, pages, logs)
     n_pages, n_zero, new_pages, page_bytes = net.state[HANDING], read[0], read[1], read[2]
     n_normal = 0 if costs.zero_pages_by == BY_CHANNEL else n_zero
@@ -208,7 +208,7 @@ def _give_packet(
     """Give the packet of ``n_pages`` at the front of the queue to a channel; the page behind it moves to the front."""
     j = channels.next_channel(net)
     channels.give(state, costs, net, j, n_bytes, prepare_ps, copy_ps)
-    if not costs.counts_when_sent:
+    if not costs.counts_when_sent:  # 7.2 counts here, uncompressed (multifd_send_pages), not once the channel has written
         net.channels[j, channels.COUNTED_BYTES] = 0
         counted = PACKET_HEADER_BYTES + n_pages * PAGE_BYTES
         state[USED_BYTES] += counted
@@ -300,12 +300,13 @@ def _fill_packet(
     end_gfn, last = pages.block_ends[block], PAGES_A_PACKET - costs.sync_each_section
     most = min(last - n_pages, limits.batch_pages - done, state[DIRTY_PAGES])
     until_ns = limits.horizon_ns
+    # A packet that a channel finishes may use up the quota: stop there, and let ``_stop_reason`` count it.
     if limits.rate_limit_bytes > 0 and costs.counts_when_sent:
         until_ns = min(until_ns, net.state[WAKE_PS] // 1000)
     is_kept, finds = len(logs.queued) > 0, costs.zero_pages_by == BY_THREAD
     while done - began < most and t < until_ns and cursor < end_gfn:
         gfn = next_dirty(pages.bmap, pages.words, cursor)
-        if gfn < cursor or gfn >= end_gfn or (finds and pages.zero[gfn] == 1):
+        if gfn < cursor or gfn >= end_gfn or (finds and pages.zero[gfn] == 1):  # a packet has pages of one RAMBlock
             break
         if pages.clear_marks[gfn >> limits.chunk_shift] == 1 or (len(pages.backing) > 0 and pages.backing[gfn] >= AWAY):
             break
@@ -412,6 +413,7 @@ def send_packets(
         gfn = next_dirty(pages.bmap, pages.words, state[CURSOR])
         if gfn < 0:
             return NO_BIT
+        # Since 8.1 channels sync where a scan of all RAM is complete, so that a page is not overtaken by its newer copy.
         if not costs.sync_each_section and (state[CURSOR] >= len(pages.bmap) or gfn < state[CURSOR]):
             _begin_sync(net, 0)
             continue

@@ -9,6 +9,7 @@ from hostsim.qemu.mechanism import mechanisms
 from hostsim.qemu.version import Version
 
 if TYPE_CHECKING:
+    # Circle of types: bases are joined when the program runs; mypy needs their fields.
     from hostsim.qemu.mechanisms.auto_converge import AutoConvergeParameters
     from hostsim.qemu.mechanisms.dirty_limit import DirtyLimitParameters
     from hostsim.qemu.mechanisms.multifd import MultifdParameters

@@ -59,7 +59,10 @@ def _keeps_its_window(row: NDArray[np.int64], path: Path) -> bool:
 
 @inlined
 def write_to_full(row: NDArray[np.int64], path: Path, t_ns: int) -> int:
-    """``tcp.write`` of PIECE_BYTES where each part of it is known to do what it mostly does; NOT_FULL: nothing is done."""
+    """``tcp.write`` of PIECE_BYTES at ``t_ns`` where each of its steps takes its usual course; NOT_FULL: nothing is done.
+
+    row: int64[tcp.N_ROW], in place. path: constants of the connection.
+    """
     if not (_passes_on_a_page(row, path, t_ns) and _keeps_its_window(row, path)):
         return NOT_FULL
     tick, out = row[TICK] + 1, row[IN_FLIGHT]
@@ -76,8 +79,9 @@ def write_to_full(row: NDArray[np.int64], path: Path, t_ns: int) -> int:
 
 @inlined
 def leaves_at_once(row: NDArray[np.int64], path: Path, t_ns: int, n_bytes: int) -> bool:
-    """Do what ``tcp.write`` does, and return True, if that is no more than handing a whole piece to the link in this tick.
+    """Do ``tcp.write`` of ``n_bytes`` at ``t_ns`` and return True, if it only hands one whole piece to the link.
 
+    row: int64[tcp.N_ROW], in place, unchanged if False is returned. path: constants of the connection.
     Most pages of a busy stream are such pieces. A call of ``tcp.write`` hands on 30 words, which takes as long as the rest.
     """
     if path.faults.any == 1 or n_bytes != PIECE_BYTES or path.link_bytes_per_s == 0:

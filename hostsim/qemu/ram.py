@@ -165,7 +165,10 @@ class RamState:
         self.send_state[send.USED_BYTES] = 0
 
     def write(self, ram_bytes: int, other_bytes: int) -> None:
-        """Write bytes that are not pages, and flush. T_NS of the send state moves with the socket."""
+        """Write ``ram_bytes`` and ``other_bytes``, which are not pages, and flush; T_NS moves with the socket.
+
+        ram_bytes: counted as RAM; other_bytes: section headers and device state, counted beside it.
+        """
         state = self.send_state
         state[send.T_NS] = max(int(state[send.T_NS]), self._env.now_ns)
         state[send.SENT_BYTES] += ram_bytes

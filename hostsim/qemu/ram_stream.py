@@ -21,8 +21,10 @@ def ram_of(
 ) -> RamState:  # fmt: skip
     """The RAMState of a migration.
 
+    env, vm, link, knobs: clock, guest, link, and engine settings that move no result.
     tracker: finds dirty pages.
     sheet: CPU times of the host.
+    parameters: of QEMU; they choose the stream, with or without channels.
     content: bytes that a write changes, for XBZRLE and compression.
     log_capacity: page sends to keep in ``send_log``; 0: none.
     """
@@ -41,13 +43,17 @@ def connections_of(parameters: MigrationParameters) -> int:
 
 
 def counted_page_bytes(parameters: MigrationParameters, content: Content) -> int:
-    """Bytes of a page as QEMU counts it, with its share of a header."""
+    """Bytes of a page of ``content`` as QEMU counts it under ``parameters``, with its share of a header."""
     stream = stream_of(parameters)
     return PAGE_WIRE_BYTES if stream is None else stream.page_bytes(parameters, content)
 
 
 def host_bytes_per_s(sheet: HostSheet, parameters: MigrationParameters, content: Content) -> int:
-    """Most bytes a second, as QEMU counts them, that the sending threads of this host send."""
+    """Most bytes a second, as QEMU counts them, that the sending threads of this host send.
+
+    sheet: CPU times of the host.
+    parameters: channels or none, compression. content: bytes of a page once compressed.
+    """
     stream = stream_of(parameters)
     if stream is None:
         return PAGE_WIRE_BYTES * NS_PER_S // sheet.page_send_ns

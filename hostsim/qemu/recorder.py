@@ -82,23 +82,23 @@ class Recorder:
             self.samples.append(sample)
 
     def mark(self, t_ns: int, event: str, value: int = 0) -> None:
-        """Keep a named moment (a throttle step, the stop) and trace it."""
+        """Keep a moment ``t_ns`` named ``event`` (a throttle step, the stop) with its ``value``, and trace it."""
         self.marks.append((t_ns, event, value))
         self.trace(event, t_ns=t_ns, value=value)
 
     def status(self, t_ns: int, status: str) -> None:
-        """Keep a change of state and trace it (migrate_set_state)."""
+        """Keep the change to ``status`` at ``t_ns`` and trace it (migrate_set_state)."""
         self.marks.append((t_ns, f"migrate_set_state {status}", 0))
         self.trace("migrate_set_state", t_ns=t_ns, new_state=status)
 
     def sync(self, point: SyncPoint, tally: Tally | None = None) -> None:
-        """Keep a sync and trace it as QEMU does."""
+        """Keep sync ``point``, with ``tally``, the counts at its end, and trace it as QEMU does."""
         self.syncs.append(point)
         if tally is not None:
             self.tallies.append(tally)
         self.trace("migration_bitmap_sync_end", t_ns=point.t_ns, dirty_pages=point.newly_dirty_pages)
 
     def trace(self, event: str, **fields: Any) -> None:
-        """Trace only."""
+        """Trace ``event`` with ``fields``, and keep nothing."""
         tracer().debug(event, **fields)
         self.on_trace(event, fields)

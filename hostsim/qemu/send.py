@@ -115,7 +115,11 @@ def link_free_after(free_ps: int, t_ns: int, link_bytes_per_s: int, n_bytes: int
 
 @jit
 def written_at(free_ps: int, t_ns: int, socket_buffer_ps: int) -> int:
-    """Time [ns] at which write() returns: when all but a full socket buffer has left."""
+    """Time [ns] at which a write() at ``t_ns`` returns: when all but a full socket buffer has left.
+
+    free_ps: when the link has sent all bytes [ps].
+    socket_buffer_ps: time the link takes for a full socket buffer [ps].
+    """
     wait_ps = free_ps - socket_buffer_ps - t_ns * 1000
     return t_ns - (-wait_ps // 1000) if wait_ps > 0 else t_ns
 
@@ -134,7 +138,10 @@ def goes_on_at(free_ps: int, t_ns: int, socket_buffer_ps: int, wake_ps: int) -> 
 
 @jit
 def write_to_link(state: NDArray[np.int64], costs: SendCosts, n_bytes: int) -> None:
-    """Queue bytes on the socket at T_NS; T_NS moves to where the socket buffer has taken them. In place."""
+    """Queue ``n_bytes`` on the socket at T_NS of ``state``; T_NS moves to the time when the socket buffer has taken them.
+
+    state: int64[N_STATE], in place. costs: path of the stream, bandwidth, socket buffer.
+    """
     if costs.path.rtt_ps > 0:
         state[T_NS] = tcp.write(state[STREAM:], costs.path, state[T_NS], n_bytes)
         return
@@ -199,7 +206,10 @@ def held_back(
     gfn: int,
     t_ns: int,
 ) -> int:
-    """The reason that holds ``gfn`` back at ``t_ns``, which may be ahead of the guest; QUOTA (0): the page can be sent."""
+    """The reason that holds ``gfn`` back at ``t_ns``, which may be ahead of the guest; QUOTA (0): the page can be sent.
+
+    limits, clear_marks, zero, backing, table: as in ``send_pages``; read only.
+    """
     if clear_marks[gfn >> limits.chunk_shift] == 1:
         return CLEAR
     if len(backing) > 0 and backing[gfn] >= AWAY:
@@ -219,7 +229,10 @@ def is_zero(
     gfn: int,
     t_ns: int,
 ) -> bool:
-    """Whether ``gfn`` reads as zeros at ``t_ns``, writes that wait to be harvested included."""
+    """Whether ``gfn`` reads as zeros at ``t_ns``, writes that wait to be harvested included.
+
+    limits, zero, table, clocks, armed: as in ``send_pages``; ``armed`` changes where paced classes are settled.
+    """
     if zero[gfn] == 0:
         return False
     return limits.settled_ns != NEVER or not is_written(table, clocks, armed, gfn, t_ns)
@@ -227,7 +240,10 @@ def is_zero(
 
 @jit
 def note(state: NDArray[np.int64], log: NDArray[np.int64], t_ns: int, gfn: int, reads_zero: bool) -> None:
-    """Append a page that is sent to ``log``, as in ``send_pages``. In place."""
+    """Append the send of ``gfn`` at ``t_ns`` to ``log``, as in ``send_pages``; ``reads_zero``: as a zero page.
+
+    state: int64[N_STATE], in place.
+    """
     at = state[LOGGED]
     log[at, 0], log[at, 1], log[at, 2] = t_ns, gfn, int(reads_zero)
     state[LOGGED] = at + 1
@@ -307,11 +323,14 @@ def send_pages(
         else:
             t += costs.page_ns + (costs.first_copy_ns if copied[gfn] == NEVER_COPIED else 0)
             gathered += 1
+        # A guest event during this batch takes the batch back: it is repeated up to the event, from the journal.
         if len(journal) > 0:
             journal[done, 0], journal[done, 1], journal[done, 2] = gfn, copied[gfn], int(reads_zero)
         copied[gfn] = version[gfn]
         sent_bytes += n_bytes
         buffered += n_bytes
+        # Contents of normal pages are entries of the iovec; its buffer holds headers and zero pages alone. The stream is
+        # written, and counts against the rate limit, when either is full.
         if gathered >= limits.flush_pages or buffered - 4096 * gathered >= IO_BUFFER_BYTES or limits.flush_pages <= 1:
             used, buffered, gathered = used + buffered, 0, 0
         free_ps, t = write_page(state, costs, free_ps, t, n_bytes, page_ps)

@@ -128,7 +128,7 @@ def _remember_thresh(row: NDArray[np.int64]) -> None:
 
 @inlined
 def validate(row: NDArray[np.int64], path: Path, now_ps: int) -> None:
-    """After a send, note whether the window is in use; a window unused for an RTO shrinks half-way (tcp_cwnd_validate)."""
+    """After a send at ``now_ps`` note if the window of ``row`` is used; half of an unused one goes (tcp_cwnd_validate)."""
     out, is_full = row[IN_FLIGHT], row[IN_FLIGHT] >= row[CWND]
     if is_full or row[ACKED] >= row[USAGE_END] or (row[LIMITED] == 0 and out > row[MAX_OUT]):
         row[LIMITED], row[MAX_OUT], row[USAGE_END] = int(is_full), out, row[ACKED] + out
@@ -150,7 +150,7 @@ def validate(row: NDArray[np.int64], path: Path, now_ps: int) -> None:
 
 @inlined
 def restart(row: NDArray[np.int64], path: Path, now_ps: int) -> None:
-    """Halve the window for each RTO that the connection was idle, down to the initial one (tcp_cwnd_restart)."""
+    """Halve the window of ``row`` for each RTO idle at ``now_ps``, down to the initial one (tcp_cwnd_restart)."""
     idle_ps = now_ps - row[FREE_PS]
     if path.rto_ps == 0 or idle_ps <= path.rto_ps:
         return
@@ -163,7 +163,7 @@ def restart(row: NDArray[np.int64], path: Path, now_ps: int) -> None:
 
 @inlined
 def transmit(row: NDArray[np.int64], path: Path, now_ps: int) -> None:
-    """Hand bytes to the link as far as the windows allow and the current tick lasts (tcp_write_xmit)."""
+    """Hand bytes of ``row`` to the link at ``now_ps`` as windows allow and the current tick lasts (tcp_write_xmit)."""
     if row[UNSENT] == 0:
         return
     end_ps = (row[TICK] + 1) * path.tick_ps
@@ -171,23 +171,23 @@ def transmit(row: NDArray[np.int64], path: Path, now_ps: int) -> None:
     while row[UNSENT] > 0:
         n_bytes = min(row[UNSENT], min(row[CWND], path.window_bytes) - row[IN_FLIGHT])
         free_ps = max(row[FREE_PS], now_ps)
-        if n_bytes <= 0 or free_ps >= end_ps:
+        if n_bytes <= 0 or free_ps >= end_ps:  # bytes that the link takes in a later tick are handed on in that tick
             break
         if path.link_bytes_per_s > 0:
             n_bytes = min(n_bytes, PIECE_BYTES)
             free_ps += path.piece_ps if n_bytes == PIECE_BYTES else n_bytes * PS_PER_S // path.link_bytes_per_s
-        tick = row[TICK] + path.ticks + (1 if free_ps > end_ps else 0)
+        tick = row[TICK] + path.ticks + (1 if free_ps > end_ps else 0)  # the last byte may leave in the next tick
         row[ACKS + (tick & (RING - 1))] += n_bytes
         row[FREE_PS] = free_ps
         row[IN_FLIGHT] += n_bytes
         row[UNSENT] -= n_bytes
-    if row[IN_FLIGHT] > before or row[IN_FLIGHT] >= row[CWND]:
+    if row[IN_FLIGHT] > before or row[IN_FLIGHT] >= row[CWND]:  # it sent, or the window keeps it from sending
         validate(row, path, now_ps)
 
 
 @inlined
 def next_tick(row: NDArray[np.int64], path: Path) -> None:
-    """Begin the next tick: take its acknowledgements one by one, and after each send the bytes that it allows.
+    """Begin the next tick of ``row``: take its acknowledgements one by one, and after each send the bytes that it allows.
 
     A receiver acknowledges each second segment. One acknowledgement for the whole tick would find a full window unused.
     """
@@ -247,13 +247,13 @@ def _put(row: NDArray[np.int64], path: Path, n_bytes: int, now_ps: int) -> None:
 
 @part
 def allowed(row: NDArray[np.int64], path: Path) -> int:
-    """Bytes that the windows allow; bytes beyond a gap take of the receiver's window until the gap is closed."""
+    """Bytes that the windows of ``row`` and ``path`` allow; bytes beyond a gap fill the receiver's until it is closed."""
     return int(min(row[CWND] - row[IN_FLIGHT], path.window_bytes - row[IN_FLIGHT] - row[HELD]))
 
 
 @part
 def transmit_faulty(row: NDArray[np.int64], path: Path, now_ps: int) -> None:
-    """``transmit`` on a path with faults."""
+    """``transmit`` of ``row`` from ``now_ps`` on, on a path with faults."""
     if row[UNSENT] == 0:
         return
     end_ps, before = (row[TICK] + 1) * path.tick_ps, row[IN_FLIGHT]
@@ -397,7 +397,7 @@ def _probe_tick(row: NDArray[np.int64], path: Path) -> int:
 
 @part
 def upcoming_tick(row: NDArray[np.int64], path: Path) -> tuple[int, int]:
-    """The next tick in which something may happen, and the one in which a tail loss probe is answered, 0: none."""
+    """The next tick in which anything may happen on ``row``, and the one in which a tail loss probe is answered, 0: none."""
     tick, probe = int(row[TICK]) + 1, 0
     if row[IN_FLIGHT] == row[LOST] + row[UNHEARD] and (row[UNSENT] == 0 or allowed(row, path) <= 0):
         tick = max(tick, int(-(-row[TIMER_PS] // path.tick_ps)))
@@ -408,7 +408,7 @@ def upcoming_tick(row: NDArray[np.int64], path: Path) -> tuple[int, int]:
 
 @part
 def next_tick_faulty(row: NDArray[np.int64], path: Path, last_tick: int) -> None:
-    """Begin the next tick in which something happens, ``last_tick`` at the latest."""
+    """Begin the next tick of ``row`` in which anything happens, ``last_tick`` at the latest."""
     tick, probe = upcoming_tick(row, path)
     row[TICK] = min(tick, last_tick)
     at = ACKS + (row[TICK] & (RING - 1))

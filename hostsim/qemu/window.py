@@ -11,18 +11,21 @@ BUFFER_DELAY_MS = 100
 
 
 def total_bytes(m: MigrationState, ram: RamState) -> int:
-    """Bytes on all channels, headers included."""
+    """Bytes on all channels, headers included: those of ``ram`` and those that the migration ``m`` counts beside it."""
     return ram.sent_bytes + ram.other_bytes + m.other_bytes
 
 
 def switchover_bytes_per_ms(measured_bytes_per_ms: float, p: MigrationParameters) -> float:
-    """Bandwidth behind threshold and expected downtime; QEMU rounds avail_switchover_bandwidth down to whole bytes/ms."""
+    """Bandwidth behind threshold and expected downtime [bytes/ms]: ``measured_bytes_per_ms``, or the parameter in ``p``.
+
+    QEMU rounds avail_switchover_bandwidth down to whole bytes/ms.
+    """
     told = p.avail_switchover_bandwidth
     return float(told // 1000) if told else measured_bytes_per_ms
 
 
 def open_window(m: MigrationState, ram: RamState, now_ms: int) -> None:
-    """Start a window at ``now_ms`` (update_iteration_initial_status)."""
+    """Start a window at ``now_ms``, with the counters of ``ram`` kept in ``m`` (update_iteration_initial_status)."""
     m.window_start_ms = now_ms
     m.window_initial_bytes = total_bytes(m, ram)
     m.window_initial_pages = ram.transferred_pages

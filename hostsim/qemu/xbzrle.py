@@ -140,7 +140,11 @@ class Xbzrle:
         )  # fmt: skip
 
     def send(self, arguments: tuple[Any, ...], journal_pages: int, *, last_stage: bool) -> int:
-        """Send pages as hostsim.qemu.send::send_pages does with ``arguments``; return its reason."""
+        """Send pages as hostsim.qemu.send::send_pages does with ``arguments``; return its reason.
+
+        journal_pages: most pages that the call may have to take back.
+        last_stage: the guest is stopped, and QEMU updates the cache no more.
+        """
         every: tuple[Any, ...] = (*arguments, self.cache(journal_pages, last_stage))
         return int(send_with_xbzrle(*every))
 

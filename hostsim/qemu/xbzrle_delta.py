@@ -184,6 +184,9 @@ def delta_bytes(content: Content, table: TouchTable, gfn: int, course: Course, s
                 at_least: float) -> tuple[float, float]:  # fmt: skip
     """(mean bytes of the delta, runs) of a page that was written since its cached copy.
 
+    content, table: changed bytes of each write class; the touch classes.
+    course: work of the clocks at each sync. slot: int64[N_SLOT], the cached copy of ``gfn``.
+    t_ns: time of the send.
     at_least: factor on the mean writes of drawn classes: the page is known to have been written.
     # Model limit: a changed byte has a value that it did not have in the cached copy; a counter never comes back to it.
     # Model limit: the length of a delta is its mean over the places of scattered bytes and over the number of drawn writes.

@@ -131,7 +131,11 @@ def _insert(cache: PageCache, slot: int, gfn: int, version: int, t_ns: int, chun
 def save_xbzrle_page(
     cache: PageCache, table: TouchTable, slot: int, gfn: int, version: int, t_ns: int, chunk: int
 ) -> tuple[int, int]:
-    """save_xbzrle_page: (bytes of the delta, CPU time [ns]); 0: content equal, nothing is sent; WHOLE."""
+    """save_xbzrle_page: (bytes of the delta, CPU time [ns]); 0: content equal, nothing is sent; WHOLE: send the page whole.
+
+    cache: slots and counters, in place. slot: the slot of ``gfn``.
+    table: touch classes. version: of the page. t_ns: time of the send. chunk: of the page in the dirty log.
+    """
     counters = cache.counters
     row = cache.slots[slot]
     if row[GFN] != gfn:
@@ -214,7 +218,7 @@ def send_with_xbzrle(
     backing: NDArray[np.uint8],
     cache: PageCache,
 ) -> int:
-    """Send dirty pages in cyclic order until a limit; the reason and all parameters but ``cache`` are send_pages'."""
+    """Send dirty pages in cyclic order until a limit; the reason and ``state`` ... ``backing`` are those of send_pages."""
     t, cursor, dirty, block, done = state[T_NS], state[CURSOR], state[DIRTY_PAGES], state[LAST_BLOCK], 0
     used, buffered, gathered, free_ps = state[USED_BYTES], state[BUFFERED_BYTES], state[BUFFERED_PAGES], state[LINK_FREE_PS]
     page_ps = link_free_after(0, 0, max(costs.link_bytes_per_s, 1), PAGE_WIRE_BYTES)

@@ -97,7 +97,10 @@ def say_verdict(lines: Iterable[str], *, markdown: bool = False) -> None:
 
 
 def show(grid: Grid, *, markdown: bool = False, wide: bool = False) -> None:
-    """A table on standard output: in parts that fit the lines of the terminal, or with all columns in one if ``wide``."""
+    """Print ``grid`` on standard output, in parts that fit the lines of the terminal; columns left out are named below.
+
+    markdown: print one Markdown table, however wide. wide: print all columns in one part.
+    """
     from hostsim.report.layout import laid_out, wrapped
 
     console = out_console()
@@ -153,6 +156,13 @@ def say_raw(text: str) -> None:
     """Text for another program on standard output, byte by byte."""
     with _written():
         sys.stdout.write(text)
+
+
+def say_bytes(content: bytes) -> None:
+    """Bytes for another program on standard output: a file in all but its name."""
+    with _written():
+        sys.stdout.flush()
+        sys.stdout.buffer.write(content)
 
 
 def note(line: str) -> None:

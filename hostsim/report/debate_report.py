@@ -9,8 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from hostsim.report.columns import Column, Grid, Role, grid_of
-from hostsim.report.study_files import study_content, write_study
-from hostsim.results.encode import csv_bytes
+from hostsim.report.studies import study_content, write_study
 from hostsim.results.tables import Table, plain
 from hostsim.study.rmap_debate.claim import OFF_MAX, Claim, Crossing
 from hostsim.study.rmap_debate.debate import machine_words
@@ -40,7 +39,7 @@ TURNS = (
 
 
 def debate_content(options: Any, claims: Sequence[Claim]) -> dict[str, Any]:
-    """The content of debate.json."""
+    """The content of debate.json: ``options`` (a dataclass), ``claims`` as objects, their summary, and the machine."""
     told = claim_objects(claims)
     return study_content(NAME, options, [], None, verdict=[_summary(claims)], machine=machine_words(), claims=told)
 
@@ -64,18 +63,16 @@ def _panel_facts(claim: Claim) -> dict[str, Any]:
 
 
 def write_debate(out: Path, content: dict[str, Any], claims: Sequence[Claim]) -> list[Path]:
-    """Write all files; their paths. OutputError."""
+    """Write ``content`` (of ``debate_content``) and the table of ``claims`` to folder ``out``.
+
+    Returns the paths. OutputError.
+    """
     return write_study(out, NAME, content, debate_tables_of(claims))
 
 
 def debate_tables_of(claims: Sequence[Claim]) -> dict[str, Table]:
-    """The tables that have files, by name."""
-    return {NAME: _claims_table(claims), "curves": _curves_table(claims)}
-
-
-def claims_csv(claims: Sequence[Claim]) -> bytes:
-    """The table alone."""
-    return csv_bytes(_claims_table(claims))
+    """The tables of ``claims`` that have files, by name."""
+    return {NAME: claims_data(claims), "curves": _curves_table(claims)}
 
 
 def debate_tables(claims: Sequence[Claim]) -> list[Grid]:
@@ -111,7 +108,8 @@ def _summary(claims: Sequence[Claim]) -> str:
     return f"VERDICT: of the {len(claims)} claims {' and '.join(parts)}"
 
 
-def _claims_table(claims: Sequence[Claim]) -> Table:
+def claims_data(claims: Sequence[Claim]) -> Table:
+    """The main table: a row a line of the table on the terminal."""
     rows = [
         (claim.number, claim.says, claim.who, claim.verdict, one.what, one.measured, one.computed, one.unit,
          one.formula, one.why)

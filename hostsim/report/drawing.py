@@ -100,7 +100,7 @@ def titled(figure: Figure, question: str) -> None:
 
 
 def label_ticks(axes: Axes, which: Which, ticks: Sequence[float], words: Words) -> None:
-    """Ticks in ``words``, and none between."""
+    """Set ``ticks`` on one axis of ``axes``, "x" or "y" by ``which``, labelled by ``words``, and no minor ticks."""
     from matplotlib.ticker import NullLocator
 
     (axes.set_xticks if which == "x" else axes.set_yticks)(list(ticks), [words(tick) for tick in ticks])

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING
 
 from hostsim.core.installed import extra_command
 from hostsim.report.drawing import has_plots
-from hostsim.report.html.pictures import pictures_of
-from hostsim.report.html.registry import run_content
+from hostsim.report.html.registry import pictures_of, run_content
 from hostsim.report.verdict_texts import verdict_file
 from hostsim.results.store import write_run
 

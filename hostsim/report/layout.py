@@ -60,7 +60,10 @@ def laid_out(grid: Grid, width: int | None) -> Layout:
 
 
 def wrapped(text: str, width: int, indent: str = "") -> list[str]:
-    """Lines of at most ``width`` letters, broken between words but not in a number with its unit, nor in a command."""
+    """Lines of at most ``width`` letters, broken between words but not in a number with its unit, nor in a command.
+
+    indent: put before each line of ``text`` but the first. A word longer than ``width`` is broken at _LONG if it can be.
+    """
     lines = [""]
     for space, piece in _pieces(text, width):
         if lines[-1].strip() and len(lines[-1] + space + piece) > width:
@@ -100,7 +103,11 @@ class _Sizes:
         ]  # fmt: skip
 
     def one_part(self, shown: Sequence[int], width: int, prose_min: int = 0) -> list[int] | None:
-        """Widths of the columns ``shown`` if they fit into one part: headings in one line, if need be in several."""
+        """Letters of each column ``shown`` if all fit into ``width`` letters; None if they do not.
+
+        Headings stand in one line, or else in several.
+        prose_min: letters that a column of prose needs at least, unless its text is shorter; 0: its longest word.
+        """
         for widths in (self.natural, self.narrow):
             fitted = self._fitted(shown, widths, width, prose_min)
             if fitted is not None:
@@ -148,7 +155,7 @@ class _Sizes:
 
 
 def joined(grid: Grid) -> Iterator[list[int]]:
-    """Figures that stay in one part."""
+    """Indexes of the figure columns of ``grid``, in groups that stay in one part."""
     figures = [i for i, column in enumerate(grid.columns) if column.role is Role.FIGURE]
     starts = [n for n, i in enumerate(figures) if not grid.columns[i].joined]
     yield from (figures[start:end] for start, end in zip(starts, [*starts[1:], len(figures)], strict=True))

@@ -1,4 +1,4 @@
-"""The output of ``hostsim measure-dirty``: table, caption, picture and files."""
+"""The output of ``hostsim measure-dirty``: the verdict, a sentence a row; table, caption, picture and files."""
 
 from __future__ import annotations
 
@@ -7,23 +7,24 @@ from pathlib import Path
 from typing import Any
 
 from hostsim.report.columns import Column, Grid, Role, grid_of
-from hostsim.report.measure_dirty_words import verdict_lines
 from hostsim.report.origin_words import BY
-from hostsim.report.study_files import spreads, study_content, write_study
-from hostsim.report.study_words import setting_column
-from hostsim.results.encode import csv_bytes
+from hostsim.report.studies import setting_column, spreads, study_content, write_study
 from hostsim.results.tables import Table
+from hostsim.study.dirty_measure.options import METHODS
 from hostsim.study.dirty_measure.outcome import MeasureRow, TrueTime
 from hostsim.study.dirty_measure.plan import NONE, MeasurePlan
 from hostsim.study.statistics import Spread, method
-from hostsim.verdict.words import number_words, seconds_words
+from hostsim.verdict.words import number_words, percent_words, seconds_words
 
 NAME = "measure-dirty"
 NEVER = "never"
 
 
 def measure_content(plan: MeasurePlan, options: Any, rows: Sequence[MeasureRow], truth: TrueTime) -> dict[str, Any]:
-    """The content of measure-dirty.json."""
+    """The content of measure-dirty.json: ``options`` as given, seeds of ``plan``, ``rows`` with figures, verdict.
+
+    truth: the total time of simulated migrations, beside which forecasts are put; None in the object where none completed.
+    """
     told = [
         {"settings": row.settings, "n": row.n, "reported_mib_per_s": row.reported_mib, "written_mib_per_s": row.written_mib,
          "cv_percent": row.cv_percent, "forecast_total_s": row.total_s, "endless_share": row.endless,
@@ -38,17 +39,15 @@ def measure_content(plan: MeasurePlan, options: Any, rows: Sequence[MeasureRow],
 
 
 def write_measure(out: Path, content: dict[str, Any], rows: Sequence[MeasureRow]) -> list[Path]:
-    """Write all files; their paths. OutputError."""
-    return write_study(out, NAME, content, {NAME: _table(rows)})
+    """Write ``content`` (of ``measure_content``) and the table of ``rows`` to folder ``out``.
 
-
-def measure_csv(rows: Sequence[MeasureRow]) -> bytes:
-    """The table alone."""
-    return csv_bytes(_table(rows))
+    Returns the paths. OutputError.
+    """
+    return write_study(out, NAME, content, {NAME: measure_data(rows)})
 
 
 def measure_table(rows: Sequence[MeasureRow]) -> Grid:
-    """A line a measurement: what it reads, what it costs, what is forecast from it."""
+    """A line a measurement: its answer, its cost to the guest, the forecast from it."""
     keys = [setting_column(key) for key in ("method", "samples", "window")]
     columns = [
         Column("n", "n", of=lambda row: row.n),
@@ -65,7 +64,10 @@ def measure_table(rows: Sequence[MeasureRow]) -> Grid:
 
 
 def caption(plan: MeasurePlan, options: Any, rows: Sequence[MeasureRow]) -> str:
-    """The meaning of the columns, seeds, and rows with fewer measurements than asked for."""
+    """The meaning of the columns, the seeds of ``plan``, and how many of ``rows`` have fewer measurements than asked for.
+
+    options: those of the study; its ``reps`` is the number of measurements asked for.
+    """
     fewer = [row for row in rows if row.n < options.reps]
     less = f"; {len(fewer)} rows have fewer than {options.reps} measurements: each costs the guest a fault a page"
     seeds = plan.plan.seeds
@@ -85,7 +87,7 @@ def _percent(figures: Mapping[str, Spread], name: str) -> str:
     return f"{number_words(spread.mean)}{reach} %"
 
 
-def _table(rows: Sequence[MeasureRow]) -> Table:
+def measure_data(rows: Sequence[MeasureRow]) -> Table:
     """A row a measurement, with intervals."""
     names = ("bias_percent", "guest_lost_percent", "error_percent")
     schema = dict.fromkeys(("method", "samples", "window"), "str") | {"n": "int64"}
@@ -105,3 +107,79 @@ def _flat(row: MeasureRow, names: Sequence[str]) -> tuple[Any, ...]:
         ends = (None, None, None) if spread is None else (spread.mean, spread.low, spread.high)
         found += [nan if end is None else end for end in ends]
     return tuple(found)
+
+
+SMALL, EXACT = 0.02, 0.001
+"""Shares: an error up to the first is called right; a bias below the second is not told."""
+
+
+def verdict_lines(rows: Sequence[MeasureRow], truth: TrueTime) -> list[str]:
+    """The measurement that reads best, a sentence for each method, and the truth."""
+    best = min(rows, key=lambda row: (abs(row.bias_percent) + row.cv_percent, row.lost_percent))
+    lines = [f"VERDICT: {_named(best)} reads best: {_reading(best)}."]
+    return [*lines, *map(_row_words, _first_windows(rows)), _truth_words(truth), _lesson(rows, truth)]
+
+
+def _first_windows(rows: Sequence[MeasureRow]) -> list[MeasureRow]:
+    """A row for each method and number of samples: that of its first window; the table has the others."""
+    first = {(row.settings["method"], row.settings["samples"]): row for row in reversed(rows)}
+    return list(reversed(first.values()))
+
+
+def _row_words(row: MeasureRow) -> str:
+    name = _named(row)
+    return f"{name[0].upper()}{name[1:]}: {_reading(row)}; {_cost(row)}; {_forecast_words(row)}."
+
+
+def _named(row: MeasureRow) -> str:
+    mode, samples, window = row.settings["method"], row.settings["samples"], row.settings["window"]
+    of = "" if samples == NONE else f" with {samples} pages a GiB"
+    return f"{METHODS[mode].replace('page-', 'page ').replace('dirty-', 'dirty ')}{of} over {window}"
+
+
+def _reading(row: MeasureRow) -> str:
+    bias = row.bias_percent / 100
+    side = "above" if bias > 0 else "below"
+    much = f"{percent_words(abs(bias))} {side} the rate" if abs(bias) >= EXACT else "the rate"
+    mean = f"reads {much} at which the guest wrote"
+    some = f"a single answer is off by another {percent_words(row.cv_percent / 100)}"
+    spread = some if row.cv_percent > 0 else "all answers are alike"
+    return f"it {mean} ({number_words(row.reported_mib)} MiB/s), and {spread}"
+
+
+def _cost(row: MeasureRow) -> str:
+    lost = row.lost_percent / 100
+    return f"it costs a vCPU {percent_words(lost)} of its time" if lost > 0 else "it costs the guest nothing"
+
+
+def _forecast_words(row: MeasureRow) -> str:
+    if row.total_s is None:
+        return "a forecast from it never ends"
+    some = f" ({percent_words(row.endless)} of the answers give a forecast that never ends)" if row.endless else ""
+    error = row.error_percent
+    if error is None:
+        return f"a forecast from it is {seconds_words(row.total_s)}{some}"
+    side = "long" if error > 0 else "short"
+    much = f"{percent_words(abs(error) / 100)} too {side}" if abs(error) >= 100 * SMALL else "right within 2 %"
+    return f"a total time forecast from it, {seconds_words(row.total_s)}, is {much}{some}"
+
+
+def _truth_words(truth: TrueTime) -> str:
+    if truth.total_s is None:
+        return f"Truth: the simulated migration completes with none of {truth.n} seeds."
+    seeds = f"{truth.n_completed} of {truth.n} seeds complete"
+    return f"Truth: the simulated migration takes {seconds_words(truth.total_s.mean)} ({seeds})."
+
+
+def _lesson(rows: Sequence[MeasureRow], truth: TrueTime) -> str:
+    """Whether the error of the forecast is that of the measurement, or that of taking one rate for a guest."""
+    right = [row for row in rows if abs(row.bias_percent) <= 100 * SMALL]
+    errors = [abs(row.error_percent) for row in right if row.error_percent is not None]
+    if truth.total_s is None or not errors:
+        return "No forecast can be compared: no migration completed, or no answer is within 2 % of the true rate."
+    if min(errors) > 100 * SMALL:
+        return (
+            "Even the true rate gives a wrong forecast: the forecast assumes a guest that writes all its memory evenly. "
+            "Rates over several windows show how the guest saturates."
+        )
+    return "The true rate gives a good forecast here: the guest writes its memory evenly enough."

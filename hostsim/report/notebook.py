@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from html import escape
 from typing import TYPE_CHECKING
 
-from hostsim.report.compare_table import caption, compare_tables
+from hostsim.report.compare_report import caption, compare_tables
 from hostsim.report.tables import evenly
 from hostsim.verdict.words import bytes_words, seconds_words, span_words
 
@@ -21,7 +21,7 @@ INK, LINE, GRID = "#22262b", "#0072b2", "#e6e8eb"
 
 
 def run_html(result: RunResult, verdict: str) -> str:
-    """A run: verdict, a row of key figures for each migration, and what was left to send over time."""
+    """A run: verdict, a row of key figures for each migration, and the bytes left to send over time."""
     parts = [f"<p><b>{escape(result.name)}</b></p>", *_paragraphs(verdict)]
     for migration in result.migrations:
         parts += [_figures(migration), _remaining(migration)]
@@ -31,13 +31,13 @@ def run_html(result: RunResult, verdict: str) -> str:
 
 
 def study_html(name: str, verdict: str, summary: Summary) -> str:
-    """A study: verdict, and the table of ``hostsim compare``."""
+    """The study ``name``: its verdict in lines, and the tables of ``hostsim compare`` for ``summary``."""
     tables = [_grid(grid) for grid in compare_tables(summary)]
     return _div([f"<p><b>{escape(name)}</b></p>", *_paragraphs(verdict), *tables, f"<p>{escape(caption(summary))}</p>"])
 
 
 def grids_html(name: str, verdict: str, grids: Iterable[Grid]) -> str:
-    """A study of a host's memory: verdict, and the tables that its command prints."""
+    """The study ``name`` of a host's memory: its verdict in lines, and ``grids``, the tables that its command prints."""
     return _div([f"<p><b>{escape(name)}</b></p>", *_paragraphs(verdict), *map(_grid, grids)])
 
 
@@ -70,7 +70,7 @@ def _work(result: RunResult) -> str:
 
 
 def _remaining(migration: MigrationResult) -> str:
-    """A line of what was left to send, as SVG; "" for a migration without samples."""
+    """The bytes left to send over time as a line, in SVG; "" for a migration without samples."""
     series = migration.series
     rows = evenly(len(series), POINTS_MAX)
     times, left = series["t_ns"][rows].tolist(), series["remaining_bytes"][rows].tolist()

@@ -1,4 +1,4 @@
-"""What an answer rests on, in words: the version of the model, the number of runs, their seeds."""
+"""The origin of an answer, in words: the version of the model, the number of runs, their seeds."""
 
 from __future__ import annotations
 

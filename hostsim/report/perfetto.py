@@ -58,7 +58,10 @@ def sampling_lines(recording: Recording) -> list[str]:
 
 
 def trace_bytes(recording: Recording, result: RunResult) -> bytes:
-    """The file. MissingExtraError without the package perfetto."""
+    """The bytes of a Perfetto file of ``recording``; ``result`` gives the text beside it.
+
+    Numbers the flows of ``recording`` in place. MissingExtraError without the package perfetto.
+    """
     check_extra()
     file = BytesIO()
     writer = _Writer(file)
@@ -192,7 +195,10 @@ class _Writer:
         self._builder.write_packet(first)
 
     def thread(self, track: Track, lanes: list[list[Drawn]], marks: list[Drawn]) -> None:
-        """The rows of ``track``; events stand on the first."""
+        """Write a row of ``track`` for each of ``lanes``, as ``_lanes`` fills them.
+
+        marks: events at one instant; they stand on the first row.
+        """
         for number, lane in enumerate(lanes or [[]]):
             uuid = self._thread(track.process, track.thread if number == 0 else f"{track.thread} ({number + 1})")
             for one, is_end in _in_order(lane):
@@ -201,7 +207,10 @@ class _Writer:
                 self._write(uuid, mark.span, mark.span.begin_ns, self._event.TYPE_INSTANT)
 
     def counter(self, process: str, name: str, unit: str, t_ns: Any, values: Any) -> None:
-        """A counter of ``process``."""
+        """Write the counter ``name`` of ``process``, with its ``unit``.
+
+        t_ns: int64[n], simulated. values: int64[n] or float64[n].
+        """
         packet = self._new()
         packet.track_descriptor.uuid = uuid = next(self._uuids)
         packet.track_descriptor.parent_uuid = self._process(process)[0]

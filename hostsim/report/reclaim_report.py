@@ -8,9 +8,15 @@ from typing import Any
 
 from hostsim.report.columns import Column, Grid, Role, grid_of
 from hostsim.report.origin_words import study_rests_on
-from hostsim.report.study_files import figures_table, latency_table, spreads, study_content, write_study
-from hostsim.report.study_words import setting_column, study_column
-from hostsim.results.encode import csv_bytes
+from hostsim.report.studies import (
+    figures_table,
+    latency_table,
+    setting_column,
+    spreads,
+    study_column,
+    study_content,
+    write_study,
+)
 from hostsim.results.tables import Table
 from hostsim.study.reclaim.measure import OF_MIGRATIONS
 from hostsim.study.reclaim.options import ReclaimOptions
@@ -43,7 +49,10 @@ NONE = Spread(0, float("nan"), None, None)
 
 
 def reclaim_content(plan: ReclaimPlan, options: ReclaimOptions, rows: Sequence[ReclaimRow]) -> dict[str, Any]:
-    """The content of reclaim.json."""
+    """The content of reclaim.json: ``options`` as given, seeds and limits of ``plan``, ``rows`` with verdict and figures.
+
+    One seed gives no intervals: the method of the interval is None then.
+    """
     told = [
         {"settings": row.settings, "verdict": row_verdict(row, plan.limits), "figures": spreads(row.figures),
          "migrations_completed": row.n_completed if row.migrates else None,
@@ -55,23 +64,24 @@ def reclaim_content(plan: ReclaimPlan, options: ReclaimOptions, rows: Sequence[R
     return study_content("reclaim", options, plan.seeds, interval, verdict=lines, rows=told)
 
 
-def reclaim_csv(plan: ReclaimPlan, rows: Sequence[ReclaimRow]) -> bytes:
-    """The table alone."""
-    return csv_bytes(_table(plan, rows))
-
-
 def write_reclaim(out: Path, plan: ReclaimPlan, content: dict[str, Any], rows: Sequence[ReclaimRow]) -> list[Path]:
-    """Write all files; their paths. OutputError."""
+    """Write ``content`` (of ``reclaim_content``) and the tables of ``rows`` to the folder ``out``; returns the paths.
+
+    plan: its limits decide the verdict in each row. OutputError.
+    """
     return write_study(out, "reclaim", content, reclaim_tables_of(plan, rows))
 
 
 def reclaim_tables_of(plan: ReclaimPlan, rows: Sequence[ReclaimRow]) -> dict[str, Table]:
-    """The tables that have files, by name."""
-    return {"reclaim": _table(plan, rows), "latencies": latency_table(row.latencies for row in rows)}
+    """The tables of ``rows`` that have files, by name: figures, judged by the limits of ``plan``, and latencies."""
+    return {"reclaim": reclaim_data(plan, rows), "latencies": latency_table(row.latencies for row in rows)}
 
 
-def _table(plan: ReclaimPlan, rows: Sequence[ReclaimRow]) -> Table:
-    """Rows without a migration have no figures of one."""
+def reclaim_data(plan: ReclaimPlan, rows: Sequence[ReclaimRow]) -> Table:
+    """The figures of ``rows``, with the verdict by the limits of ``plan``.
+
+    Rows without a migration have no figures of one.
+    """
     blank = dict.fromkeys(OF_MIGRATIONS, NONE)
     return figures_table(
         "reclaim", [(row.settings, {**row.figures, **({} if row.migrates else blank)}, row_verdict(row, plan.limits))
@@ -80,7 +90,10 @@ def _table(plan: ReclaimPlan, rows: Sequence[ReclaimRow]) -> Table:
 
 
 def reclaim_tables(plan: ReclaimPlan, rows: Sequence[ReclaimRow]) -> list[Grid]:
-    """A table with a line a case; with migrations a second table for them."""
+    """A table with a line for each of ``rows`` (at least one); with migrations a second table of the rows that migrate.
+
+    plan: its limits decide the verdict of a line. A setting other than the age has a column only if it varies.
+    """
     keys = [key for key in rows[0].settings if key == "age" or len({row.settings[key] for row in rows}) > 1]
     verdict = Column("verdict", "verdict", prose=True, of=lambda row: row_verdict(row, plan.limits))
     table = grid_of([*map(setting_column, keys), *COLUMNS, verdict], rows)
@@ -90,7 +103,7 @@ def reclaim_tables(plan: ReclaimPlan, rows: Sequence[ReclaimRow]) -> list[Grid]:
 
 
 def reclaim_caption(plan: ReclaimPlan, options: ReclaimOptions) -> str:
-    """The settings that all rows share, and the seeds."""
+    """The settings of ``options`` that all rows share, and the seeds of ``plan``."""
     same = {key: getattr(options, key) for key in ("memory", "used", "vcpus", "load", "rate", "writes", "era", "sheet")}
     if options.during_migration:
         same["bandwidth"] = options.bandwidth

@@ -7,12 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hostsim.report.columns import Column, Grid, Role, grid_of
-from hostsim.report.compare_files import as_object, combinations_table, runs_table
-from hostsim.report.compare_words import ended_words, figure_words, spread_words
+from hostsim.report.compare_report import as_object, combinations_table, ended_words, figure_words, runs_table, spread_words
 from hostsim.report.origin_words import rows_rest_on
-from hostsim.report.study_files import write_study
-from hostsim.report.study_words import setting_column
-from hostsim.results.encode import csv_bytes
+from hostsim.report.studies import setting_column, write_study
 from hostsim.study.throttle_sweep import CSV, OFF, REACHED, Bound, bound_of, mean, tuned, unbeaten
 from hostsim.verdict.words import number_words, percent_words, seconds_words
 
@@ -29,21 +26,22 @@ LISTED_MAX = 3
 
 
 def content_of(plan: Plan, outcome: Outcome, summary: Summary) -> dict[str, Any]:
-    """The content of auto-converge.json."""
+    """The content of auto-converge.json: that of compare.json with the sweep's own verdict on ``summary``.
+
+    plan: its file, overrides and values of each option. outcome: figures of each run.
+    """
     content = as_object(plan, outcome, summary, (), verdict_lines(plan, summary))
     return content | {"format": "hostsim-sweep-auto-converge/1", "options": {"file": plan.request.file.name, "set":
                       list(plan.request.overrides), **{axis.key: list(axis.labels[1:]) for axis in plan.axes}}}  # fmt: skip
 
 
 def write_sweep(out: Path, content: dict[str, Any], plan: Plan, outcome: Outcome, summary: Summary) -> list[Path]:
-    """Write all files; their paths. OutputError."""
+    """Write ``content`` (of ``content_of``) and two tables to the folder ``out``; returns the paths. OutputError.
+
+    The tables: combinations, of ``summary``; runs, of ``plan`` and ``outcome``.
+    """
     tables = {NAME: combinations_table(summary), "runs": runs_table(plan, outcome)}
     return write_study(out, NAME, content, tables)
-
-
-def sweep_csv(summary: Summary) -> bytes:
-    """The table alone."""
-    return csv_bytes(combinations_table(summary))
 
 
 def sweep_table(summary: Summary) -> Grid:
@@ -68,7 +66,11 @@ def caption(plan: Plan) -> str:
 
 
 def verdict_lines(plan: Plan, summary: Summary) -> list[str]:
-    """Settings that converge, the fastest, the one that costs least, and whether a throttle can help at all."""
+    """Settings that converge, the fastest, the one that costs least, and whether a throttle can help at all.
+
+    plan: the scenario of its first run bounds the effect of a throttle.
+    summary: its first row is the run without auto-converge.
+    """
     rows, base = tuned(summary), summary.rows[0]
     good = [row for row in rows if row.converges]
     alone = "completes, too" if base.converges else "does not complete"

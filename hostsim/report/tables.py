@@ -1,19 +1,27 @@
-"""Tables of a run and of a validation: the rounds of a migration, the guests of a run, the rows of a validation."""
+"""Tables of a run: rounds, guests, KVM's dirty logging, mechanisms, memory, ageing. Rows of a validation."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from hostsim.core.constants import PAGE_WIRE_BYTES
+from hostsim.core.constants import NS_PER_MS, PAGE_WIRE_BYTES
 from hostsim.report.columns import Column, Grid, Role, grid_of, in_use, shown
 from hostsim.report.console import FAILED
+from hostsim.results.ageing import PASSES
+from hostsim.results.dirty_rate import RATES
+from hostsim.results.kvm import KVM_ROUNDS
+from hostsim.results.latencies import DISTRIBUTION
+from hostsim.results.mechanism import Mechanism, OfRun, mechanisms, tables_of_runs
+from hostsim.results.memory import VMS
 from hostsim.results.rounds import ROUNDS
-from hostsim.verdict.words import bandwidth_words, bytes_words, seconds_words
+from hostsim.verdict.words import bandwidth_words, bytes_words, count_words, seconds_words, span_words
 
 if TYPE_CHECKING:
-    from hostsim.results.tables import Table
+    from hostsim.results.memory import HostResult
+    from hostsim.results.tables import MigrationResult, RunResult, Table
     from hostsim.validation.rows import Row
 
 ROWS_MAX = 12
@@ -80,7 +88,7 @@ def rounds_table(rounds: Table, most: int = ROWS_MAX) -> Grid:
 
 
 def plain_table(source: Table, most: int = ROWS_MAX) -> Grid:
-    """Any table under its own column names; the first one names the rows."""
+    """The table ``source`` under its own column names, the first naming the rows; at most ``most`` rows, evenly chosen."""
     first, *others = source.columns
     columns = [Column(first, first, figure, Role.KEY), *(_plain(name) for name in others)]
     return some_rows(source.name, columns, list(source.rows()), most)
@@ -119,3 +127,83 @@ def figure(value: Any) -> str:
     if value is None:
         return ""
     return f"{value:.5g}" if isinstance(value, float) else str(value)
+
+
+KEYS = tuple(column for column in ROUND_COLUMNS if column.role is Role.KEY)
+COLUMNS = (*KEYS, *shown(KVM_ROUNDS))
+"""lock wait, page wait: of the vCPUs; host: of mmu_lock, by threads that harvest."""
+RATE_COLUMNS = shown(
+    RATES, start_ns={"words": moment_words}, calc_time_ms={"words": lambda ms: span_words(NS_PER_MS * ms)},
+    dirty_rate={"unit": "MiB/s"}, written_rate={"unit": "MiB/s"},
+)  # fmt: skip
+
+
+def migration_tables(migration: MigrationResult) -> list[Grid]:
+    """The rounds of a migration, under KVM the cost of each, and the columns of its mechanisms."""
+    rounds = migration.rounds
+    found = [rounds_table(rounds)] if migration.kvm is None else [rounds_table(rounds), kvm_table(rounds)]
+    return [*found, *mechanism_tables(migration)]
+
+
+def tables_of_run(result: RunResult, most: int = ROWS_MAX) -> list[tuple[str, Grid]]:
+    """(heading, at most ``most`` rows) of each table that a mechanism has of the whole run."""
+    return [(one.heading, _of_run(one, result, most)) for one in tables_of_runs() if one.key in result.of_mechanisms]
+
+
+def _of_run(one: OfRun, result: RunResult, most: int) -> Grid:
+    units = {name: {"unit": unit} for name, unit in one.units.items()}
+    spans = {name: {"words": lambda us: span_words(1000 * us)} for name in one.spans_us}
+    return some_rows(one.title, shown(one.columns, **units, **spans), list(result.of_mechanisms[one.key].rows()), most)
+
+
+def rates_table(rates: Sequence[Mapping[str, Any]], most: int = ROWS_MAX) -> Grid:
+    """At most ``most`` measurements of the guest's dirty rate."""
+    return some_rows("calc-dirty-rate", RATE_COLUMNS, list(rates), most)
+
+
+def mechanism_tables(migration: MigrationResult, most: int = ROWS_MAX) -> list[Grid]:
+    """For each mechanism a table of its columns of rounds, then its own table, of at most ``most`` rows; none without."""
+    rounds = migration.rounds
+    has = [one for one in mechanisms() if one.rounds and one.rounds[0].name in rounds.columns]
+    found = [some_rows(one.title, (*KEYS, *shown(one.rounds)), list(rounds.rows()), most) for one in has]
+    return [*found, *(_own_table(one, migration, most) for one in mechanisms() if one.name in migration.own)]
+
+
+def _own_table(one: Mechanism, migration: MigrationResult, most: int) -> Grid:
+    columns = shown(one.table, **{name: {"words": moment_words} for name in one.moments})
+    return some_rows(one.title, columns, list(migration.own[one.name].table.rows()), most)
+
+
+def kvm_table(rounds: Table, most: int = ROWS_MAX) -> Grid:
+    """At most ``most`` rounds, and only the columns in which a round has more than 0."""
+    return some_rows("What finding dirty pages cost", COLUMNS, list(rounds.rows()), most)
+
+
+VM_COLUMNS = shown(VMS)
+"""Columns over ``memory.vms``; read back, migration waited: pages that the migration thread waited for, and that time."""
+PASS_COLUMNS = shown(
+    PASSES,
+    start_ns={"words": moment_words},
+    working_set_pages={"words": lambda pages: NONE if math.isnan(pages) else count_words(pages)},
+)
+"""Columns over ``ageing_passes``; the working set before the first pass is not known."""
+LATENCY_COLUMNS = shown(DISTRIBUTION, what={"words": lambda what: what.replace("_", " "), "prose": True})
+
+
+def host_tables(host: HostResult) -> list[Grid]:
+    """Everything that happened, in the order memory, ageing, latencies."""
+    memories = {"Memory": host.memory, "Memory of the destination": host.destination_memory}
+    found = [_memory_table(title, memory) for title, memory in memories.items() if memory is not None]
+    if host.ageing is not None:
+        passes = list(host.tables["ageing_passes"].rows())
+        found.append(some_rows("Ageing", PASS_COLUMNS, passes, of=" passes"))
+    return [*found, grid_of(LATENCY_COLUMNS, (one.to_dict() for one in host.latencies), "Latencies")]
+
+
+def _memory_table(what: str, memory: dict[str, Any]) -> Grid:
+    marks = memory["watermarks"]
+    title = (
+        f"{what}: {count_words(memory['free_frames'])} of {count_words(memory['frames'])} frames free "
+        f"(low {marks['low']}, high {marks['high']}), {count_words(memory['swap_used_pages'])} swap slots used"
+    )
+    return grid_of(VM_COLUMNS, memory["vms"], title)

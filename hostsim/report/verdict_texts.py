@@ -17,10 +17,11 @@ if TYPE_CHECKING:
 def verdict_texts(
     result: RunResult, style: Literal["text", "markdown"], verdicts: Sequence[Verdict] | None = None
 ) -> list[str]:
-    """The verdict on each migration, if it had the time to come to one, and on the host's memory.
+    """The verdict on each migration of ``result``, if it had the time to come to one, and on the host's memory.
 
     Warnings stand in the verdict on the migration or, where there is none, by themselves.
-    verdicts: where they are known already.
+    style: of each text, for a terminal or as Markdown.
+    verdicts: of the migrations in order, where the caller has them; None: each is diagnosed here.
     """
     told = [] if result.host is None else ["\n".join(host_verdict(result.host, style))]
     if ran_out(result) or not result.migrations:

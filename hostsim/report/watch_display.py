@@ -1,4 +1,4 @@
-"""Showing what changes: a live screen on a terminal, a plain line now and then elsewhere, or a line of JSON."""
+"""Showing a state that changes: a live screen on a terminal, a plain line now and then elsewhere, or a line of JSON."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ REFRESH_S = 0.1
 
 @dataclass(frozen=True)
 class View:
-    """One state of what is watched, in each form that it may be shown in.
+    """One state of a watched migration or study, in each form in which it may be shown.
 
     screen: called with (width, height); line, data: called where a line, or JSON, is printed.
     mark: shown at once where it has changed, as at the end of an iteration.

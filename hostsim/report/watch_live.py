@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from hostsim.logs.growing import GrowingLog
-from hostsim.logs.model import TERMINAL, Setup
+from hostsim.logs.model import TERMINAL, MigrationLog, Setup
 from hostsim.measure.live.recording import Recording, Wanted
 from hostsim.report.watch_display import Show, View
-from hostsim.report.watch_forecasts import Forecasts
 from hostsim.report.watch_view import Stall, Watched, as_object, plain_line, screen_lines
-from hostsim.verdict.outlook import Outlook
+from hostsim.verdict.outlook import Outlook, outlook
 
 if TYPE_CHECKING:
     from hostsim.machine.machine import Machine
@@ -31,7 +31,7 @@ class _Watch:
         self._show, self._subject, self._clock, self._forecasts = show, subject, clock, Forecasts()
 
     def take(self, record: dict[str, Any], stalls: Callable[[], list[Stall]] = list, *, is_last: bool = False) -> None:
-        """Read a record, and show what is known by now."""
+        """Read ``record``, a line of the recording, and show the migration by now. stalls, is_last: as in ``show``."""
         self.log.take(record)
         self.show(stalls, is_last=is_last)
 
@@ -41,7 +41,10 @@ class _Watch:
         self.show()
 
     def show(self, stalls: Callable[[], list[Stall]] = list, *, is_last: bool = False) -> None:
-        """Show what is known now; figures are made only where a view is drawn."""
+        """Show the migration by now; figures are made only where a view is drawn.
+
+        stalls: gives the longest waits by kind; called only for a view that is drawn. is_last: no view follows.
+        """
 
         def seen(forecast_of: Callable[..., Outlook | None]) -> Watched:
             log = self.log.log()
@@ -123,3 +126,46 @@ def stalls_of(machine: Machine) -> list[Stall]:
     found = [one for one in distributions(machine) if one.vm == "vm" and one.what.startswith(VCPU_WAITS)]
     stalls = [Stall(one.what, one.latencies.count, one.latencies.max_ns) for one in found]
     return sorted(stalls, key=lambda stall: -stall.longest_ns)
+
+
+SHARE, SHARE_OF_NEWS = 5, 2
+"""Forecasts take at most one part in SHARE of the time, since fitting curves to many rounds takes a few hundred ms; one part
+in SHARE_OF_NEWS where an iteration has ended: a new round changes a forecast most.
+"""
+
+
+class Forecasts:
+    """The last forecast, and when the next one is due."""
+
+    def __init__(self) -> None:
+        self._made: Outlook | None = None
+        self._mark: tuple[str, float] = ("", 0.0)
+        self._at_s = self._made_s = self._spent_s = 0.0
+
+    def of(self, log: MigrationLog | None, mark: tuple[str, float]) -> Outlook:
+        """The forecast for ``log``: a new one if it is due, else the last as it reads by now.
+
+        mark: status and iteration of the log.
+        """
+        if self._made is None or self._is_due(mark):
+            self._made_s, self._mark = time.monotonic(), mark
+            self._made = outlook(log)
+            self._at_s = 0.0 if log is None else float(log.t_s[-1])
+            self._spent_s = time.monotonic() - self._made_s
+        if log is None or mark[0] in TERMINAL:
+            return self._made
+        return self._made.later(float(log.t_s[-1]) - self._at_s)
+
+    def fresh(self, log: MigrationLog | None, mark: tuple[str, float]) -> Outlook | None:
+        """As ``of`` with ``log`` and ``mark``; None if the last forecast is of an earlier iteration and no new one is due.
+
+        A line that is printed stays: it has no forecast rather than an old one. A simulation may end an iteration each ms.
+        """
+        found = self.of(log, mark)
+        return found if mark == self._mark else None
+
+    def _is_due(self, mark: tuple[str, float]) -> bool:
+        if mark[0] != self._mark[0]:
+            return True
+        share = SHARE if mark == self._mark else SHARE_OF_NEWS
+        return time.monotonic() >= self._made_s + share * self._spent_s

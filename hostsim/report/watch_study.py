@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from hostsim.report.columns import Column, Grid, Role, grid_of
-from hostsim.report.compare_words import figure_words
+from hostsim.report.compare_report import figure_words
 from hostsim.report.console import lines_of
 from hostsim.report.watch_display import Show, View
 from hostsim.study.compare.figures import figure_names
@@ -64,7 +64,10 @@ def plain_line(finished: Finished, left_s: float | None) -> str:
 
 
 def as_object(out: Path, finished: Finished, left_s: float | None) -> dict[str, Any]:
-    """One line of ``--json``: counts, and for each combination the mean of each figure over its finished runs."""
+    """One line of ``--json``: counts, and for each combination the mean of each figure over its runs in ``finished``.
+
+    out: the folder of the study. left_s: time to the end [s], None if it is not known yet.
+    """
     groups = [_group(group, finished) for group in finished.planned.groups]
     told = {"folder": str(out), "finished": finished.count, "total": len(finished.planned.keys), "left_s": left_s}
     return {**told, "combinations": groups}
@@ -85,7 +88,10 @@ def _row(group: Group, finished: Finished) -> Row:
 
 
 def screen_lines(out: Path, finished: Finished, left_s: float | None, width: int, height: int) -> list[str]:
-    """At most ``height`` lines: the head, and as many combinations as fit, those without a finished run last."""
+    """At most ``height`` lines: the head, and as many combinations as fit, those without a finished run last.
+
+    out, finished, left_s: as in ``as_object``. width: letters of a line.
+    """
     head = [f"{finished.planned.name}: {plain_line(finished, left_s)}"[:width], str(out)[:width], ""]
     groups = sorted(finished.planned.groups, key=lambda group: not any(finished.of(group)))
     n_shown = len(groups)

@@ -29,7 +29,7 @@ UNKNOWN = "-"
 
 @dataclass(frozen=True)
 class Stall:
-    """The longest wait of one kind. what: as results call it; count: how often it was waited."""
+    """The longest wait of one kind. what: name of the wait in results; count: number of waits."""
 
     what: str
     count: int
@@ -38,9 +38,9 @@ class Stall:
 
 @dataclass(frozen=True)
 class Watched:
-    """What is known of a migration now.
+    """The state of a migration by now.
 
-    subject: whose it is; clock: "s", or "simulated s".
+    subject: the guest or run that migrates; clock: "s", or "simulated s".
     log: the answers so far; outlook: their forecast.
     stalls: of a simulation, the longest first; notes: lines for people, the newest last.
     """
@@ -82,7 +82,7 @@ def figures(seen: Watched) -> dict[str, Any]:
 
 
 def _is_counted(log: MigrationLog) -> bool:
-    """Whether a sync has counted what the guest dirties: the first has none before it, and at the end QEMU answers 0."""
+    """Whether a sync has counted dirtied pages: none comes before the first sync, and at the end QEMU answers 0."""
     is_found = (last(log.dirty_sync_count) or 0) > 1 or bool(last(log.dirty_pages_rate_per_s))
     return is_found and log.status[-1] not in TERMINAL
 
@@ -129,7 +129,7 @@ def _parts(told: dict[str, Any]) -> Iterator[str]:
 
 
 def screen_lines(seen: Watched, width: int, height: int) -> list[str]:
-    """At most ``height`` lines of at most ``width`` letters; what matters least is left out where room is short."""
+    """At most ``height`` lines of at most ``width`` letters; the least important blocks are left out where room is short."""
     wide = max(WIDTH_MIN, min(width, WIDTH_MAX)) if width >= WIDTH_MIN else width
     head, outlook = list(_head(seen, wide)), list(_outlook(seen, wide))
     room, kept = height - len(head) - len(outlook), []
@@ -201,7 +201,7 @@ def sparkline(t_s: NDArray[np.float64], values: NDArray[np.float64], width: int)
 
 
 def _rounds(seen: Watched, room: int) -> list[str]:
-    """A line for each of the last iterations that fit: when its sync was seen, and what it found."""
+    """A line for each of the last iterations that fit: the time of its sync, and the bytes that the sync found."""
     if seen.log is None or room < 3:
         return []
     log = seen.log
@@ -253,7 +253,7 @@ def _notes(seen: Watched, width: int) -> Iterator[str]:
 
 
 def _shortened(text: str, room: int) -> str:
-    """``text`` with its middle left out if it is too long: both ends of a path tell where it is."""
+    """``text`` with its middle left out if it is too long: both ends of a path are kept, which identify the file."""
     if len(text) <= room:
         return text
     keep = max(0, room - 3)

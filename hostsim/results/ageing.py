@@ -13,9 +13,14 @@ from hostsim.memory.policies.protocol import check_estimate
 from hostsim.results.columns import FLOAT, INT, JSON, STR, Column, Columns, read_row
 from hostsim.results.latencies import HostOf, hosts_of
 from hostsim.results.tables import Table
-from hostsim.theory.age_histogram import age_counts, expected_counts, misplaced_share
-from hostsim.theory.page_rates import page_rates_per_s, swept_pages
-from hostsim.theory.working_set import working_set_pages
+from hostsim.theory.working_set import (
+    age_counts,
+    expected_counts,
+    misplaced_share,
+    page_rates_per_s,
+    swept_pages,
+    working_set_pages,
+)
 
 if TYPE_CHECKING:
     from hostsim.guest.workload import Workload
@@ -67,7 +72,7 @@ class Aged(NamedTuple):
     seconds: float
 
     def total(self, name: str) -> Any:
-        """Sum of a field of the passes."""
+        """Sum of field ``name`` over the passes."""
         return sum(getattr(one, name) for one in self.passes)
 
     def mean_but_first(self, name: str) -> float | None:
@@ -231,7 +236,7 @@ def _daemons(machine: Machine) -> list[tuple[HostOf, int]]:
 
 
 def ageing_tables(machine: Machine) -> list[Table]:
-    """``ageing_passes`` and ``age_map``."""
+    """The tables ``ageing_passes`` and ``age_map`` of a run."""
     passes = [row for each in _daemons(machine) for row in _passes(*each)]
     bins = [row for host, number in _daemons(machine) for row in _bins(host.name_of(number), host.daemons[number])]
     return [Table.read("ageing_passes", PASSES, passes), Table.read("age_map", AGE_MAP, bins)]

@@ -30,7 +30,7 @@ def check_file(path: Path) -> None:
 
 
 def write_file(path: Path, content: bytes) -> None:
-    """Write one file, whole or not at all. OutputError."""
+    """Write ``content`` to the file ``path``, whole or not at all. OutputError."""
     write_files(path.parent, {path.name: content})
 
 

@@ -2,22 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hostsim.core.errors import MissingExtraError
-
-if TYPE_CHECKING:
-    from hostsim.results.tables import Table
+from hostsim.results.columns import Columns
 
 EXTRA = "frames"
 
 
-def to_arrow(table: Table) -> Any:
+class Columnar(Protocol):
+    """A table by its columns, as hostsim.results.tables.Table is one; ``entries`` describe the columns."""
+
+    @property
+    def columns(self) -> Mapping[str, NDArray[Any]]:
+        """Values by name."""
+
+    @property
+    def entries(self) -> Columns[Any]:
+        """Unit and meaning of each column."""
+
+
+
+def to_arrow(table: Columnar) -> Any:
     """``table`` as a pyarrow.Table. Whole numbers and floats are the arrays of ``table`` themselves, not copies.
 
     A column of results has its unit and its meaning as metadata of the field. MissingExtraError without pyarrow.
@@ -31,14 +42,14 @@ def to_arrow(table: Table) -> Any:
     return pa.Table.from_arrays(arrays, schema=pa.schema(fields))
 
 
-def to_pandas(table: Table) -> Any:
+def to_pandas(table: Columnar) -> Any:
     """``table`` as a pandas.DataFrame. MissingExtraError without pandas."""
     with _extra("pandas"):
         import pandas as pd
     return pd.DataFrame({name: _values(column) for name, column in table.columns.items()})
 
 
-def to_polars(table: Table) -> Any:
+def to_polars(table: Columnar) -> Any:
     """``table`` as a polars.DataFrame, by way of Arrow. MissingExtraError without polars or pyarrow."""
     with _extra("polars"):
         import polars as pl

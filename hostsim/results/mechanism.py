@@ -15,6 +15,7 @@ from hostsim.plugins.parts import parts_in
 from hostsim.results.columns import Columns
 
 if TYPE_CHECKING:
+    # Circle of types: tables hold figures of mechanisms, whose records read those tables.
     from hostsim.machine.machine import Machine
     from hostsim.qemu.migration import Migration
     from hostsim.results.rounds import Round

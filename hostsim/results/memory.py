@@ -170,7 +170,8 @@ VMS: Columns[VmMemory] = (
         lambda vm: int((vm.pages.slot >= 0).sum()),
     ),
     _counted(
-        "populated", "pages", "populated", "first touches that got a frame, those that reclaim has been told of", spare=True,
+        "populated", "pages", "populated", "first touches that got a frame, counted once reclaim has the page on its lists",
+        spare=True,
     ),
     _counted(
         "swapped_in", "pages", "swapped in", "pages read because a vCPU, a task or the migration thread waited",

@@ -28,13 +28,13 @@ from hostsim.results.tables import MigrationResult, OwnResult, RunResult, Table,
 
 T = TypeVar("T")
 RESULT = Kind("a readable file of results", "hostsim report out/precopy_convergence", 512 << 20)
-READ = (".json", ".csv", ".txt")
+READ = (".json", ".csv", ".txt", ".toml")
 """Endings of the files that are read; the others hold pictures, or tables that the CSV files have, too."""
 MALFORMED = (KeyError, TypeError, ValueError, IndexError, AttributeError, AssertionError)
 """Errors that content of another form than expected raises in code that reads it."""
 NEEDED: Mapping[str, Columns[Any]] = {"rounds": ROUNDS, "series": SERIES}
 FILL = {"int64": 0, "float64": float("nan"), "str": ""}
-"""What a column holds that the file lacks."""
+"""Value in each row of a column that the file lacks, by dtype."""
 HOST_TABLES = ("latencies", "memory_series", "vcpu_times", "ageing_passes", "age_map")
 
 
@@ -49,7 +49,10 @@ def read_folder(folder: Path) -> dict[str, bytes]:
 
 
 def read_object(files: Mapping[str, bytes], name: str, notes: list[str]) -> dict[str, Any]:
-    """The object in the JSON file ``name``; {} and a note if the file is missing or broken."""
+    """The object in the JSON file ``name`` of ``files`` (name to content); {} if the file is missing or broken.
+
+    notes: a sentence is appended for a file that is missing or broken.
+    """
     if name not in files:
         notes.append(f"{name} is missing")
         return {}
@@ -65,7 +68,10 @@ def read_object(files: Mapping[str, bytes], name: str, notes: list[str]) -> dict
 
 
 def read_table(files: Mapping[str, bytes], stem: str, notes: list[str]) -> Table | None:
-    """The table in <stem>.csv; None if there is no such file. Lines that are not whole are left out, with a note."""
+    """The table in <stem>.csv of ``files`` (name to content); None if there is no such file.
+
+    notes: a sentence is appended for a file with lines that are not whole; these lines are left out.
+    """
     content = files.get(f"{stem}.csv")
     if content is None:
         return None

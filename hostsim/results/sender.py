@@ -76,7 +76,7 @@ class Sender(NamedTuple):
         return self.page_bytes / (self.normal_pages * PAGE_BYTES) if self.normal_pages else 1.0
 
     @property
-    def brake(self) -> str:
+    def bottleneck(self) -> str:
         """The limit that was used most: "max-bandwidth", "link", "channels", "migration thread", or "window".
 
         "window": channels wait for their sockets while link and CPUs are idle.
@@ -97,10 +97,10 @@ SENDER: Columns[Sender] = (
         lambda one: one.channels_busy,
     ),
     Column(
-        "brake", STR, "", "",
+        "bottleneck", STR, "", "",
         "the limit used most: `max-bandwidth`, `link`, `channels` (their CPU), `migration thread` (its CPU), or `window` "
         "(channels wait for their sockets, and neither link nor CPU is busy)",
-        lambda one: one.brake,
+        lambda one: one.bottleneck,
     ),
     Column(
         "thread_cpu_s", FLOAT, "s", "", "CPU time of the migration thread; in 7.2 it spins where it waits for a channel",

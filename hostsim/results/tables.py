@@ -18,6 +18,7 @@ from hostsim.results.rounds import ROUNDS
 from hostsim.results.sender import SENDER, Sender
 
 if TYPE_CHECKING:
+    # Circle of types: the result of a run holds that of its host, which is made of tables.
     from hostsim.results.memory import HostResult
 
 Array = NDArray[Any]
@@ -51,7 +52,7 @@ class Table:
 
     @classmethod
     def read(cls, name: str, columns: Sequence[Column[R]], records: Iterable[R]) -> Table:
-        """A row a record, each value read by its column's source."""
+        """The table ``name`` with a row for each of ``records``; the source of each of ``columns`` reads the value."""
         return cls.of_dicts(name, columns, (read_row(columns, record) for record in records))
 
     @classmethod
@@ -103,7 +104,7 @@ class Tabular(Protocol):
 
     @property
     def tables(self) -> dict[str, Table]:
-        """The tables."""
+        """Tables by the stems of their files."""
         ...
 
 
@@ -244,7 +245,7 @@ class RunResult(HasTables):
 
 
 def numbered(stem: str, index: int) -> str:
-    """``rounds`` for the first migration, ``rounds-2`` for the second."""
+    """Name of a table of migration ``index``: ``stem`` itself for the first, ``rounds-2`` (say) for the second."""
     return stem if index == 0 else f"{stem}-{index + 1}"
 
 

@@ -28,7 +28,10 @@ OF_HOST, OF_VMS = ("free_frames", "swap_used_pages"), ("resident_pages",)
 
 
 def note_run(recording: Recording, machine: Machine, result: RunResult) -> None:
-    """Add to ``recording`` what is known when a run is over."""
+    """Add to ``recording`` the facts that are known when the run of ``machine`` is over: its end, phases and counters.
+
+    result: of that run; its series and its memory become counters.
+    """
     recording.end_ns = result.end_ns
     attempts = machine.attempts.every if machine.attempts else []
     for attempt, found in zip(attempts, result.migrations, strict=True):

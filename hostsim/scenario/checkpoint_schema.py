@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
-from hostsim.core.finding import Finding
+from hostsim.core.errors import Finding
 from hostsim.core.units import format_duration
 from hostsim.qemu.checkpoints import CheckpointSpec
 from hostsim.scenario.section import Section
 from hostsim.scenario.types import Count, Duration, DurationOrNever, Rate
 
 if TYPE_CHECKING:
+    # Circle of types: the schema calls the check, which gets the whole scenario.
     from hostsim.scenario.schema import Scenario
 
 OUTPUT_RATE_MAX = 1_000_000

@@ -17,6 +17,7 @@ from hostsim.scenario.presets import PRESETS
 from hostsim.scenario.profiles import PROFILES
 
 if TYPE_CHECKING:
+    # Circle of types: the schema calls it, and it reads the whole scenario.
     from hostsim.scenario.schema import Scenario
 
 M = TypeVar("M", bound=BaseModel)

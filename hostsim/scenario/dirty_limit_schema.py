@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from pydantic import Field
 
-from hostsim.core.finding import Finding
+from hostsim.core.errors import Finding
 from hostsim.core.units import format_bandwidth
 from hostsim.qemu.dirty_limit import LimitChange
 from hostsim.scenario.section import Section

@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING
 from pydantic import Field
 
 from hostsim.core.constants import NS_PER_MS, NS_PER_S
-from hostsim.core.finding import Finding
+from hostsim.core.errors import Finding
 from hostsim.core.units import format_duration
 from hostsim.qemu.calc_dirty_rate import CalcDirtyRate, Mode
 from hostsim.scenario.section import Section
 from hostsim.scenario.types import Count, Duration
 
 if TYPE_CHECKING:
+    # Circle of types: the schema calls the check, which gets the whole scenario.
     from hostsim.scenario.schema import Scenario
 
 CALC_TIME_MAX_NS = 60 * NS_PER_S

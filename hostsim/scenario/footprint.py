@@ -7,7 +7,7 @@ from pathlib import Path
 
 from hostsim.core.constants import PAGE_BYTES
 from hostsim.core.errors import InputError, Problem
-from hostsim.core.latencies import N_COUNTERS
+from hostsim.core.latency import N_COUNTERS
 from hostsim.core.units import format_bytes
 from hostsim.costs.cost_rules import PML_ENTRIES
 from hostsim.kvm.lock import N_HOSTS

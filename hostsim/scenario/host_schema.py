@@ -154,6 +154,7 @@ class LastKeys(Section):
 
 
 if TYPE_CHECKING:
+    # Circle of types: bases are joined when the program runs; mypy needs their fields.
     from hostsim.scenario.mechanisms.auto_converge import AutoConvergeKeys
     from hostsim.scenario.mechanisms.dirty_limit import DirtyLimitKeys
     from hostsim.scenario.mechanisms.multifd import MultifdKeys

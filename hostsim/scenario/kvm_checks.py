@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from hostsim.core.finding import Finding
+from hostsim.core.errors import Finding
 from hostsim.core.units import format_bytes, format_duration
 from hostsim.costs.cost_file import is_path
 from hostsim.kvm.rules import caught_by, conflicts, sheet_conflicts

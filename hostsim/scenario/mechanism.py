@@ -15,7 +15,8 @@ from hostsim.plugins.parts import parts_in
 from hostsim.qemu.mechanism import GENERAL
 
 if TYPE_CHECKING:
-    from hostsim.core.finding import Finding
+    # Circle of types: [migration] is made of the records' sections, and their functions get it.
+    from hostsim.core.errors import Finding
     from hostsim.scenario.host_schema import Migration
     from hostsim.scenario.schema import Scenario
     from hostsim.scenario.section import Section
@@ -42,7 +43,7 @@ class Default:
 class Kind(IntEnum):
     """The way in which a mechanism helps; modes are listed and tried in this order."""
 
-    BRAKE = 0
+    THROTTLE = 0
     """It slows the guest."""
     STREAM = 1
     """It sends fewer bytes, or more at a time."""
@@ -70,11 +71,11 @@ class Mechanism:
     commands: profile to the command of each kind of remedy that the mechanism brings.
     profiles: profile to the defaults of its keys, where that management layer sets them.
     parameters: fields of MigrationParameters that are not a key of that name and unit; None: all are.
-    inputs: what the machine needs for it beside MigrationParameters; None: nothing.
+    inputs: inputs of the machine for it beside MigrationParameters; None: there are none.
     values: findings about its keys by themselves.
     findings: findings between its keys and others.
     beside: findings between its keys and other tables; a scenario without a migration is asked, too.
-    warnings: sentences about what no real machine has, or what the model leaves out, with the mechanism.
+    warnings: sentences about settings that no real machine has, or effects that the model leaves out, with the mechanism.
     assumptions: sentences about values that hostsim assumes because the scenario leaves them out.
     sure_streams: threads of which each does no more for a page than host.page_send_ns, by the keys as resolved; None: one.
     always_ends: whether these keys end any migration.
@@ -132,7 +133,7 @@ def mechanisms() -> tuple[Mechanism, ...]:
 
 
 def by_kind() -> tuple[Mechanism, ...]:
-    """Every mechanism: brakes, streams, switches."""
+    """Every mechanism: throttles, streams, switches."""
     return tuple(sorted(mechanisms(), key=lambda one: (one.kind, one.place)))
 
 
@@ -142,7 +143,7 @@ def on_in(migration: Migration) -> tuple[Mechanism, ...]:
 
 
 def inputs_of(scenario: Scenario) -> dict[str, Any]:
-    """What the machine needs for each mechanism beside MigrationParameters, by name."""
+    """Inputs of the machine for each mechanism beside MigrationParameters, by name."""
     return {one.name: one.inputs(scenario) for one in mechanisms() if one.inputs is not None}
 
 
@@ -163,7 +164,7 @@ def host_bases_of(first: type[Section], last: type[Section]) -> tuple[type[Secti
 
 
 def modelled(before: str, general: tuple[str, ...]) -> str:
-    """``before``, then what is modelled of each mechanism, ``general`` at its place, between commas."""
+    """``before``, then the modelled parts of each mechanism, ``general`` at its place, between commas."""
     placed = [((one.kind, one.place), one.modelled) for one in mechanisms()]
     placed.append(((Kind.STREAM, GENERAL), general))
     return ", ".join([before, *(name for _, names in sorted(placed) for name in names)])

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from hostsim.core.constants import PAGE_BYTES
-from hostsim.core.finding import Finding
+from hostsim.core.errors import Finding
 from hostsim.core.units import format_bytes, format_duration
 from hostsim.kvm.spec import pins_pages
 from hostsim.memory.frames import kept_at_start, watermarks
@@ -19,6 +19,7 @@ from hostsim.scenario.kvm_schema import Mmu
 from hostsim.scenario.memory_schema import MIB, NO_SWAP, Frames, HostMemory, Reclaim
 
 if TYPE_CHECKING:
+    # Circle of types: the schema calls the checks, which get the whole scenario.
     from hostsim.scenario.schema import Scenario
 
 KVM_WANTED = "a guest under KVM: a dirty_tracking other than 'tcg'"

@@ -15,7 +15,7 @@ from hostsim.kvm.notifier_plan import AgeingLock
 from hostsim.memory.policies.registry import all_names, policy_names
 from hostsim.memory.spec import NO_RECLAIM, PAGE_CLUSTER, ReclaimSpec
 from hostsim.memory.swap_sheet import swap_names
-from hostsim.scenario.nearest import wanted_name
+from hostsim.scenario.problems import wanted_name
 from hostsim.scenario.section import Section
 from hostsim.scenario.types import Count, Duration, DurationOrOff, Flag, PageBytes, refused
 
@@ -69,7 +69,7 @@ class Reclaim(Section):
 
     @property
     def scan_ns(self) -> int:
-        """From scan to scan."""
+        """Time from the begin of a scan to that of the next."""
         return self.scan or self.age
 
     @property
@@ -78,7 +78,7 @@ class Reclaim(Section):
         return self.policy != NO_RECLAIM
 
     def spec(self) -> ReclaimSpec:
-        """What the machine is given."""
+        """The table as the machine takes it: ages in scans, times in ns."""
         return ReclaimSpec(self.policy, self.age // self.scan_ns, self.scan_ns, self.warm_up)
 
 

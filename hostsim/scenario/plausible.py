@@ -1,10 +1,17 @@
-"""Warnings of scenarios that no real machine fits, or that the model fits only in part: each names key and reason."""
+"""Warnings of scenarios that no real machine fits, or that the model fits only in part: each names key and reason.
+
+Limits of real machines: figures with unit (in the name) and source, from hostsim/data/limits.toml.
+"""
 
 from __future__ import annotations
 
+import tomllib
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, fields
 from fractions import Fraction
+from functools import cache
+from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
 from hostsim.core.constants import NS_PER_MS, NS_PER_S, PAGE_BYTES, PAGE_WIRE_BYTES
@@ -15,11 +22,42 @@ from hostsim.costs.host_sheet import load_sheet, sheet_range
 from hostsim.qemu.mechanism import stream_of
 from hostsim.scenario.complete import vms_of
 from hostsim.scenario.guest_schema import Vm, Workload
-from hostsim.scenario.limits import machine_limits
 from hostsim.scenario.mechanism import mechanisms, on_in
 
 if TYPE_CHECKING:
     from hostsim.scenario.schema import Scenario
+
+@dataclass(frozen=True)
+class Limits:
+    """Limits of real machines: a scenario beyond one of them gets a warning.
+
+    page_touch_ns: a page in the fastest loop over pages.
+    core_write_bytes_per_s: whole pages written by one core; host_write_bytes_per_s: by all cores.
+    host_threads: CPUs of a server.
+    tcp_flow_bytes_per_s: the fastest TCP flow of one core.
+    reported_stream_*_bytes_per_s: least and most that users reported of migrations over one stream.
+    """
+
+    page_touch_ns: int
+    core_write_bytes_per_s: int
+    host_write_bytes_per_s: int
+    host_threads: int
+    tcp_flow_bytes_per_s: int
+    reported_stream_least_bytes_per_s: int
+    reported_stream_most_bytes_per_s: int
+
+    @property
+    def core_touches_per_s(self) -> int:
+        """Pages that a core touches in a second."""
+        return 1_000_000_000 // self.page_touch_ns
+
+
+@cache
+def machine_limits() -> Limits:
+    """The figures of hostsim/data/limits.toml."""
+    entries = tomllib.loads((files("hostsim") / "data" / "limits.toml").read_text(encoding="utf-8"))
+    return Limits(**{field.name: int(entries[field.name]["value"]) for field in fields(Limits)})
+
 
 GIGA = 10**9
 EXCLUSIVE = "exclusive"
@@ -180,8 +218,8 @@ def _busiest(vm: Vm, rate: Rate) -> tuple[int, Fraction]:
 
 def _sent_bytes_per_s(scenario: Scenario, page_ns: int) -> int:
     assert scenario.migration is not None
-    brakes = (scenario.link.bandwidth, scenario.migration.bandwidth, sent_by(page_ns))
-    return min((brake for brake in brakes if brake), default=0)
+    limits = (scenario.link.bandwidth, scenario.migration.bandwidth, sent_by(page_ns))
+    return min((limit for limit in limits if limit), default=0)
 
 
 def sent_by(page_ns: int) -> int:

@@ -20,6 +20,7 @@ from hostsim.scenario.section import Section
 from hostsim.scenario.types import Options, refused
 
 if TYPE_CHECKING:
+    # Circle of types: the schema has a plug-in's keys, and plug-ins are looked up in the scenario.
     from hostsim.scenario.schema import Scenario
 
 DENOMINATOR_MAX = 1_000_000

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from hostsim.core.constants import PAGE_BYTES
-from hostsim.core.finding import Finding
+from hostsim.core.errors import Finding
 from hostsim.core.units import format_bytes
 from hostsim.kvm.spec import pins_pages
 from hostsim.memory.frames import kept_at_start
@@ -67,7 +67,7 @@ def _ageing(scenario: Scenario) -> Iterator[Finding]:
 
 
 def _room(scenario: Scenario, memory: DestinationMemory) -> Iterator[Finding]:
-    """Frames and swap hold the whole guest, whatever it has written by the switch."""
+    """A finding unless frames and swap hold the whole guest, however much of it is written by the switch."""
     vm = scenario.vm
     pages = vm.memory_pages + sum(block.size // PAGE_BYTES for block in vm.ramblock)
     out = pages - kept_at_start([pages], [NO_LIMIT], memory.size // PAGE_BYTES)[0]

@@ -145,7 +145,7 @@ def _rates(preset: Preset, load: Mapping[str, Any], vm: Mapping[str, Any]) -> di
 def _per_s(written: Any, default: int) -> float:
     try:
         return default if written is None else float(parse_rate(written))
-    except UnitError:  # told where the key is checked
+    except UnitError:  # the check of the key reports it
         return default
 
 
@@ -154,7 +154,7 @@ def _n_vcpus(vcpus: Any, vm: Mapping[str, Any]) -> int:
 
     try:
         numbers = read_vcpus(vcpus)
-    except ValueError:  # told where the key is checked
+    except ValueError:  # the check of the key reports it
         return 1
     n_vcpus = vm.get("vcpus", 1)
     return (n_vcpus if isinstance(n_vcpus, int) and n_vcpus > 0 else 1) if numbers == "all" else len(numbers)
@@ -166,7 +166,7 @@ def _size(load: Mapping[str, Any], vm: Mapping[str, Any]) -> dict[str, Any]:
         return {}
     try:
         written = parse_bytes(vm.get("memory")) - GUESTPERF_SPARE
-    except UnitError:  # told where the key is checked
+    except UnitError:  # the check of the key reports it
         return {}
     return {"at": "512MiB", "size": f"{written // 4096 * 4096}B"} if written > 0 else {}
 

@@ -52,7 +52,7 @@ class Profile:
         while broken := list(refused({**values, **written}, qemu)):
             named = {key for rule in broken for key in (rule.capability, rule.other)} - set(written)
             if named.isdisjoint(values):
-                break  # the scenario itself asks for what QEMU refuses: the loader says so
+                break  # the scenario itself asks for keys that QEMU refuses: the loader reports them
             values = {key: value for key, value in values.items() if key not in named}
         return values
 

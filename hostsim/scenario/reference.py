@@ -61,7 +61,10 @@ Table = tuple[str, type[BaseModel]]
 
 
 def tables(model: type[BaseModel] = Scenario, name: str = "", is_array: bool = False) -> Iterator[Table]:
-    """(heading, model) of every table of the file, as it is headed there."""
+    """(heading, model) of every table of the file below ``model``, in the order of its keys.
+
+    name: dotted name of the table of ``model`` itself; "": the top level. is_array: the heading has two brackets, [[name]].
+    """
     brackets = ("[[", "]]") if is_array else ("[", "]")
     yield (f"{brackets[0]}{name}{brackets[1]}" if name else "top level"), model
     for key, field in model.model_fields.items():

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal, Self
 
 from pydantic import Field, PrivateAttr, ValidationError, model_validator
 
-from hostsim.core.errors import InputError
+from hostsim.core.errors import Finding, InputError
 from hostsim.costs.cost_file import is_path
 from hostsim.scenario.checkpoint_schema import Checkpoints
 from hostsim.scenario.checks import cross_findings
@@ -21,8 +21,7 @@ from hostsim.scenario.kvm_schema import Mmu
 from hostsim.scenario.memory_checks import without_idle_host_keys
 from hostsim.scenario.memory_schema import Ageing, Destination, Frames, HostMemory
 from hostsim.scenario.plugged import Daemon
-from hostsim.scenario.problems import problems_of, without_duplicates
-from hostsim.scenario.repair import findings_despite
+from hostsim.scenario.problems import LOOKED_UP_MAX, Location, dotted, problems_of, without_duplicates
 from hostsim.scenario.section import SOURCE, Section
 from hostsim.scenario.toml_text import scenario_text
 from hostsim.scenario.trace_csv import TraceColumns, load_trace
@@ -171,3 +170,56 @@ def _resolved_vm(vm: Vm, dumped: dict[str, Any]) -> dict[str, Any]:
     if "mmu" in dumped:
         found["mmu"] = {key: value for key, value in dumped["mmu"].items() if key not in idle_keys(vm)}
     return found
+
+
+STAND_INS: Mapping[str, str | int] = {
+    "memory": "64TiB", "pattern": "idle", "name": "stand-in", "size": "4KiB", "length": "1s",
+}  # fmt: skip
+
+
+def findings_despite(data: Any, error: ValidationError, validate: Callable[[Any], Scenario]) -> list[Finding]:
+    """Findings of ``data`` that rest on none of the keys that ``error`` names; none if ``data`` cannot be repaired.
+
+    So one run reports all problems: wrong keys are taken out, keys without a default get a stand-in, and a finding that
+    rests on either is not reported.
+    """
+    if error.error_count() > LOOKED_UP_MAX:
+        return []
+    locations = [one["loc"] for one in error.errors(include_url=False)]
+    mended = _copy(data)
+    if not all(_mend(mended, location) for location in locations):
+        return []
+    try:
+        findings = cross_findings(validate(mended))
+    except (ValidationError, InputError):
+        return []
+    broken = frozenset(dotted(location) for location in locations)
+    return [finding for finding in findings if not finding.rests_on(broken)]
+
+
+def _copy(data: Any) -> Any:
+    if isinstance(data, Mapping):
+        return {key: _copy(value) for key, value in data.items()}
+    if isinstance(data, list | tuple):
+        return [_copy(value) for value in data]
+    return data
+
+
+def _mend(data: Any, location: Location) -> bool:
+    """Take the key at ``location`` out or put its stand-in there. In place. False if that does not work."""
+    owner = _at(data, location[:-1])
+    if not isinstance(owner, dict) or not location or not isinstance(location[-1], str):
+        return False
+    owner.pop(location[-1], None)
+    if location[-1] in STAND_INS and not (location[-1] == "name" and len(location) == 1):
+        owner[location[-1]] = STAND_INS[location[-1]]
+    return True
+
+
+def _at(data: Any, location: Location) -> Any:
+    for part in location:
+        if isinstance(part, int):
+            data = data[part] if isinstance(data, Sequence) and part < len(data) else None
+        else:
+            data = data.get(part) if isinstance(data, Mapping) else None
+    return data

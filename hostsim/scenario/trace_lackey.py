@@ -16,7 +16,7 @@ from hostsim.core.units import shown
 from hostsim.core.user_files import LACKEY, open_file, reason_of
 from hostsim.scenario.lackey_loops import AT, LINES, N_STATE, REFERENCES, parse_lines
 from hostsim.scenario.trace_csv import TIME_MAX_NS, TraceColumns
-from hostsim.theory.replacement.protocol import dense_pages
+from hostsim.theory.replacement import dense_pages
 
 EXAMPLE = " L 1fff000d08,8"
 WANTED = "a line of lackey's --trace-mem=yes: L, S, M or I, a hexadecimal address, a comma, bytes"

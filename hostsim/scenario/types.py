@@ -23,7 +23,10 @@ NAME_MAX = 100
 
 
 def refused(got: str, wanted: str, example: str = "") -> PydanticCustomError:
-    """The error that a validator raises: pydantic collects it, hostsim.scenario.problems turns it into a Problem."""
+    """The error that a validator raises: pydantic collects it, hostsim.scenario.problems turns it into a Problem.
+
+    got: the value as it stands in the file. wanted: the rule, in words. example: a right value, "": none.
+    """
     context = {"got": got, "wanted": wanted, "example": example}
     return PydanticCustomError("refused", "got {got}, wanted {wanted}", context)
 

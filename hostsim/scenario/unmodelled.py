@@ -10,7 +10,7 @@ from hostsim.scenario.mechanism import mechanisms, modelled
 
 MODELLED = "pre-copy with limits of bandwidth and downtime"
 ALSO_MODELLED = ("avail-switchover-bandwidth", "return-path", "switchover-ack", "pause-before-switchover")
-"""Beside what the records of mechanisms name (hostsim.scenario.mechanism)."""
+"""Beside the capabilities that the records of mechanisms name (hostsim.scenario.mechanism)."""
 
 
 @dataclass(frozen=True)

@@ -51,20 +51,27 @@ def make_hv_rings(n_pages: int, n_sptes: int) -> HvRings:
 
 @inlined
 def look_revmap(tables: SpteTables, spte: int, work: Ints) -> None:
-    """Count the line of a revmap entry: 16 B as an hpte has, at its place in an array beside the hash table."""
+    """Count in ``work`` the cache line of the revmap entry of ``spte``.
+
+    An entry has 16 B, as an hpte has, and the entries lie beside the hash table in its order: so the line number is that of
+    the spte in ``tables``.
+    """
     look(work, NODES, spte_line(tables, spte))
 
 
 @inlined
 def look_word(gfn: int, work: Ints) -> None:
-    """Count the line of a word."""
+    """Count in ``work`` the cache line of the word of ``gfn``: eight words of 8 B a line."""
     look(work, HEADS, gfn >> 3)
     work[VISITED] += 1
 
 
 @jit
 def map_to_rings(tables: SpteTables, rings: HvRings, sptes: Ints, gfns: Ints, flags: int, walk: Walk) -> None:
-    """Map ``sptes``, each in the ring of its gfn (kvmppc_add_revmap_chain)."""
+    """Map ``sptes``, all absent, to ``gfns`` with ``flags``, each in the ring of its gfn (kvmppc_add_revmap_chain).
+
+    ``tables``, ``rings`` and ``walk`` change in place.
+    """
     for i in range(len(sptes)):
         spte, gfn = int(sptes[i]), int(gfns[i])
         set_spte(tables, spte, gfn, flags, walk.work)
@@ -85,7 +92,10 @@ def map_to_rings(tables: SpteTables, rings: HvRings, sptes: Ints, gfns: Ints, fl
 
 @part
 def leave_ring(tables: SpteTables, rings: HvRings, spte: int, work: Ints) -> None:
-    """Take an spte off its ring; its R and C go into the word, so that no access is forgotten (remove_revmap_chain)."""
+    """Take ``spte`` off its ring; its R and C go into the word, so that no access is forgotten (remove_revmap_chain).
+
+    ``rings`` and ``work`` change in place; ``tables`` is read.
+    """
     gfn, behind, before = int(tables.gfn[spte]), int(rings.forw[spte]), int(rings.back[spte])
     rings.saved[gfn] |= tables.flags[spte] & (ACCESSED | DIRTY)
     if behind == spte:
@@ -99,7 +109,7 @@ def leave_ring(tables: SpteTables, rings: HvRings, spte: int, work: Ints) -> Non
 
 @jit
 def drop_off_rings(tables: SpteTables, rings: HvRings, sptes: Ints, walk: Walk) -> None:
-    """Remove each of ``sptes`` for the guest (H_REMOVE)."""
+    """Remove each of ``sptes`` for the guest (H_REMOVE); ``tables``, ``rings`` and ``walk`` change in place."""
     for i in range(len(sptes)):
         spte = int(sptes[i])
         look_word(int(tables.gfn[spte]), walk.work)
@@ -111,7 +121,10 @@ def drop_off_rings(tables: SpteTables, rings: HvRings, sptes: Ints, walk: Walk) 
 
 @jit
 def walk_rings(tables: SpteTables, rings: HvRings, walk: Walk) -> int:
-    """Act on every spte of the gfns of the call; returns how many sptes were changed, and words young by themselves."""
+    """Do the action of ``walk`` to every spte of the gfns of the call; ``tables`` and ``rings`` change in place.
+
+    Returns the number of sptes changed, plus the number of words that were young by themselves (see ``age_word``).
+    """
     changed = 0
     for gfn in range(walk.first, walk.end):
         if len(walk.mask) == 0 or walk.mask[gfn - walk.first] != 0:
@@ -138,7 +151,10 @@ def walk_rings_calls(
 
 @inlined
 def walk_ring(tables: SpteTables, rings: HvRings, gfn: int, walk: Walk) -> int:
-    """Act on every spte of a gfn; returns how many sptes were changed, and 1 more if the word is young by itself."""
+    """Do the action of ``walk`` to every spte in the ring of ``gfn``; ``tables`` and ``rings`` change in place.
+
+    Returns the number of sptes changed, and 1 more if the word was young by itself.
+    """
     changed = age_word(rings, gfn, walk)
     start = int(rings.ring[gfn]) - 1
     spte = start
@@ -155,7 +171,10 @@ def walk_ring(tables: SpteTables, rings: HvRings, gfn: int, walk: Walk) -> int:
 
 @inlined
 def age_word(rings: HvRings, gfn: int, walk: Walk) -> int:
-    """If the call ages: 1 if the word says that a zapped spte was accessed; clearing young forgets it."""
+    """Age the word of ``gfn``, if ``walk`` ages: returns 1 if ``rings.saved`` has the R of a zapped spte, else 0.
+
+    CLEAR_YOUNG clears that R in ``rings``; ``walk.young`` is set to 1 for the gfn. Both in place.
+    """
     if walk.action < CLEAR_YOUNG or walk.action > CLEAR_YOUNG + 1 or rings.saved[gfn] & ACCESSED == 0:
         return 0
     walk.young[gfn - walk.first] = 1
@@ -167,9 +186,10 @@ def age_word(rings: HvRings, gfn: int, walk: Walk) -> int:
 
 @jit
 def read_dirty(tables: SpteTables, rings: HvRings, dirty: NDArray[np.uint8], walk: Walk) -> int:
-    """Test and clear C of every gfn of the call for GET_DIRTY_LOG; returns how many gfns were dirty.
+    """Test and clear C of every gfn of ``walk`` for GET_DIRTY_LOG; returns the number of dirty gfns.
 
     dirty: uint8[end - first], set to 1 in place where C was on.
+    ``tables``: C of the hptes, cleared in place; ``rings``: C kept in the words, cleared in place.
     """
     found = 0
     for gfn in range(walk.first, walk.end):
@@ -212,7 +232,7 @@ class Book3sHvIndex(BaseIndex):
         self.rings = make_hv_rings(self.n_pages, len(tables.flags))
 
     def place(self, sptes: SpteNumbers, gfns: Gfns, flags: int, walk: Walk) -> None:
-        """Put each spte into the ring of its gfn."""
+        """Put each of ``sptes`` into the ring of its gfn; see BaseIndex.place for ``gfns``, ``flags`` and ``walk``."""
         map_to_rings(self.tables, self.rings, sptes, gfns, flags, walk)
 
     def remove(self, sptes: SpteNumbers, walk: Walk) -> None:
@@ -224,7 +244,7 @@ class Book3sHvIndex(BaseIndex):
         return walk_rings(self.tables, self.rings, walk)
 
     def apply_each(self, walk: Walk, firsts: Gfns, ends: Gfns, rows: NDArray[np.int64]) -> None:
-        """Walk the words of each call."""
+        """Walk the words of each call; see BaseIndex.apply_each for ``walk``, ``firsts``, ``ends`` and ``rows``."""
         walk_rings_calls(self.tables, self.rings, walk, firsts, ends, self.locks(walk.action), rows)
 
     def locks(self, action: int) -> int:  # noqa: ARG002
@@ -232,7 +252,7 @@ class Book3sHvIndex(BaseIndex):
         return 0
 
     def harvest(self, slot: int, dirty: Bits) -> int:
-        """Read and clear C of every gfn; returns how many were on, marked in ``dirty``."""
+        """Read and clear C of every gfn of ``slot``; returns the number of dirty gfns, set to 1 in ``dirty`` in place."""
         return read_dirty(self.tables, self.rings, dirty, self.protecting(slot))
 
     def start_log(self, slot: int) -> int:

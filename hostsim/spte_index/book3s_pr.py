@@ -61,7 +61,11 @@ class PrHashes(NamedTuple):
 
 
 def make_pr_hashes(n_vcpus: int, n_sptes: int, n_lists: int = 5, cap: int = CAP) -> PrHashes:
-    """Empty hashes. n_lists: 5 on 64-bit hosts, 4 on 32-bit ones."""
+    """Empty hashes for ``n_vcpus`` vCPUs over ``n_sptes`` sptes.
+
+    n_lists: hash lists of a vCPU: 5 on 64-bit hosts, 4 on 32-bit ones.
+    cap: hptes of a vCPU (HPTEG_CACHE_NUM).
+    """
     sizes = np.array([1 << bits for bits in BITS[:n_lists]])
     n_nodes = n_vcpus * cap
     free = np.concatenate([np.arange((v + 1) * cap - 1, v * cap - 1, -1) for v in range(n_vcpus)]).astype(np.int32)
@@ -106,20 +110,26 @@ def head_of_key(hashes: PrHashes, which: int, key: int) -> int:
 
 @inlined
 def look_hpte(hashes: PrHashes, node: int, part: int, work: Ints) -> None:
-    """Count a line of an hpte: part 0 has its links, 1 and 2 the rest. Hptes lie one behind the other."""
+    """Count in ``work`` one cache line of the hpte ``node``; the hptes of ``hashes`` lie one behind the other.
+
+    part: 0 is the line with the links of the hpte, 1 and 2 are the lines with the rest.
+    """
     n_bytes = LINK_BYTES * len(hashes.offset) + REST_BYTES
     look(work, NODES, (node * n_bytes + part * LINE_BYTES) // LINE_BYTES)
 
 
 @inlined
 def look_list_head(hashes: PrHashes, vcpu: int, number: int, work: Ints) -> None:
-    """Count the line of a head; each vCPU has heads of its own."""
+    """Count in ``work`` the cache line of head ``number`` of ``vcpu``; each vCPU has heads of its own in ``hashes``."""
     look(work, HEADS, (vcpu * hashes.head.shape[1] + number) >> 3)
 
 
 @inlined
 def link_hpte(tables: SpteTables, hashes: PrHashes, vcpu: int, spte: int, work: Ints) -> None:
-    """Take a node of ``vcpu`` for ``spte`` and put it in front of one chain of each list."""
+    """Take a free node of ``vcpu`` for ``spte`` and put it in front of one chain of each list.
+
+    ``hashes`` and ``work`` change in place; ``tables`` has the keys. The vCPU must have a free node.
+    """
     hashes.used[vcpu] += 1
     cap = len(hashes.spte) // len(hashes.used)
     node = int(hashes.free[(vcpu + 1) * cap - hashes.used[vcpu]])
@@ -140,7 +150,7 @@ def link_hpte(tables: SpteTables, hashes: PrHashes, vcpu: int, spte: int, work: 
 
 @inlined
 def unlink_hpte(hashes: PrHashes, spte: int, work: Ints) -> None:
-    """Take the node of ``spte`` off all lists and free it (invalidate_pte)."""
+    """Take the node of ``spte`` off all lists and free it (invalidate_pte); ``hashes`` and ``work`` change in place."""
     node = int(hashes.node_of[spte]) - 1
     cap = len(hashes.spte) // len(hashes.used)
     vcpu = node // cap
@@ -163,7 +173,11 @@ def unlink_hpte(hashes: PrHashes, spte: int, work: Ints) -> None:
 
 @jit
 def map_hptes(tables: SpteTables, hashes: PrHashes, sptes: Ints, gfns: Ints, flags: int, walk: Walk) -> int:
-    """Map ``sptes``, each on all lists of its vCPU; returns how often a full vCPU had to drop all its hptes first."""
+    """Map ``sptes``, all absent, to ``gfns`` with ``flags``, each on all lists of its vCPU.
+
+    Returns how often a vCPU had reached its cap, so that all its hptes were dropped first. ``tables``, ``hashes`` and
+    ``walk`` change in place.
+    """
     flushed = 0
     cap = len(hashes.spte) // len(hashes.used)
     for i in range(len(sptes)):
@@ -179,14 +193,14 @@ def map_hptes(tables: SpteTables, hashes: PrHashes, sptes: Ints, gfns: Ints, fla
 
 @jit
 def drop_hptes(tables: SpteTables, hashes: PrHashes, sptes: Ints, walk: Walk) -> None:
-    """Invalidate each of ``sptes`` for a tlbie of the guest."""
+    """Invalidate each of ``sptes`` for a tlbie of the guest; ``tables``, ``hashes`` and ``walk`` change in place."""
     for i in range(len(sptes)):
         flush_ea(tables, hashes, int(sptes[i]), walk)
 
 
 @part
 def flush_ea(tables: SpteTables, hashes: PrHashes, spte: int, walk: Walk) -> None:
-    """Invalidate an spte, found in the list of effective pages."""
+    """Invalidate ``spte``, found in the list of effective pages; ``tables``, ``hashes`` and ``walk`` change in place."""
     vcpu, wanted = int(tables.vcpu[spte >> 9]), hashes.node_of[spte]
     number = head_of_key(hashes, EA, key_of(tables, spte, EA))
     look_list_head(hashes, vcpu, number, walk.work)
@@ -202,7 +216,10 @@ def flush_ea(tables: SpteTables, hashes: PrHashes, spte: int, walk: Walk) -> Non
 
 @jit
 def flush_vcpu(tables: SpteTables, hashes: PrHashes, vcpu: int, walk: Walk) -> int:
-    """Invalidate all hptes of a vCPU, bucket by bucket of VPTE_LONG (kvmppc_mmu_pte_flush_all). Returns how many."""
+    """Invalidate all hptes of ``vcpu``, bucket by bucket of VPTE_LONG (kvmppc_mmu_pte_flush_all); returns their number.
+
+    ``tables``, ``hashes`` and ``walk`` change in place.
+    """
     changed, low = 0, int(hashes.offset[VPTE_LONG])
     for number in range(low, low + (1 << BITS[VPTE_LONG])):
         look_list_head(hashes, vcpu, number, walk.work)
@@ -218,7 +235,10 @@ def flush_vcpu(tables: SpteTables, hashes: PrHashes, vcpu: int, walk: Walk) -> i
 
 @jit
 def flush_gfns(tables: SpteTables, hashes: PrHashes, walk: Walk) -> int:
-    """Invalidate the hptes of the gfns of the call: each hpte of each vCPU is compared. Returns how many."""
+    """Invalidate the hptes of the gfns of ``walk``; returns their number. ``tables`` and ``hashes`` change in place.
+
+    No list is keyed by gfn, so each hpte of each vCPU is compared (kvmppc_mmu_pte_pflush).
+    """
     changed, low = 0, int(hashes.offset[VPTE_LONG])
     for vcpu in range(len(hashes.used)):
         for number in range(low, low + (1 << BITS[VPTE_LONG])):
@@ -229,7 +249,10 @@ def flush_gfns(tables: SpteTables, hashes: PrHashes, walk: Walk) -> int:
 
 @part
 def flush_bucket(tables: SpteTables, hashes: PrHashes, vcpu: int, number: int, walk: Walk) -> int:
-    """Invalidate the hptes of a bucket of VPTE_LONG that map a gfn of the call; returns how many."""
+    """Invalidate the hptes in bucket ``number`` of VPTE_LONG of ``vcpu`` that map a gfn of ``walk``; returns their number.
+
+    ``tables`` and ``hashes`` change in place.
+    """
     changed, node = 0, int(hashes.head[vcpu, number])
     while node > 0:
         look_hpte(hashes, node - 1, 0, walk.work)
@@ -273,11 +296,14 @@ class Book3sPrIndex(BaseIndex):
         return 1 if action in {CLEAR_YOUNG, TEST_YOUNG} else len(self.hashes.used)
 
     def place(self, sptes: SpteNumbers, gfns: Gfns, flags: int, walk: Walk) -> None:
-        """Put a node for each spte on every list; a full vCPU drops all its hptes first."""
+        """Put a node for each of ``sptes`` on every list; a vCPU at its cap drops all its hptes first.
+
+        See BaseIndex.place for ``gfns``, ``flags`` and ``walk``.
+        """
         self.flushes += map_hptes(self.tables, self.hashes, sptes, gfns, flags, walk)
 
     def remove(self, sptes: SpteNumbers, walk: Walk) -> None:
-        """Find each spte by its effective address, as a tlbie of the guest does."""
+        """Find each of ``sptes`` by its effective address, as a tlbie of the guest does; ``walk`` counts the lines."""
         drop_hptes(self.tables, self.hashes, sptes, walk)
 
     def apply(self, walk: Walk) -> int:
@@ -303,5 +329,5 @@ class Book3sPrIndex(BaseIndex):
 
     @classmethod
     def array_bytes(cls, n_pages: int, n_vcpus: int) -> int:
-        """The node of each spte, and the nodes of each vCPU up to the cap."""
+        """Bytes for a node of each spte, one of each of ``n_pages``, and for the nodes of ``n_vcpus`` up to the cap."""
         return n_pages * cls.link_bytes + min(n_pages, n_vcpus * CAP) * NODE_BYTES

@@ -54,7 +54,12 @@ class Chains(NamedTuple):
 
 
 def make_chains(first: NDArray[np.int64], n_sptes: int, bits: int = 0) -> Chains:
-    """Empty chains. Nodes are handed out in the order of their addresses until freed ones are taken again."""
+    """Empty chains. Nodes are handed out in the order of their addresses until freed ones are taken again.
+
+    first: int64[slots + 1], first gfn of each slot.
+    n_sptes: sptes, and as many nodes.
+    bits: as in Chains.
+    """
     n_chains = 1 << bits if bits else len(first) - 1
     behind = np.arange(2, n_sptes + 2, dtype=np.int32)
     behind[-1] = 0
@@ -84,7 +89,10 @@ def chain_of(chains: Chains, gfn: int, level: int) -> int:
 
 @inlined
 def link(tables: SpteTables, chains: Chains, spte: int, work: Ints) -> None:
-    """Put a node for ``spte`` in front of its chain, unless ``spte`` has a node."""
+    """Put a node for ``spte`` in front of its chain, unless ``spte`` has a node; ``chains`` and ``work`` change in place.
+
+    ``tables``: the gfn and the level of the spte, which choose the chain.
+    """
     if chains.node_of[spte] != 0:
         return
     chain = chain_of(chains, int(tables.gfn[spte]), int(tables.level[spte >> 9]))
@@ -105,7 +113,7 @@ def link(tables: SpteTables, chains: Chains, spte: int, work: Ints) -> None:
 
 @inlined
 def unlink(chains: Chains, spte: int, work: Ints) -> None:
-    """Free the node of ``spte``, if it has one."""
+    """Take the node of ``spte``, if it has one, off its chain and free it; ``chains`` and ``work`` change in place."""
     node = int(chains.node_of[spte]) - 1
     if node < 0:
         return
@@ -130,9 +138,10 @@ def unlink(chains: Chains, spte: int, work: Ints) -> None:
 
 @jit
 def walk_chain(tables: SpteTables, chains: Chains, chain: int, walk: Walk, whole: bool, let_go: bool) -> int:
-    """Act on the sptes of a chain; returns how many sptes were changed. The node of a zapped spte is freed.
+    """Do the action of ``walk`` to the sptes of ``chain``; returns the number of sptes changed.
 
-    whole: on all sptes of the chain, without a look at their gfns; else on those that map a gfn of the call.
+    ``tables`` changes in place, and ``chains`` too: the node of a zapped spte is freed.
+    whole: act on all sptes of the chain, without a look at their gfns; else on those that map a gfn of the call.
     let_go: the node of an spte that loses W is freed, too.
     """
     look(walk.work, HEADS, chain >> 3)
@@ -153,14 +162,14 @@ def walk_chain(tables: SpteTables, chains: Chains, chain: int, walk: Walk, whole
 
 @inlined
 def is_meant(tables: SpteTables, walk: Walk, spte: int) -> bool:
-    """Whether an spte maps a gfn of the call; the gfn is found through the header of the table."""
+    """Whether ``spte`` maps a gfn of ``walk``; finding its gfn in the header of its table in ``tables`` is counted."""
     look_gfn(tables, spte, walk.work)
     return meets(tables, walk, spte)
 
 
 @jit
 def walk_all_chains(tables: SpteTables, chains: Chains, walk: Walk, whole: bool, let_go: bool) -> int:
-    """``walk_chain`` of every chain."""
+    """``walk_chain`` of every chain of ``chains``: ``tables``, ``walk``, ``whole`` and ``let_go`` as there."""
     changed = 0
     for chain in range(len(chains.head)):
         changed += walk_chain(tables, chains, chain, walk, whole, let_go)
@@ -169,7 +178,7 @@ def walk_all_chains(tables: SpteTables, chains: Chains, walk: Walk, whole: bool,
 
 @jit
 def map_linked(tables: SpteTables, chains: Chains, sptes: Ints, gfns: Ints, flags: int, walk: Walk) -> None:
-    """Map ``sptes``, each with a node."""
+    """Map ``sptes``, all absent, to ``gfns`` with ``flags``, each with a node; ``tables`` and ``chains`` change in place."""
     for i in range(len(sptes)):
         set_spte(tables, int(sptes[i]), int(gfns[i]), flags, walk.work)
         link(tables, chains, int(sptes[i]), walk.work)
@@ -177,7 +186,7 @@ def map_linked(tables: SpteTables, chains: Chains, sptes: Ints, gfns: Ints, flag
 
 @jit
 def drop_linked(tables: SpteTables, chains: Chains, sptes: Ints, walk: Walk) -> None:
-    """Zap each of ``sptes`` and free its node."""
+    """Zap each of ``sptes`` and free its node; ``tables``, ``chains`` and ``walk`` change in place."""
     for spte in sptes:
         unlink(chains, int(spte), walk.work)
         act(tables, walk, int(spte))
@@ -185,7 +194,10 @@ def drop_linked(tables: SpteTables, chains: Chains, sptes: Ints, walk: Walk) -> 
 
 @jit
 def link_all(tables: SpteTables, chains: Chains, sptes: Ints, writable_only: bool, work: Ints) -> None:
-    """Give each of ``sptes`` a node, or each that is writable."""
+    """Give each of ``sptes`` a node; ``chains`` and ``work`` change in place, ``tables`` is read.
+
+    writable_only: an spte without W gets no node.
+    """
     for spte in sptes:
         if not writable_only or tables.flags[spte] & WRITABLE != 0:
             link(tables, chains, int(spte), work)
@@ -193,14 +205,14 @@ def link_all(tables: SpteTables, chains: Chains, sptes: Ints, writable_only: boo
 
 @jit
 def unlink_all(chains: Chains, sptes: NDArray[np.int32], work: Ints) -> None:
-    """Free the nodes of ``sptes``, of those that have one."""
+    """Free the nodes of those of ``sptes`` that have one; ``chains`` and ``work`` change in place."""
     for spte in sptes:
         unlink(chains, int(spte), work)
 
 
 @jit
 def free_chain(chains: Chains, chain: int, work: Ints) -> None:
-    """Free all nodes of a chain."""
+    """Free all nodes of ``chain``; ``chains`` and ``work`` change in place."""
     look(work, HEADS, chain >> 3)
     while chains.head[chain] > 0:
         unlink(chains, int(chains.spte[chains.head[chain] - 1]), work)
@@ -238,7 +250,7 @@ class ChainedIndex(BaseIndex):
         return {"heads": heads, "links": nodes * LINK_BYTES, "back references": nodes * BACK_BYTES}
 
     def walk_slots(self, walk: Walk, *, whole: bool = False, let_go: bool = False) -> int:
-        """Walk the chains of the slots that hold the gfns of the call."""
+        """Walk the chains of the slots that hold the gfns of ``walk``; ``whole`` and ``let_go`` as in ``walk_chain``."""
         return sum(
             walk_chain(self.tables, self.chains, slot, walk, whole, let_go)
             for slot in self.slots_of(walk.first, walk.end)

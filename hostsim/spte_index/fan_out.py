@@ -38,6 +38,11 @@ def histogram(counts: Counts) -> list[int]:
 def published_guest(design: str, n_pages: int, seed: int = 1, **options: Any) -> ShadowGuest:
     """The idle guest: pages drawn from all gfns, each in as many of 127 processes as the histogram says, all touched.
 
+    design: name of the index, as in designs.py.
+    n_pages: page frames of the guest [pages of 4 KiB].
+    seed: of the draws.
+    options: passed to ShadowGuest.
+
     # Model limit: which processes share a page is drawn for each page alone; real processes share whole libraries.
     """
     rng = np.random.default_rng([seed, 3])
@@ -63,6 +68,6 @@ def fork_and_read(guest: ShadowGuest, parent: Space) -> Space:
 
 
 def in_drawn_order(guest: ShadowGuest, seed: int = 1) -> list[Space]:
-    """All processes but the first, in a drawn order."""
+    """All processes of ``guest`` but the first, in an order drawn from ``seed``."""
     numbers = sorted(guest.spaces)[1:]
     return [guest.spaces[numbers[i]] for i in np.random.default_rng([seed, 5]).permutation(len(numbers)).tolist()]

@@ -27,9 +27,9 @@ from hostsim.spte_index.work import HEADS, VISITED
 
 @jit
 def walk_buckets(tables: SpteTables, chains: Chains, walk: Walk) -> int:
-    """Walk the bucket of every gfn of the call and level, or all buckets if there are fewer of them than gfns.
+    """Walk the bucket of every gfn and level of ``walk``, or all buckets if ``chains`` has fewer buckets than that.
 
-    Returns how many sptes were changed.
+    Returns the number of sptes changed; ``tables`` and ``chains`` change in place.
     """
     if walk.end - walk.first > len(chains.head):
         return walk_all_chains(tables, chains, walk, False, False)
@@ -45,7 +45,10 @@ def walk_buckets(tables: SpteTables, chains: Chains, walk: Walk) -> int:
 
 @inlined
 def walk_gfn(tables: SpteTables, chains: Chains, gfn: int, level: int, walk: Walk) -> int:
-    """Act on the sptes of ``level`` whose first gfn is ``gfn``; other gfns in their bucket are compared and passed by."""
+    """Do the action of ``walk`` to the sptes of ``level`` whose first gfn is ``gfn``; returns the number of sptes changed.
+
+    Sptes of other gfns in the bucket are compared and passed by. ``tables`` and ``chains`` change in place.
+    """
     chain = bucket(gfn + level, chains.bits)
     look(walk.work, HEADS, chain >> 3)
     changed, node = 0, int(chains.head[chain]) - 1
@@ -73,11 +76,11 @@ class GfnHashIndex(ChainedIndex):
         super().__init__(tables, slots, bits)
 
     def place(self, sptes: SpteNumbers, gfns: Gfns, flags: int, walk: Walk) -> None:
-        """Put a node for each spte into the bucket of its gfn."""
+        """Put a node for each of ``sptes`` into the bucket of its gfn; ``gfns``, ``flags``, ``walk`` as in BaseIndex."""
         map_linked(self.tables, self.chains, sptes, gfns, flags, walk)
 
     def remove(self, sptes: SpteNumbers, walk: Walk) -> None:
-        """Take the nodes out of their buckets."""
+        """Take the nodes of ``sptes`` out of their buckets; ``walk`` counts the lines."""
         drop_linked(self.tables, self.chains, sptes, walk)
 
     def apply(self, walk: Walk) -> int:

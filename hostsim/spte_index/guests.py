@@ -137,7 +137,7 @@ def _chosen(layout: Layout, n_pages: int) -> Gfns:
 
 
 def in_drawn_order(gfns: Gfns, n_pages: int, seed: tuple[int, ...]) -> Gfns:
-    """Distinct ``gfns`` in the order of a permutation of all pages."""
+    """``gfns``, all distinct, in the order of a permutation of all ``n_pages`` that ``seed`` draws."""
     is_there = np.zeros(n_pages, np.bool_)
     is_there[gfns] = True
     order = shuffled(n_pages, seed)

@@ -24,8 +24,9 @@ from hostsim.spte_index.writable_chain import WritableChainIndex
 
 @jit
 def link_slot(tables: SpteTables, chains: Chains, walk: Walk, slot_bits: int, writable_only: bool) -> int:
-    """Take W from the sptes of a slot whose log begins, and give each spte a node; returns how many sptes lost W.
+    """Take W from the sptes of a slot whose log begins, and give each spte a node; returns the number of sptes that lost W.
 
+    ``tables``, ``chains`` and ``walk`` change in place. ``walk``: begun with PROTECT for the gfns of the slot.
     slot_bits: the bit of the slot, as tables note it.
     writable_only: no spte gets a node, since none stays writable.
     """
@@ -65,7 +66,7 @@ class LoggedChainIndex(WritableChainIndex):
         self.logged: set[int] = set()
 
     def place(self, sptes: SpteNumbers, gfns: Gfns, flags: int, walk: Walk) -> None:
-        """Map the sptes through the partner, and chain those of a logged slot."""
+        """Map ``sptes`` to ``gfns`` with ``flags`` through the partner, and chain the sptes of a logged slot."""
         self.partner.place(sptes, gfns, flags, walk)
         if not self.writable_only or flags & WRITABLE:
             self._link(sptes, gfns)

@@ -122,11 +122,17 @@ class BaseIndex(ABC):
 
     @abstractmethod
     def place(self, sptes: SpteNumbers, gfns: Gfns, flags: int, walk: Walk) -> None:
-        """Set ``sptes``, all absent, to map ``gfns`` with ``flags``, and link them."""
+        """Set ``sptes``, all absent, to map ``gfns`` with ``flags``, and link them.
+
+        sptes: int64[n], numbers of sptes in ``tables``.
+        gfns: int64[n], the first gfn that each spte maps.
+        flags: PRESENT, WRITABLE, DIRTY and ACCESSED as bits, for all of ``sptes``.
+        walk: the call, for its counts; an index that recycles sptes zaps them through it.
+        """
 
     @abstractmethod
     def remove(self, sptes: SpteNumbers, walk: Walk) -> None:
-        """Unlink and zap ``sptes``."""
+        """Unlink and zap ``sptes``, int64[n]; ``walk`` is the call, whose action is ZAP."""
 
     @abstractmethod
     def apply(self, walk: Walk) -> int:
@@ -135,7 +141,13 @@ class BaseIndex(ABC):
     # A call.
 
     def begin(self, action: int, first: int = 0, end: int = 0, mask: Bits = NO_BITS, young: Bits = NO_BITS) -> Walk:
-        """Begin a call for gfns [first, end)."""
+        """Begin a call: count one operation under the lock; returns the Walk that the primitives take.
+
+        action: ZAP, CLEAR_YOUNG, TEST_YOUNG or PROTECT of walk.py.
+        first, end: the call is for gfns [first, end).
+        mask: uint8[end - first], 1 for the gfns that are meant; empty: all.
+        young: uint8[end - first], set to 1 for young gfns, in place; empty where the call does not age.
+        """
         return self.call(Walk(action, first, end, mask, young, self._zapped, self.work))
 
     def call(self, walk: Walk) -> Walk:
@@ -157,7 +169,7 @@ class BaseIndex(ABC):
             note_slots(self.tables, sptes, self.first)
 
     def make_writable(self, sptes: SpteNumbers) -> None:
-        """Take a write-protection fault at each spte: W, D and A come on."""
+        """Take a write-protection fault at each of ``sptes``: W, D and A are set."""
         grant_writes(self.tables, sptes, self.begin(PROTECT).work)
 
     def drop(self, sptes: SpteNumbers) -> None:
@@ -188,7 +200,14 @@ class BaseIndex(ABC):
         self.apply_each(Walk(action, low, high, NO_BITS, young, self._zapped, self.work), firsts, ends, rows)
 
     def apply_each(self, walk: Walk, firsts: Gfns, ends: Gfns, rows: NDArray[np.int64]) -> None:
-        """Make one call for each range of gfns of ``walk``; a design that gets many calls has a compiled loop for them."""
+        """Make one call for each range of gfns [firsts[i], ends[i]) of ``walk``, in turn.
+
+        A design that gets many calls replaces this loop by a compiled one.
+
+        walk: action, and ``young`` for the gfns from the lowest of ``firsts`` on.
+        firsts, ends: int64[calls].
+        rows: int64[calls, N_WORK], filled in place with the counts that each call added to ``work``.
+        """
         for i, (first, end) in enumerate(zip(firsts.tolist(), ends.tolist(), strict=True)):
             before = walk.work.copy()
             young = walk.young[first - walk.first : end - walk.first]

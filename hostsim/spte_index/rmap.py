@@ -113,7 +113,10 @@ def head_of(rmap: Rmap, gfn: int, level: int) -> int:
 
 @inlined
 def look_head(rmap: Rmap, number: int, work: Ints) -> int:
-    """Count the line of a head; returns the value of the head."""
+    """Count in ``work`` the cache line of head ``number``; returns the value of the head, as in ``Rmap.head``.
+
+    ``rmap``: read only.
+    """
     look(work, HEADS, number >> 3)
     work[VISITED] += 1
     return int(rmap.head[number])
@@ -121,7 +124,7 @@ def look_head(rmap: Rmap, number: int, work: Ints) -> int:
 
 @part
 def look_desc(rmap: Rmap, desc: int, work: Ints) -> None:
-    """Count the lines of a descriptor: one of 32 B is half a line, one of 128 B has two."""
+    """Count in ``work`` the cache lines of descriptor ``desc`` of ``rmap``: 32 B are half a line, 128 B are two lines."""
     work[VISITED] += 1
     if rmap.state[EXT] <= 3:
         look(work, NODES, desc >> 1)
@@ -133,7 +136,10 @@ def look_desc(rmap: Rmap, desc: int, work: Ints) -> None:
 
 @part
 def take_desc(rmap: Rmap, work: Ints) -> int:
-    """Take a free descriptor into use; a free one must be there, since a loop cannot make the arrays larger."""
+    """Take a free descriptor of ``rmap`` into use; returns its number. ``rmap`` and ``work`` change in place.
+
+    A free descriptor must exist, since a compiled loop cannot make the arrays larger: ``RmapIndex.place`` makes room before.
+    """
     desc = int(rmap.state[FREE])
     rmap.state[FREE] = rmap.more[desc]
     rmap.state[N_DESCS] += 1
@@ -144,7 +150,7 @@ def take_desc(rmap: Rmap, work: Ints) -> int:
 
 @part
 def free_desc(rmap: Rmap, desc: int, work: Ints) -> None:
-    """Put a descriptor on the list of free ones."""
+    """Put descriptor ``desc`` in front of the free descriptors; ``rmap`` and ``work`` change in place."""
     rmap.more[desc] = rmap.state[FREE]
     rmap.state[FREE] = desc
     rmap.state[N_DESCS] -= 1
@@ -153,14 +159,17 @@ def free_desc(rmap: Rmap, desc: int, work: Ints) -> None:
 
 @part
 def append_to_desc(rmap: Rmap, desc: int, spte: int) -> None:
-    """Put ``spte`` into a descriptor that has room."""
+    """Put ``spte`` into descriptor ``desc``, which has room; ``rmap`` changes in place."""
     rmap.sptes[desc, rmap.filled[desc]] = spte
     rmap.filled[desc] += 1
 
 
 @inlined
 def add_to_head(rmap: Rmap, number: int, spte: int, work: Ints) -> int:
-    """Add ``spte`` to a head (pte_list_add); returns how many sptes the head has then."""
+    """Add ``spte`` to head ``number`` (pte_list_add); returns the number of sptes that the head then has.
+
+    ``rmap`` and ``work`` change in place; the descriptors visited are counted in ``rmap.state[WALKED]``, too.
+    """
     value = look_head(rmap, number, work)
     if value == 0:
         rmap.head[number] = spte + 1
@@ -180,7 +189,11 @@ def add_to_head(rmap: Rmap, number: int, spte: int, work: Ints) -> int:
 
 @part
 def add_in_front(rmap: Rmap, number: int, spte: int, work: Ints) -> int:
-    """Since 6.4 all descriptors but the first are full: the first takes ``spte``, or a new one goes in front."""
+    """Add ``spte`` to head ``number`` as kernels since 6.4 do; returns the number of sptes of the head.
+
+    All descriptors but the first are full. The first descriptor takes the spte; if it is full, a new descriptor goes in
+    front of it. ``rmap`` and ``work`` change in place.
+    """
     desc = -int(rmap.head[number]) - 1
     look_desc(rmap, desc, work)
     rmap.state[WALKED] += 1
@@ -197,7 +210,11 @@ def add_in_front(rmap: Rmap, number: int, spte: int, work: Ints) -> int:
 
 @part
 def add_behind(rmap: Rmap, desc: int, spte: int, work: Ints) -> int:
-    """Until 6.3 the first descriptor with room takes ``spte``; if all are full a new one goes behind the last."""
+    """Add ``spte`` to the chain that begins at ``desc`` as kernels until 6.3 do; returns the number of sptes of the chain.
+
+    The first descriptor with room takes the spte; if all are full, a new descriptor goes behind the last one. ``rmap`` and
+    ``work`` change in place.
+    """
     total = 0
     look_desc(rmap, desc, work)
     rmap.state[WALKED] += 1
@@ -223,7 +240,10 @@ def add_behind(rmap: Rmap, desc: int, spte: int, work: Ints) -> int:
 
 @jit
 def take_off_head(rmap: Rmap, number: int, spte: int, work: Ints) -> None:
-    """Take ``spte`` off a head (pte_list_remove): the descriptors are searched one after the other."""
+    """Take ``spte`` off head ``number`` (pte_list_remove): the descriptors are searched one after the other.
+
+    ``rmap`` and ``work`` change in place. The spte must be on the head.
+    """
     value = look_head(rmap, number, work)
     if value > 0:
         rmap.head[number] = 0
@@ -245,7 +265,7 @@ def take_off_head(rmap: Rmap, number: int, spte: int, work: Ints) -> None:
 
 @part
 def find_in_desc(rmap: Rmap, desc: int, spte: int, work: Ints) -> int:
-    """Place of ``spte`` in a descriptor, -1 if it is in another one."""
+    """Place of ``spte`` in descriptor ``desc`` of ``rmap``, -1 if another descriptor has it; ``work`` counts the lines."""
     look_desc(rmap, desc, work)
     for i in range(rmap.filled[desc]):
         if rmap.sptes[desc, i] == spte:
@@ -255,7 +275,10 @@ def find_in_desc(rmap: Rmap, desc: int, spte: int, work: Ints) -> int:
 
 @part
 def unlink_desc(rmap: Rmap, number: int, before: int, desc: int, work: Ints) -> None:
-    """Free an empty descriptor behind ``before``, or behind the head if ``before`` is -1."""
+    """Free the empty descriptor ``desc`` of head ``number``; ``rmap`` and ``work`` change in place.
+
+    before: the descriptor in front of ``desc``; -1: the head itself.
+    """
     behind = int(rmap.more[desc])
     if before >= 0:
         rmap.more[before] = behind
@@ -266,7 +289,10 @@ def unlink_desc(rmap: Rmap, number: int, before: int, desc: int, work: Ints) -> 
 
 @inlined
 def walk_head(tables: SpteTables, rmap: Rmap, number: int, walk: Walk) -> int:
-    """Act on every spte of a head; returns how many sptes were changed."""
+    """Do the action of ``walk`` to every spte of head ``number``; returns the number of sptes changed.
+
+    ``tables`` changes in place; if the action is ZAP, ``rmap`` too: the head is empty and its descriptors are free.
+    """
     value = look_head(rmap, number, walk.work)
     if value == 0:
         return 0
@@ -292,7 +318,10 @@ def walk_head(tables: SpteTables, rmap: Rmap, number: int, walk: Walk) -> int:
 
 @jit
 def walk_rmap(tables: SpteTables, rmap: Rmap, walk: Walk) -> int:
-    """Act on every spte that maps a gfn of the call, level by level; returns how many sptes were changed."""
+    """Do the action of ``walk`` to every spte that maps a gfn of the call; returns the number of sptes changed.
+
+    ``tables`` and, if the action is ZAP, ``rmap`` change in place.
+    """
     changed, is_masked = 0, len(walk.mask) > 0
     for level in range(LEVELS):
         if is_masked and level > 0 and rmap.state[MAPPED + level] == 0:
@@ -323,7 +352,11 @@ def walk_rmap_calls(
 def map_to_heads(
     tables: SpteTables, rmap: Rmap, sptes: Ints, gfns: Ints, flags: int, recycle: int, walk: Walk
 ) -> None:
-    """Map ``sptes``; a gfn that has more than ``recycle`` (0: no limit) then loses them all (__rmap_add)."""
+    """Map ``sptes``, all absent, to ``gfns`` with ``flags``, each on the head of its gfn (__rmap_add).
+
+    ``tables``, ``rmap`` and ``walk`` change in place; ``rmap`` must have a free descriptor for each of ``sptes``.
+    recycle: a gfn that then has more sptes loses them all; 0: no limit.
+    """
     for i in range(len(sptes)):
         spte, gfn = int(sptes[i]), int(gfns[i])
         set_spte(tables, spte, gfn, flags, walk.work)
@@ -336,7 +369,7 @@ def map_to_heads(
 
 @jit
 def drop_off_heads(tables: SpteTables, rmap: Rmap, sptes: Ints, walk: Walk) -> None:
-    """Unlink and zap each of ``sptes``."""
+    """Take each of ``sptes`` off its head and zap it; ``tables``, ``rmap`` and ``walk`` change in place."""
     for i in range(len(sptes)):
         spte = int(sptes[i])
         level = int(tables.level[spte >> 9])
@@ -383,14 +416,14 @@ class RmapIndex(BaseIndex):
         self.rmap = make_rmap(self.n_pages, self.kind)
 
     def place(self, sptes: SpteNumbers, gfns: Gfns, flags: int, walk: Walk) -> None:
-        """Add each spte to the head of its gfn."""
+        """Add each of ``sptes`` to the head of its gfn; see BaseIndex.place for ``gfns``, ``flags`` and ``walk``."""
         room = len(self.rmap.more) - int(self.rmap.state[N_DESCS])
         if room < len(sptes):  # each spte may need a descriptor, and a compiled loop cannot make room
             self.rmap = grown(self.rmap, max(len(sptes), len(self.rmap.more)))
         map_to_heads(self.tables, self.rmap, sptes, gfns, flags, self.traits.recycle, walk)
 
     def remove(self, sptes: SpteNumbers, walk: Walk) -> None:
-        """Search the head of each spte, and take the spte off."""
+        """Search the head of each of ``sptes`` and take the spte off; ``walk`` counts the lines."""
         drop_off_heads(self.tables, self.rmap, sptes, walk)
 
     def apply(self, walk: Walk) -> int:
@@ -398,7 +431,7 @@ class RmapIndex(BaseIndex):
         return walk_rmap(self.tables, self.rmap, walk)
 
     def apply_each(self, walk: Walk, firsts: Gfns, ends: Gfns, rows: NDArray[np.int64]) -> None:
-        """Walk the heads of each call."""
+        """Walk the heads of each call; see BaseIndex.apply_each for ``walk``, ``firsts``, ``ends`` and ``rows``."""
         walk_rmap_calls(self.tables, self.rmap, walk, firsts, ends, self.locks(walk.action), rows)
 
     def zap_all(self) -> int:

@@ -41,7 +41,10 @@ def walk_tables(tables: SpteTables, walk: Walk, slot_bits: int) -> int:
 
 @inlined
 def walk_table(tables: SpteTables, table: int, walk: Walk) -> int:
-    """Read all 64 lines of a table, also where it maps nothing; returns how many sptes were changed."""
+    """Read all 64 lines of ``table``, also where it maps nothing; returns the number of sptes that ``walk`` changed.
+
+    ``tables`` changes in place.
+    """
     changed = 0
     for spte in range(table * ENTRIES, (table + 1) * ENTRIES):
         if spte & 7 == 0:
@@ -55,14 +58,14 @@ def walk_table(tables: SpteTables, table: int, walk: Walk) -> int:
 
 @jit
 def map_in_tables(tables: SpteTables, sptes: Ints, gfns: Ints, flags: int, work: Ints) -> None:
-    """Map ``sptes``; nothing is linked."""
+    """Map ``sptes``, all absent, to ``gfns`` with ``flags``; nothing is linked. ``tables`` and ``work`` change in place."""
     for i in range(len(sptes)):
         set_spte(tables, int(sptes[i]), int(gfns[i]), flags, work)
 
 
 @jit
 def drop_in_tables(tables: SpteTables, sptes: Ints, walk: Walk) -> None:
-    """Zap each of ``sptes``; nothing is unlinked."""
+    """Zap each of ``sptes``; nothing is unlinked. ``tables`` and ``walk`` change in place."""
     for spte in sptes:
         act(tables, walk, int(spte))
 
@@ -99,7 +102,7 @@ class HybridIndex(ShadowWalkIndex):
     name: ClassVar[str] = "hybrid"
 
     def harvest(self, slot: int, dirty: Bits) -> int:
-        """Take the walk that is expected to be shorter."""
+        """Protect ``slot`` by the shorter walk: of the heads of its dirty gfns, set in ``dirty``, or of its shadow pages."""
         if int(np.count_nonzero(dirty)) < int(self.tables.n_active[0]):
             return self.protect_masked(self.slots[slot].first, dirty)
         return self.protect_slot(slot)
@@ -113,7 +116,7 @@ class TableScanIndex(BaseIndex):
     traits = Traits(links="nothing")
 
     def place(self, sptes: SpteNumbers, gfns: Gfns, flags: int, walk: Walk) -> None:
-        """Map the sptes and link nothing."""
+        """Map ``sptes`` to ``gfns`` with ``flags`` and link nothing; ``walk`` counts the lines."""
         map_in_tables(self.tables, sptes, gfns, flags, walk.work)
 
     def remove(self, sptes: SpteNumbers, walk: Walk) -> None:

@@ -15,11 +15,11 @@ class SlotListIndex(ChainedIndex):
     name: ClassVar[str] = "slot-list"
 
     def place(self, sptes: SpteNumbers, gfns: Gfns, flags: int, walk: Walk) -> None:
-        """Put a node for each spte in front of the list of its slot."""
+        """Put a node for each of ``sptes`` on the list of its slot; ``gfns``, ``flags`` and ``walk`` as in BaseIndex."""
         map_linked(self.tables, self.chains, sptes, gfns, flags, walk)
 
     def remove(self, sptes: SpteNumbers, walk: Walk) -> None:
-        """Take the nodes off their lists; links go both ways, so nothing is searched."""
+        """Take the nodes of ``sptes`` off their lists; links go both ways, so ``walk`` searches nothing."""
         drop_linked(self.tables, self.chains, sptes, walk)
 
     def apply(self, walk: Walk) -> int:

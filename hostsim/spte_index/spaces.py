@@ -108,7 +108,12 @@ class ShadowGuest:
         return child
 
     def touch(self, space: Space, vas: Pages, *, is_write: bool) -> None:
-        """Access distinct pages of a process once each; the guest first copies pages that are written and not writable."""
+        """Access pages of a process once each; the guest first copies pages that are written and not writable.
+
+        space: the process.
+        vas: int64[n], distinct guest-virtual page numbers of the process.
+        is_write: whether the accesses are writes.
+        """
         # Model limit: each missing spte of a process is a fault of its own; KVM maps up to eight where no slot is logged.
         if is_write:
             self._copy(space, vas[space.writable[vas] == 0])

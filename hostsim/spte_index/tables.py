@@ -1,6 +1,6 @@
 """Page tables that hold sptes: the store that all indexes point into.
 
-The number of an spte is ``table * 512 + entry`` and stands for its address, so the order in which a walk visits sptes says
+The number of an spte is ``table * 512 + entry`` and stands for its address: the order in which a walk visits sptes decides
 whether the walk streams or jumps. Tables of shadow paging: arch/x86/include/asm/kvm_host.h::struct kvm_mmu_page.
 """
 

@@ -83,7 +83,10 @@ def upper_of(tree: TdpTree, gfn: int, level: int, work: Ints, make: bool) -> int
 
 @part
 def hang_in(tables: SpteTables, tree: TdpTree, spte: int, gfn: int, work: Ints) -> None:
-    """Make the tree lead to the table of ``spte``."""
+    """Make ``tree`` lead to the table of ``spte``, which is to map ``gfn``; missing upper tables are made.
+
+    ``tree`` and ``work`` change in place; ``tables`` has the level of the spte.
+    """
     table = spte >> 9
     level = int(tables.level[table])
     if level > 0:
@@ -97,7 +100,10 @@ def hang_in(tables: SpteTables, tree: TdpTree, spte: int, gfn: int, work: Ints) 
 
 @jit
 def map_in_tree(tables: SpteTables, tree: TdpTree, sptes: Ints, gfns: Ints, flags: int, walk: Walk) -> None:
-    """Map ``sptes``, each at the place of its gfn in its table."""
+    """Map ``sptes``, all absent, to ``gfns`` with ``flags``, each at the place of its gfn in its table.
+
+    ``tables``, ``tree`` and ``walk`` change in place.
+    """
     for i in range(len(sptes)):
         spte, gfn = int(sptes[i]), int(gfns[i])
         hang_in(tables, tree, spte, gfn, walk.work)
@@ -106,7 +112,10 @@ def map_in_tree(tables: SpteTables, tree: TdpTree, sptes: Ints, gfns: Ints, flag
 
 @jit
 def walk_tree(tables: SpteTables, tree: TdpTree, walk: Walk) -> int:
-    """Act on every leaf that maps a gfn of the call; returns how many sptes were changed."""
+    """Do the action of ``walk`` to every leaf that maps a gfn of the call; returns the number of sptes changed.
+
+    ``tables`` changes in place; ``tree`` is read: a zap leaves upper tables where they are.
+    """
     changed, root = 0, 0
     span = 1 << (9 * (TREE_LEVELS - 1))
     for top in range(walk.first // span, (walk.end - 1) // span + 1):
@@ -175,7 +184,10 @@ def skips(walk: Walk, low: int, high: int) -> bool:
 
 @part
 def act_on_big(tables: SpteTables, tree: TdpTree, upper: int, entry: int, walk: Walk) -> int:
-    """Act on the large leaf at an entry of an upper table, if there is one; returns how many sptes were changed."""
+    """Do the action of ``walk`` to the large leaf at ``entry`` of table ``upper`` of ``tree``; returns 1 for a change, or 0.
+
+    ``tables`` changes in place; without a large leaf there the call changes nothing.
+    """
     table = int(tree.big[upper]) - 1
     if table < 0 or tables.flags[table * ENTRIES + entry] == 0:
         return 0
@@ -200,7 +212,7 @@ def walk_leaf_table(tables: SpteTables, table: int, low: int, walk: Walk) -> int
 
 @jit
 def drop_leaves(tables: SpteTables, tree: TdpTree, sptes: Ints, walk: Walk) -> None:
-    """Zap each of ``sptes``, found from the root."""
+    """Zap each of ``sptes``, found from the root of ``tree``; ``tables`` and ``walk`` change in place."""
     for i in range(len(sptes)):
         spte = int(sptes[i])
         upper_of(tree, int(tables.gfn[spte]), max(1, int(tables.level[spte >> 9])), walk.work, False)
@@ -224,11 +236,11 @@ class TdpIndex(BaseIndex):
         self.tree, self.fast_zap = make_tdp_tree(self.n_pages), fast_zap
 
     def place(self, sptes: SpteNumbers, gfns: Gfns, flags: int, walk: Walk) -> None:
-        """Map the sptes in leaf tables, and make the tree lead to these."""
+        """Map ``sptes`` in leaf tables, to which the tree leads then; ``gfns``, ``flags``, ``walk`` as in BaseIndex."""
         map_in_tree(self.tables, self.tree, sptes, gfns, flags, walk)
 
     def remove(self, sptes: SpteNumbers, walk: Walk) -> None:
-        """Find each spte from the root."""
+        """Find each of ``sptes`` from the root; ``walk`` counts the upper tables on the way."""
         drop_leaves(self.tables, self.tree, sptes, walk)
 
     def apply(self, walk: Walk) -> int:
@@ -236,7 +248,7 @@ class TdpIndex(BaseIndex):
         return walk_tree(self.tables, self.tree, walk)
 
     def apply_each(self, walk: Walk, firsts: Gfns, ends: Gfns, rows: NDArray[np.int64]) -> None:
-        """Walk from the root for each call."""
+        """Walk from the root for each call; see BaseIndex.apply_each for ``walk``, ``firsts``, ``ends`` and ``rows``."""
         walk_tree_calls(self.tables, self.tree, walk, firsts, ends, self.locks(walk.action), rows)
 
     def zap_all(self) -> int:

@@ -1,4 +1,14 @@
-"""The steps of every walk: count a cache line, look at an spte, and act on it."""
+"""The steps of every walk: count a cache line, look at an spte, and act on it.
+
+The compiled loops of this room share the parameters below and name them alike. Arrays in records are changed in place.
+
+tables: SpteTables, the sptes and their page tables.
+walk: Walk, the call: its action, its gfns, its counts.
+work: int64[N_WORK], the counts of the call where a loop needs nothing else of ``walk``; changed in place.
+spte, sptes: number of an spte; int64[n], numbers of sptes, read only.
+gfn, gfns: guest frame number; int64[n], ``gfns[i]`` is the first gfn that ``sptes[i]`` maps, read only.
+flags: PRESENT, WRITABLE, DIRTY and ACCESSED as bits, for all of ``sptes``.
+"""
 
 from __future__ import annotations
 
@@ -125,14 +135,17 @@ def spte_line(tables: SpteTables, spte: int) -> int:
 
 @inlined
 def look_gfn(tables: SpteTables, spte: int, work: NDArray[np.int64]) -> int:
-    """First gfn of an spte; counts the header of its table, through which KVM finds it (kvm_mmu_page_get_gfn)."""
+    """First gfn of ``spte``; counts in ``work`` the header of its table, where KVM finds the gfn (kvm_mmu_page_get_gfn).
+
+    ``tables``: read only.
+    """
     look(work, PAGES, (spte >> 9) * HEADER_LINES)
     return int(tables.gfn[spte])
 
 
 @inlined
 def meets(tables: SpteTables, walk: Walk, spte: int) -> bool:
-    """Whether an spte maps a gfn of the call."""
+    """Whether ``spte`` of ``tables`` maps a gfn of [walk.first, walk.end) that ``walk.mask`` does not exclude."""
     low = max(int(tables.gfn[spte]), walk.first)
     high = min(int(tables.gfn[spte]) + pages_of(tables, spte), walk.end)
     return low < high if len(walk.mask) == 0 else masks_any(walk, low, high)
@@ -149,7 +162,10 @@ def masks_any(walk: Walk, low: int, high: int) -> bool:
 
 @inlined
 def act(tables: SpteTables, walk: Walk, spte: int) -> int:
-    """Look at an spte and do the action of the call; returns 1 if the spte was changed or, for ageing, young."""
+    """Look at ``spte`` and do the action of ``walk``; returns 1 if the spte was changed or, for ageing, young, else 0.
+
+    ``tables``, ``walk.zapped``, ``walk.young`` and ``walk.work`` change in place.
+    """
     work = walk.work
     look(work, SPTES, spte_line(tables, spte))
     work[VISITED] += 1
@@ -178,7 +194,7 @@ def act(tables: SpteTables, walk: Walk, spte: int) -> int:
 
 @inlined
 def mark_young(tables: SpteTables, walk: Walk, spte: int) -> None:
-    """Note as young the gfns of the call that an spte maps."""
+    """Set ``walk.young`` to 1, in place, for the gfns of the call that ``spte`` of ``tables`` maps."""
     low = int(tables.gfn[spte])
     high = min(low + pages_of(tables, spte), walk.end)
     for gfn in range(max(low, walk.first), high):
@@ -187,7 +203,7 @@ def mark_young(tables: SpteTables, walk: Walk, spte: int) -> None:
 
 @inlined
 def set_spte(tables: SpteTables, spte: int, gfn: int, flags: int, work: NDArray[np.int64]) -> None:
-    """Make an absent spte map ``gfn`` with ``flags``."""
+    """Make an absent ``spte`` map ``gfn`` with ``flags``; ``tables`` and ``work`` change in place."""
     look(work, SPTES, spte_line(tables, spte))
     tables.gfn[spte], tables.flags[spte] = gfn, flags
     tables.used[spte >> 9] += 1
@@ -210,7 +226,7 @@ def note_slots(tables: SpteTables, sptes: NDArray[np.int64], first: NDArray[np.i
 
 @jit
 def grant_writes(tables: SpteTables, sptes: NDArray[np.int64], work: NDArray[np.int64]) -> None:
-    """Set W, D and A in each of ``sptes``."""
+    """Set W, D and A in each of ``sptes``, as a write-protection fault does; ``tables`` and ``work`` change in place."""
     for spte in sptes:
         look(work, SPTES, spte_line(tables, int(spte)))
         tables.flags[spte] |= WRITABLE | DIRTY | ACCESSED

@@ -30,7 +30,7 @@ class WritableChainIndex(ChainedIndex):
         self.partner = self.partner_kind(tables, slots)
 
     def place(self, sptes: SpteNumbers, gfns: Gfns, flags: int, walk: Walk) -> None:
-        """Map the sptes through the partner, and chain them if they are writable."""
+        """Map ``sptes`` to ``gfns`` with ``flags`` through the partner, and chain them if they are writable."""
         self.partner.place(sptes, gfns, flags, walk)
         if flags & WRITABLE:
             link_all(self.tables, self.chains, sptes, True, walk.work)
@@ -55,7 +55,7 @@ class WritableChainIndex(ChainedIndex):
         return changed
 
     def apply_each(self, walk: Walk, firsts: Gfns, ends: Gfns, rows: Gfns) -> None:
-        """Let the partner age."""
+        """Let the partner age: ``walk``, ``firsts``, ``ends`` and ``rows`` as in BaseIndex.apply_each."""
         self.partner.apply_each(walk, firsts, ends, rows)
 
     def _forget_zapped(self, walk: Walk) -> None:
@@ -68,7 +68,7 @@ class WritableChainIndex(ChainedIndex):
         return self.walk_slots(self.protecting(slot), whole=True, let_go=True)
 
     def harvest(self, slot: int, dirty: Bits) -> int:  # noqa: ARG002  the chain is the dirty list
-        """Protect the sptes that are writable."""
+        """Take W from the sptes of ``slot`` that are writable: the chain holds them, so ``dirty`` is not needed."""
         return self.protect_slot(slot)
 
     def delete_slot(self, slot: int) -> int:

@@ -15,7 +15,10 @@ def asked(default: Any, text: str, metavar: str | None = None, **more: Any) -> A
 
 
 def argument(default: Any, text: str, show_default: str) -> Any:
-    """A field that is typed without the name of an option."""
+    """A field that is typed without the name of an option.
+
+    default: its value if it is left out. text: its help. show_default: the default as the help prints it.
+    """
     return asked(default, text, argument=True, show_default=show_default)
 
 

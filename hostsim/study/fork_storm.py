@@ -33,7 +33,11 @@ class Storm:
 
 
 def run_storm(design: str, n_pages: int, n_children: int, costs: CacheCosts, writes: Writes = "unsync") -> Storm:
-    """A process of ``n_pages`` forks ``n_children`` times; each child reads all of them and stays; then all exit."""
+    """Let a process of ``n_pages`` fork ``n_children`` times; each child reads all pages and stays; then all children exit.
+
+    design: name of the index. costs: of its cache lines.
+    writes: how KVM handles writes to shadowed page tables.
+    """
     frames = -(-n_pages // ENTRIES) * ENTRIES
     guest = ShadowGuest(design, frames, (n_children + 1) * (frames // ENTRIES), writes=writes)
     meter = Meter(guest.index, costs)

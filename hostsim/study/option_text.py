@@ -10,7 +10,7 @@ from hostsim.core.units import UNLIMITED, parse_fraction, parse_rate
 from hostsim.costs.cost_file import is_path
 from hostsim.costs.costs import sheet_names
 from hostsim.costs.era import read_era
-from hostsim.scenario.nearest import nearest
+from hostsim.scenario.problems import nearest
 
 VCPUS_MAX, REPS_MAX = 256, 10_000
 LOAD_WANTED = "uniform, or zipf:S with S from 0 to 3"
@@ -22,7 +22,7 @@ def listed(text: str) -> list[str]:
 
 
 def names(option: str, text: str, valid: Sequence[str]) -> Iterator[Problem]:
-    """A problem for each name that is none of ``valid``."""
+    """A problem of ``option`` for each name in the list ``text`` that is none of ``valid``."""
     for name in listed(text):
         if name not in valid:
             example = f"{option} {nearest(name, valid) or valid[0]}"
@@ -46,7 +46,10 @@ def whole_numbers(option: str, text: str, least: int, most: int) -> Iterator[Pro
 
 
 def quantity(option: str, text: str, parse: Callable[[object], Any], example: str) -> Iterator[Problem]:
-    """A problem for each part that ``parse`` does not take, or that is 0, but for the word that stands for no limit."""
+    """A problem of ``option`` for each part of the list ``text`` that is 0 or that ``parse`` refuses with InputError.
+
+    The word for no limit is valid. example: of a right value.
+    """
     for part in listed(text):
         try:
             if parse(part) > 0 or part == UNLIMITED:
@@ -71,14 +74,17 @@ def load_of(text: str) -> float:
 
 
 def run_problems(n_cases: int, reps: int, most: int) -> Iterator[Problem]:
-    """Too many runs."""
+    """A problem if ``n_cases`` combinations with ``reps`` seeds are more than ``most`` runs."""
     if n_cases * reps > most:
         got = f"{n_cases} combinations with {reps} seeds each"
         yield Problem("--max-runs", "", got, f"at most {most} runs", f"--max-runs {n_cases * reps}")
 
 
 def option_problems(era: str, sheet: str, vcpus: str, load: str, rate: tuple[str, str], reps: int) -> Iterator[Problem]:
-    """Problems of the options that every study has, as typed; rate: (text, example)."""
+    """Problems of the options that every study has, each as it was typed.
+
+    era, sheet, vcpus, load: lists of names or numbers. rate: (text, example). reps: number of seeds.
+    """
     yield from era_problems(era)
     yield from names("--sheet", sheet, (sheet,) if is_path(sheet) else sheet_names())
     yield from whole_numbers("--vcpus", vcpus, 1, VCPUS_MAX)

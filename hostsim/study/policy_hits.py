@@ -13,8 +13,7 @@ from hostsim.memory.policies.protocol import AgeingPolicy
 from hostsim.memory.policies.registry import POLICIES as PAGE_POLICIES
 from hostsim.memory.policies.registry import Maker
 from hostsim.memory.policies.two_list import SWAP_CLUSTER_MAX
-from hostsim.theory.replacement.policies import POLICIES, empty_replay
-from hostsim.theory.replacement.protocol import NO_PAGE, ReplacementPolicy, Replay
+from hostsim.theory.replacement import NO_PAGE, POLICIES, ReplacementPolicy, Replay, empty_replay
 
 Pages = NDArray[np.int64]
 ROUNDS_MAX = 64
@@ -79,14 +78,21 @@ NAMES = ("fifo", "clock", "lru", *AGEING, "min")
 
 
 def policy_on_demand(name: str, capacity_pages: int, n_pages: int) -> ReplacementPolicy:
-    """Any policy by name; ageing policies keep a 32nd of the frames spare."""
+    """The replacement policy ``name`` with ``capacity_pages`` frames for ``n_pages``.
+
+    Ageing policies keep a 32nd of the frames spare.
+    """
     if name in POLICIES:
         return POLICIES[name](capacity_pages, n_pages)
     return Demand(AGEING[name](n_pages), capacity_pages, n_pages, max(1, capacity_pages // 32))
 
 
 def hit_ratios(string: Pages, n_pages: int, capacity_pages: int, warm_up: int = 0) -> dict[str, float]:
-    """Hit ratio of every policy over the references after the first ``warm_up``."""
+    """Hit ratio of every policy, by name, over the references after the first ``warm_up``.
+
+    string: int64[references], pages in the order of their references, each below ``n_pages``.
+    capacity_pages: frames.
+    """
     return {
         name: float(policy_on_demand(name, capacity_pages, n_pages).replay(string).hits[warm_up:].mean()) for name in NAMES
     }

@@ -19,7 +19,7 @@ class PairedPlan:
 
     plan: all runs.
     settings: of each row, every key with its value as text.
-    pairs: of each row, the combinations with and without what the row asks about.
+    pairs: of each row, two combinations: with ageing (or reclaim), and without.
     """
 
     plan: Plan

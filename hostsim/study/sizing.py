@@ -97,7 +97,7 @@ def reclaim_seconds(scenario: Scenario) -> float:
 
 
 def size_problems(option: str, size: str, needed_bytes: int) -> Iterator[Problem]:
-    """A problem where one run needs more memory than is free; ``size``: as typed."""
+    """A problem of ``option`` where one run takes ``needed_bytes``, more memory than is free; ``size``: as it was typed."""
     free = available_bytes()
     if free is not None and needed_bytes > free:
         got = f"{size}, whose simulation takes {format_bytes(needed_bytes, 3)}"

@@ -60,7 +60,7 @@ class Share:
 
 @dataclass(frozen=True)
 class Median:
-    """The median of ``n`` values, and an interval that holds the true median, whatever the distribution.
+    """The median of ``n`` values, and an interval that holds the true median of any distribution.
 
     low, high: None where ``n`` values are too few for the confidence (fewer than 6 for 95 %).
     """

@@ -23,7 +23,7 @@ from hostsim.study.sweeps import NamedSweep
 OFF = "off"
 """The value of every option in the run without auto-converge."""
 REACHED = (20, 40, 60, 80, 99)
-"""Throttles [percent] whose times are told."""
+"""Throttles [percent] whose times are reported."""
 CSV = "throttle."
 """Opens the names of the figures that this sweep adds."""
 
@@ -119,7 +119,7 @@ def unbeaten_pairs(pairs: Iterable[tuple[float, float]]) -> list[tuple[float, fl
 
 
 def mean(row: Row, name: str) -> float:
-    """The mean of a figure, NaN without it."""
+    """The mean of figure ``name`` in ``row``, NaN without it."""
     spread = row.spread(name)
     return float("nan") if spread is None else spread.mean
 

@@ -154,7 +154,10 @@ class DirtyCurve:
 
     @classmethod
     def zipf(cls, pages: int, exponent: float, writes_per_s: float) -> DirtyCurve:
-        """Writes by Zipf popularity."""
+        """Mean curve of ``pages`` pages by Zipf popularity: the page of rank k gets a share in k^-exponent of the writes.
+
+        writes_per_s: to all pages together. See ``PageClasses.zipf``.
+        """
         return cls.from_classes(PageClasses.zipf(pages, exponent, writes_per_s))
 
     @classmethod

@@ -58,8 +58,9 @@ def poisson_distinct_mean_pages(counts: ArrayLike, rates_per_s: ArrayLike, secon
 
 
 def poisson_distinct_variance_pages(counts: ArrayLike, rates_per_s: ArrayLike, seconds: ArrayLike) -> Floats:
-    """Variance [pages^2] of poisson_distinct_mean_pages: sum of n_i e^(-r_i t) (1 - e^(-r_i t)); shapes as there.
+    """Variance [pages^2] of the count of ``poisson_distinct_mean_pages``: sum of n_i e^(-r_i t) (1 - e^(-r_i t)).
 
+    counts, rates_per_s, seconds: as there; returns float64 of the shape of ``seconds``.
     Pages are independent, so each dirty bit is a Bernoulli draw of its own.
     """
     exponent = _expected_writes(rates_per_s, seconds)
@@ -72,7 +73,11 @@ def _expected_writes(rates_per_s: ArrayLike, seconds: ArrayLike) -> Floats:
 
 
 def sweep_distinct_pages(pages: int, rate_pages_per_s: float, seconds: ArrayLike) -> Floats:
-    """Distinct pages of a cyclic sweep: min(W, r t). It never meets a page again before W / r."""
+    """Distinct pages of a cyclic sweep over ``pages``: min(W, r t). The sweep never meets a page again before W / r.
+
+    rate_pages_per_s: writes a second, each to the next page.
+    seconds: float64[...]; returns float64 of that shape.
+    """
     return np.minimum(float(pages), rate_pages_per_s * np.asarray(seconds, np.float64))
 
 

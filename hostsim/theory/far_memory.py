@@ -57,6 +57,11 @@ class AgeHistograms:
 
 
 def smallest_age(seen: AgeHistograms, share: float = PROMOTED_SHARE_A_MINUTE, scan_s: float = SCAN_S) -> int | None:
-    """The smallest age in scans, 1 or more, that keeps the bound; None if none of those counted does."""
+    """The smallest idle age [scans], 1 or more, at which promotions keep the bound; None if none up to ``seen.oldest`` does.
+
+    share: promotions a minute, over the pages of the working set, that the bound allows.
+    scan_s: period of the scans [s].
+    Source: Lagar-Cavilla et al., ASPLOS 2019 (see above).
+    """
     within = seen.promotions_a_minute(scan_s)[1:] <= share * seen.working_set
     return int(np.argmax(within)) + 1 if within.any() else None

@@ -6,14 +6,19 @@ is spread evenly over 0 .. P, so remaining at that instant is the mean of D over
 mean, not D(P), because QEMU syncs as soon as the pages left over from the last sync are fewer than the threshold
 (migration/migration.c::migration_iteration_run), after however short a round. For uniform writes the mean is W (1 - B/r).
 Of a writer that sweeps its pages in order, a sync may find fewer pages, never more.
+
+The floor of the downtime, and the single changes that get below a limit, are exact for piecewise-linear curves: every
+extreme lies at a corner. ``page_s`` is seconds per page on the wire.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 
 import numpy as np
 
+from hostsim.core.constants import PAGE_WIRE_BYTES
 from hostsim.theory.dirty_curve import DirtyCurve
 
 ROUNDING = 1e-9
@@ -45,12 +50,18 @@ def sweep_s(curve: DirtyCurve, sent_pages_per_s: float) -> float:
 
 
 def settle_pages(curve: DirtyCurve, sent_pages_per_s: float) -> float:
-    """Pages sent by each sweep of the steady state: the largest fixed point x = D(x / B)."""
+    """Pages sent by each sweep of the steady state: the largest fixed point x = D(x / B).
+
+    curve: D, distinct pages dirtied within a time. sent_pages_per_s: B, above 0. 0 where the link is always ahead.
+    """
     return sweep_s(curve, sent_pages_per_s) * sent_pages_per_s
 
 
 def floor_pages(curve: DirtyCurve, sent_pages_per_s: float) -> float:
-    """Mean of D over the steady sweep: the least remaining that a sync finds."""
+    """Mean of D over the steady sweep [pages]: the least remaining that a sync finds.
+
+    curve: D, distinct pages dirtied within a time. sent_pages_per_s: B, above 0. 0 where the link is always ahead.
+    """
     return mean_pages(curve, sweep_s(curve, sent_pages_per_s))
 
 
@@ -66,7 +77,7 @@ def mean_pages(curve: DirtyCurve, seconds: float) -> float:
 
 
 def limit_needed_s(curve: DirtyCurve, sent_pages_per_s: float) -> float:
-    """Least downtime limit [s] under which the migration ends."""
+    """Least downtime limit [s] under which the migration of ``curve`` ends: its floor over ``sent_pages_per_s``."""
     return floor_pages(curve, sent_pages_per_s) / sent_pages_per_s
 
 
@@ -84,7 +95,11 @@ def bandwidth_needed_pages_per_s(curve: DirtyCurve, limit_s: float, threshold_pa
 
 
 def speed_needed(curve: DirtyCurve, sent_pages_per_s: float, limit_s: float) -> float:
-    """Greatest share of its speed (0 .. 1) the guest may keep for the migration to end within ``limit_s``."""
+    """Greatest share of its speed (0 .. 1) that the guest may keep for the migration to end within ``limit_s``.
+
+    curve: of the guest at full speed. sent_pages_per_s: above 0.
+    1 where the guest need not slow down; found by bisection, from a share of 1e-4 on.
+    """
     allowed = sent_pages_per_s * limit_s
     if floor_pages(curve, sent_pages_per_s) <= allowed:
         return 1.0
@@ -98,8 +113,9 @@ SETTLED = 1e-9
 def time_to_converge_s(
     curve: DirtyCurve, sent_pages_per_s: float, threshold_pages: float, remaining_pages: float
 ) -> float | None:
-    """Seconds from ``remaining_pages`` until a sync finds less than the threshold; None if none ever does.
+    """Seconds from ``remaining_pages`` until a sync finds less than ``threshold_pages``; None if none ever does.
 
+    curve: distinct pages that the guest dirties within a time. sent_pages_per_s: above 0.
     A round lasts until the threshold is reached and at least a window, unless all is sent before the window ends:
     then the loop does not sleep. Pages still pending at a sync are not dirtied anew; they are taken to be as hot
     as the guest's other pages, which is exact for uniform writes.
@@ -138,3 +154,49 @@ def _first_true(holds: Callable[[float], bool], low: float, high: float) -> floa
         middle = (low * high) ** 0.5
         low, high = (low, middle) if holds(middle) else (middle, high)
     return high
+
+
+def longest_standing_pass_s(curve: DirtyCurve, page_s: float) -> float:
+    """Largest fixed point [s] of t -> D(t) page_s: passes shrink to it and no further; 0 without one.
+
+    inf if the curve climbs for ever at the pace of the link or faster.
+    """
+    t, pages = curve.corners
+    if curve.slope_beyond_pages_per_s(float(t[-1])) * page_s >= 1.0:
+        return math.inf
+    excess = pages * page_s - t
+    standing = np.flatnonzero(excess >= 0)
+    if not len(standing):
+        return 0.0
+    last = int(standing[-1])
+    if last == len(t) - 1:
+        slope = curve.slope_beyond_pages_per_s(float(t[-1])) * page_s
+        return float(t[-1] + excess[-1] / (1.0 - slope))
+    share = excess[last] / (excess[last] - excess[last + 1])
+    return float(t[last] + share * (t[last + 1] - t[last]))
+
+
+def converges(curve: DirtyCurve, page_s: float, limit_s: float) -> bool:
+    """Whether some pass fits into ``limit_s``: the largest fixed point is no longer than that.
+
+    curve: D, pages that a pass finds dirty after its length in time. page_s: seconds to send a page.
+    """
+    return longest_standing_pass_s(curve, page_s) <= limit_s
+
+
+def fastest_dirtying_pages_per_s(curve: DirtyCurve, limit_s: float) -> float:
+    """Largest D(t) / t over t >= ``limit_s`` (> 0): the page rate a link has to exceed."""
+    t, _ = curve.corners
+    t = np.concatenate([[limit_s], t[t > limit_s]])
+    slope = curve.slope_beyond_pages_per_s(float(t[-1]))
+    return max(float(np.max(curve.at(t) / t)), slope)
+
+
+def bandwidth_needed_bytes_per_s(
+    curve: DirtyCurve, limit_s: float, page_bytes: float = PAGE_WIRE_BYTES
+) -> float:
+    """Bandwidth above which passes shrink to ``limit_s`` (> 0), nothing else changed: the largest D(t) / t from there on.
+
+    curve: D, pages that a pass finds dirty after its length in time. page_bytes: bytes on the wire for a page.
+    """
+    return page_bytes * fastest_dirtying_pages_per_s(curve, limit_s)

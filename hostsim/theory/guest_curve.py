@@ -13,7 +13,7 @@ from hostsim.theory.dirty_curve import DirtyCurve
 TRACE_KNOTS = 64
 
 
-def guest_curve(workloads: Sequence[Workload], memory_pages: int, seed: int) -> DirtyCurve:
+def guest_curve(workloads: Sequence[Workload], seed: int) -> DirtyCurve:
     """D(t) of all writing workloads, unthrottled, cut off at the pages that some workload writes.
 
     seed: of the run; it draws the start of sweeps that share a region.
@@ -24,16 +24,30 @@ def guest_curve(workloads: Sequence[Workload], memory_pages: int, seed: int) -> 
     total = DirtyCurve(np.array([0.0, 1.0]), np.zeros(2))
     for load in workloads:
         total = total.plus(_curve(load, seed))
-    return DirtyCurve(total.t_s, total.pages, total.last_slope_pages_per_s, float(_written_pages(workloads, memory_pages)))
+    return DirtyCurve(total.t_s, total.pages, total.last_slope_pages_per_s, float(_written_pages(workloads)))
 
 
-def _written_pages(workloads: Sequence[Workload], memory_pages: int) -> int:
-    written = np.zeros(memory_pages, np.bool_)
-    for load in workloads:
-        if load.trace is not None:
-            written[load.trace.gfn[load.trace.is_write]] = True
-        elif load.write_rate_per_s > 0 and load.pattern != "idle":
-            written[load.first_gfn : load.first_gfn + load.n_pages] = True
+def _written_pages(workloads: Sequence[Workload]) -> int:
+    """Pages that some workload writes; regions are united as intervals, for a guest of 1 TiB has 268 million pages."""
+    regions = [
+        (load.first_gfn, load.first_gfn + load.n_pages) for load in workloads
+        if load.trace is None and load.write_rate_per_s > 0 and load.pattern != "idle"
+    ]  # fmt: skip
+    pages = reached = 0
+    for first, end in sorted(regions):
+        pages += max(0, end - max(first, reached))
+        reached = max(reached, end)
+    return pages + _traced_pages([load.trace for load in workloads if load.trace is not None], regions)
+
+
+def _traced_pages(traces: Sequence[TouchTrace], regions: Sequence[tuple[int, int]]) -> int:
+    """Pages outside of ``regions`` that ``traces`` write."""
+    gfns = [trace.gfn[trace.is_write] for trace in traces]
+    written = np.zeros(1 + max((int(one.max()) for one in gfns if len(one)), default=0), np.bool_)
+    for one in gfns:
+        written[one] = True
+    for first, end in regions:
+        written[first:end] = False
     return int(written.sum())
 
 

@@ -26,6 +26,7 @@ def lru_hit_ratio(shares: Shares, frames: int) -> float:
 def fifo_hit_ratio(shares: Shares, frames: int) -> float:
     """FIFO and random replacement for many pages: a loaded page stays for T, then waits 1/p to be referenced again.
 
+    shares: p of each page. frames: pages that are resident in the mean, which gives T.
     Source: V. Martina, M. Garetto, E. Leonardi, "A unified approach to the performance analysis of caching systems", INFOCOM
     2014.
     """
@@ -35,24 +36,32 @@ def fifo_hit_ratio(shares: Shares, frames: int) -> float:
 def clock_hit_ratio(shares: Shares, frames: int) -> float:
     """One-bit CLOCK for many pages: the hand takes T to come round, and passes by with probability 1 - e^(-p T).
 
-    So a page stays for T e^(p T) in the mean; for the rest, the argument of ``fifo_hit_ratio``.
+    shares: p of each page. frames: pages that are resident in the mean, which gives T.
+    A page stays for T e^(p T) in the mean; for the rest, the argument of ``fifo_hit_ratio``.
     """
     return _by_characteristic_time(lambda time: 1.0 / (1.0 + np.exp(-shares * time) / (shares * time)), shares, frames)
 
 
 def static_hit_ratio(shares: Shares, frames: int) -> float:
-    """The best that a policy without knowledge of the future can do: the most popular pages stay for good."""
+    """The best hit ratio of a policy that does not know the future: the most popular pages stay for good.
+
+    shares: float64[N], in any order; the ``frames`` largest are summed.
+    """
     return float(np.sort(shares)[-frames:].sum())
 
 
 def loop_hit_ratio_min(pages: int, frames: int) -> float:
-    """Belady's MIN over a cyclic loop longer than memory; LRU, FIFO and CLOCK hit nothing there."""
+    """Hit ratio of Belady's MIN over a cyclic loop of ``pages`` pages, longer than memory: (frames - 1) / (pages - 1).
+
+    frames: 1 to ``pages``. LRU, FIFO and CLOCK hit nothing there.
+    """
     return (frames - 1) / (pages - 1)
 
 
 def lru_hit_ratio_exact(shares: Shares, frames: int) -> float:
     """LRU exactly, for a few pages: the sum over all ordered contents of memory.
 
+    shares: float64[N]. The work grows as N! / (N - frames)!.
     Source: W. F. King, "Analysis of demand paging algorithms", IFIP Congress, 1971.
     """
     total = 0.0

@@ -62,10 +62,10 @@ class PageClasses:
 
     @classmethod
     def zipf(cls, pages: int, exponent: float, writes_per_s: float) -> PageClasses:
-        """The page of rank k gets a share of k^-exponent / H of the writes.
+        """The classes of ``pages`` pages, where the page of rank k gets a share of k^-exponent / H of ``writes_per_s``.
 
-        Ranks beyond EXACT_RANKS are grouped into classes so narrow that the mean changes by less than 1e-6
-        of itself.
+        H: the sum of k^-exponent over all ranks. Ranks beyond EXACT_RANKS are grouped into classes so narrow that the mean
+        changes by less than a share of 1e-6.
         """
         edges = _rank_edges(pages)
         weights = _power_sums(edges, exponent)

@@ -11,7 +11,9 @@ from numpy.polynomial import Polynomial
 def mg1_wait(rate: float, service_mean: float, service_square_mean: float) -> float:
     """Mean wait of Poisson requests at one FIFO server: rate E[S^2] / (2 (1 - rho)), rho = rate E[S] < 1.
 
-    Pollaczek (1930), Khinchine (1932). rate in requests per unit of time, times in that unit.
+    rate: requests per unit of time.
+    service_mean, service_square_mean: E[S] and E[S^2], in that unit and its square; the wait is in that unit.
+    Source: Pollaczek (1930), Khinchine (1932).
     """
     assert rate * service_mean < 1.0, "the queue grows without bound"
     return rate * service_square_mean / (2.0 * (1.0 - rate * service_mean))
@@ -36,14 +38,18 @@ def closed_throughput_bound(requesters: int, think: float, service: float) -> fl
 
 
 def saturation_requesters(think: float, service: float) -> float:
-    """N* = (Z + S) / S: with more requesters the server is never free."""
+    """N* = (Z + S) / S: with more requesters the server is never free.
+
+    think, service: Z and S, mean times in one unit.
+    """
     return (think + service) / service
 
 
 def closed_response(requesters: int, think: float, service: float) -> float:
-    """Mean response, wait included, of one exponential server with N requesters: mean value analysis, R = S (1 + Q).
+    """Mean response, wait included, of one exponential server with N ``requesters``: mean value analysis, R = S (1 + Q).
 
-    Think times of any distribution with mean Z. Reiser and Lavenberg, JACM 27 (1980).
+    think: Z, mean of any distribution. service: S, mean. R has their unit.
+    Source: Reiser and Lavenberg, JACM 27 (1980).
     """
     queue, response = 0.0, service
     for n in range(1, requesters + 1):
@@ -53,7 +59,10 @@ def closed_response(requesters: int, think: float, service: float) -> float:
 
 
 def closed_throughput(requesters: int, think: float, service: float) -> float:
-    """Throughput that belongs to ``closed_response``: N / (Z + R)."""
+    """Throughput that belongs to ``closed_response``: N / (Z + R), requests per unit of ``think`` and ``service``.
+
+    requesters: N.
+    """
     return requesters / (think + closed_response(requesters, think, service))
 
 

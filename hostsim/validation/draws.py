@@ -23,12 +23,15 @@ def distinct_of_uniform_writes(
 def dirty_bits_of_poisson_writes(
     rng: np.random.Generator, expected_writes: NDArray[np.float64], replications: int
 ) -> NDArray[np.bool_]:
-    """bool[replications, pages]: whether each page was written, given the mean of its Poisson writes."""
+    """bool[replications, pages]: whether each page was written, drawn from ``rng``.
+
+    expected_writes: float64[pages], mean of the Poisson count of writes to each page.
+    """
     return rng.poisson(expected_writes, (replications, len(expected_writes))) > 0
 
 
 def writes_until_all_dirty(rng: np.random.Generator, pages: int, replications: int) -> Counts:
-    """int64[replications]: uniform writes until every page was written once."""
+    """int64[replications]: uniform writes to ``pages`` pages, drawn from ``rng``, until every page was written once."""
     return np.array([_writes_until_all_dirty(rng, pages) for _ in range(replications)])
 
 
@@ -65,7 +68,11 @@ def harvests(rng: np.random.Generator, pages: int, writes: int, every: int) -> t
 def fifo_server(
     rng: np.random.Generator, requests: int, mean_gap_ns: int, mean_service_ns: int
 ) -> tuple[Counts, Counts]:
-    """Poisson requests, exponential service, FIFO: arrivals and departures, int64[requests] ns."""
+    """(arrivals, departures) of Poisson requests at a FIFO server with exponential service: int64[requests] each, ns.
+
+    rng: draws gaps, then services. mean_gap_ns: between arrivals. mean_service_ns: of a request.
+    Each gap and each service is rounded down to whole ns, and 1 ns is added, so that none is 0.
+    """
     arrivals = np.cumsum(1 + rng.exponential(mean_gap_ns, requests).astype(np.int64))
     services = 1 + rng.exponential(mean_service_ns, requests).astype(np.int64)
     departures, free_ns = np.empty(requests, np.int64), 0
@@ -76,7 +83,10 @@ def fifo_server(
 
 
 def in_flight_integral_ns(arrivals_ns: Counts, departures_ns: Counts) -> int:
-    """Requests in flight integrated over time, by walking the events in order."""
+    """Requests in flight integrated over time [requests x ns], by walking the events in order.
+
+    arrivals_ns, departures_ns: int64[requests]; each departure belongs to one arrival, in any order.
+    """
     times = np.concatenate([arrivals_ns, departures_ns])
     steps = np.concatenate([np.ones(len(arrivals_ns), np.int64), -np.ones(len(departures_ns), np.int64)])
     order = np.argsort(times, kind="stable")
@@ -87,7 +97,11 @@ def in_flight_integral_ns(arrivals_ns: Counts, departures_ns: Counts) -> int:
 def throttle_climb(
     needed: float, initial_percent: int, increment_percent: int, max_percent: int
 ) -> tuple[int, int]:
-    """Syncs one by one, all high, until the throttle suffices: (steps, syncs)."""
+    """(steps, syncs) until the throttle suffices: syncs one by one, each with a high dirty rate.
+
+    needed: share of CPU time to take (0..1), at most ``max_percent`` / 100, else the climb never ends.
+    initial_percent, increment_percent, max_percent: QEMU's parameters of auto-converge.
+    """
     percent, high_count, steps, syncs = 0, 0, 0, 0
     while percent < 100.0 * needed:
         syncs, high_count = syncs + 1, high_count + 1

@@ -31,9 +31,10 @@ def descriptors_by_sptes(kind: str, n_max: int) -> tuple[list[int], int]:
 
 
 def scan_faults(design: str, used: NDArray[np.bool_], *, has_bit: bool) -> tuple[list[int], list[int]]:
-    """Age all pages before each row of ``used`` (bool[scans, pages]), then access those: faults, and young pages after.
+    """Faults and young pages, a number of each for each scan: all pages are aged, then the pages of a row are accessed.
 
-    Without the bit an aged page is unmapped, and young if it is mapped again (x86 without A bits).
+    design: name of the index of sptes. used: bool[scans, pages], a row of pages for each scan.
+    has_bit: the CPU has accessed bits. Without the bit an aged page is unmapped, and is young if it is mapped again.
     """
     n_pages = used.shape[1]
     guest = build_guest(design, one_slot(n_pages))
@@ -78,7 +79,11 @@ def bucket_lengths(rng: np.random.Generator, keys: int, bits: int) -> Counts:
 
 
 def walk_references(guest_levels: int, host_levels: int) -> tuple[int, int]:
-    """Memory references of one two-dimensional walk, and the host frame it ends at (gfn + 1000 by the tables built here)."""
+    """(memory references, host frame at the end) of one two-dimensional walk.
+
+    guest_levels, host_levels: levels of the guest's and of the host's page tables. These are built here: gfn lies at host
+    frame gfn + 1000, and the page that the guest's tables lead to is gfn ``guest_levels``.
+    """
     host, guest = _radix(host_levels), np.zeros((guest_levels, ENTRIES), np.int64)
     va = sum((3 + level) << (9 * level) for level in range(guest_levels))
     for table, level in enumerate(range(guest_levels - 1, -1, -1)):

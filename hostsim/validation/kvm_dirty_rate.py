@@ -1,4 +1,4 @@
-"""Suite ``kvm``: what calc-dirty-rate reports of a guest whose writes are known, in its three modes under real KVM."""
+"""Suite ``kvm``: rates that calc-dirty-rate reports of guests with known writes, in its three modes under real KVM."""
 
 from __future__ import annotations
 

@@ -12,8 +12,7 @@ from hostsim.kvm.spec import Interface, MmuSpec
 from hostsim.kvm.tally import Tally
 from hostsim.measure.selftest.walked_vm import Timed, Walk, WalkedSpec, WalkedVm
 from hostsim.spte_index.spte import PRESENT, TRACKED, WRITABLE, Sptes
-from hostsim.validation.data import published
-from hostsim.validation.rows import Row, relative
+from hostsim.validation.rows import Row, published, relative
 
 
 def measured(key: str) -> dict[str, Any]:
@@ -33,7 +32,11 @@ def measured_pass(key: str, shrink: int) -> dict[str, Any]:
 
 
 def time_row(sheet: str, row_id: str, what: str, expected: float, got: float, tolerance: float) -> Row:
-    """A row within a share of the published figure; not scored if a constant of ``sheet`` was fitted on it."""
+    """Row ``row_id`` of suite ``published``: ``got`` has to be within a share ``tolerance`` of the published ``expected``.
+
+    sheet: cost sheet of the run; the row is not scored if a constant of the sheet was fitted on it.
+    what: the quantity, with its unit.
+    """
     row = relative("published", row_id, what, expected, got, tolerance)
     is_fitted = row_id.replace("/", " ", 1) in load_costs(sheet).fitted_on()
     return row.unscored("fitted") if is_fitted else row
@@ -42,7 +45,11 @@ def time_row(sheet: str, row_id: str, what: str, expected: float, got: float, to
 def machine(
     sheet: str, era: str, n_vcpus: int, vcpu_pages: int, interface: Interface | None = None, **mmu: Any
 ) -> WalkedSpec:
-    """A VM that has written all of its memory, before logging; ``interface``: the newest of ``era``; ``mmu``: of MmuSpec."""
+    """A VM that has written all of its memory, before logging.
+
+    sheet, era: fields ``costs`` and ``era`` of MmuSpec. mmu: its other fields.
+    vcpu_pages: memory of each of ``n_vcpus`` vCPUs [pages]. interface: None: the newest that kernels of ``era`` have.
+    """
     newest: Interface = "clear-dirty-log" if load_era(era).manual_protect else "get-dirty-log"
     return WalkedSpec(MmuSpec(era=era, costs=sheet, **mmu), interface or newest, n_vcpus, vcpu_pages, populated=True)
 
@@ -64,7 +71,7 @@ def logged(spec: WalkedSpec) -> WalkedVm:
 
 
 def took(vm: WalkedVm, work: Timed) -> Tally:
-    """Run one phase to its end; its counters."""
+    """Run ``work``, one phase of ``vm``, to its end; returns the counters that it added."""
     before = vm.tally()
     vm.env.process(work)
     vm.env.run()
@@ -72,7 +79,10 @@ def took(vm: WalkedVm, work: Timed) -> Tally:
 
 
 def dirtied(vm: WalkedVm, write_every: int = 1) -> Tally:
-    """Counters of one pass over all memory; the log is checked to miss no write."""
+    """Counters of one pass over the memory of ``vm``, in which one access of ``write_every`` is a write.
+
+    With logging on, the log is read after the pass; InvariantError if it misses a write.
+    """
     walk = vm.walk_for(write_every)
     tally = took(vm, vm.run(walk))
     if vm.logged:

@@ -36,7 +36,7 @@ LOOP_NS = 10
 
 
 def map_rows() -> Iterator[Row]:
-    """Rows of each pass."""
+    """Rows of each measured pass over memory that KVM has not mapped, all of it or a part."""
     for measured in _kept("map_passes")["passes"]:
         yield from _rows_of(measured, _simulated(measured))
     partly = _kept("partly_present")

@@ -66,7 +66,7 @@ def under_of(case: Case, sheet: str) -> Under:
 
 
 def rate_rows(rates: Sequence[DirtyRate]) -> Iterator[Row]:
-    """What calc-dirty-rate says, beside what the guest wrote."""
+    """The rate that calc-dirty-rate reports, beside the pages that the guest wrote."""
     for rate in rates:
         where, said = f"measured/calc-dirty-rate/{rate.mode}", rate.reported_mib_s
         why = f"{NOT_BESIDE}; the guest wrote {rate.distinct_mib_s:.1f} MiB/s of distinct pages"

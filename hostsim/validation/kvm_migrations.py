@@ -116,7 +116,10 @@ def case_rows(case: Case, under: Under = SHIPPED, shown: Sequence[str] = ()) -> 
 
 
 def simulated(case: Case, repeat: Mapping[str, Any], under: Under = SHIPPED) -> tuple[str, dict[str, float]]:
-    """Status of a simulated repeat, and its figures; those of a cancelled one are at the cancel."""
+    """(status, figures) of ``repeat`` of ``case``, simulated; the figures of a cancelled migration are those at the cancel.
+
+    under: KVM of the host. The names of the figures have their units.
+    """
     machine = Machine(machine_of(case, repeat, under))
     machine.run()
     assert machine.migration is not None

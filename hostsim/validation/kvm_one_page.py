@@ -31,14 +31,14 @@ UNMAPPED = "mprotect"
 
 
 class Call(NamedTuple):
-    """Time of a call, and what the guest loses of it [ns]."""
+    """Time of a call, and the time that the guest loses to the call [ns]."""
 
     took_ns: float
     lost_ns: float
 
 
 def one_page_rows() -> Iterator[Row]:
-    """What a running vCPU adds to each call, and what the vCPU loses."""
+    """The time that a running vCPU adds to each call, and the time that the vCPU loses."""
     text = (files("hostsim") / "data" / "kvm_real" / "one_page.json").read_text(encoding="utf-8")
     for measured in json.loads(text)["calls"]:
         is_mapped = measured["name"] != UNMAPPED

@@ -19,7 +19,6 @@ from hostsim.kvm.spec import Interface, MmuSpec
 from hostsim.measure.selftest.walked_vm import Timed, Walk, WalkedSpec, WalkedVm
 from hostsim.validation.kvm_blind import blind_cases, blind_rows
 from hostsim.validation.kvm_dirty_rate import dirty_rate_rows
-from hostsim.validation.kvm_limit import limit_rows
 from hostsim.validation.kvm_map_passes import map_rows
 from hostsim.validation.kvm_measured import measured_rows
 from hostsim.validation.kvm_migrations import ERA, SHEET, SUITE, case_rows, kvm_cases
@@ -27,7 +26,7 @@ from hostsim.validation.kvm_one_page import one_page_rows
 from hostsim.validation.kvm_postcopy import postcopy_rows
 from hostsim.validation.kvm_recycling import recycling_rows
 from hostsim.validation.kvm_swap import swap_rows
-from hostsim.validation.kvm_throttle import throttle_rows
+from hostsim.validation.kvm_throttle import limit_rows, throttle_rows
 from hostsim.validation.qemu.cases import load_cases
 from hostsim.validation.rows import Row, absolute, relative, selected
 
@@ -99,7 +98,10 @@ def name_of(config: Mapping[str, Any]) -> str:
 
 
 def config_rows(config: Mapping[str, Any], phases: Mapping[str, Any]) -> Iterator[Row]:
-    """Time of each phase, and exits because a ring is full."""
+    """Time of each phase of a measured configuration, and exits because a ring is full.
+
+    config: its settings. phases: phase to the measured figures, as in dirty_log.json; phases not measured have no row.
+    """
     measured = {name: _measured(phase) for name, phase in phases.items()}
     where, run = name_of(config), _Run(config)
     for name, took_ns in run.phases():

@@ -28,7 +28,7 @@ from hostsim.validation.rows import Row, relative
 SWAP, FITTED = "zram-zen4", "read"
 TOLERANCE = 0.25
 N_PAGES, FRAMES = 2048, 2000
-"""The guest's memory and what the host has for it: few frames are short, so that a fault waits for its own page alone."""
+"""The guest's pages and the host's frames for them: few frames are short, so that a fault waits for its own page alone."""
 ACCESSES_PER_S, WORK_NS, END_NS = 400_000, 15_000_000, 200_000_000
 """Back to back, as measured: a fault that comes alone costs more."""
 PERCENTILES = ("p50", "p99")

@@ -89,7 +89,10 @@ class Faults:
 
 
 def exit_costs(modes: dict[int, int], holds_ns: dict[int, int]) -> ExitCosts:
-    """Costs with the mode and hold of each kind of fault given, and nothing that grows with the queue."""
+    """Costs of exits with a mode and a hold for each kind of fault given, and nothing that grows with the queue.
+
+    modes: kind to mode of mmu_lock. holds_ns: the same kinds to their holds; all other kinds hold 1 ns.
+    """
     mode, hold_ns = np.zeros(N_KINDS, np.int64), np.ones(N_KINDS, np.int64)
     for kind, value in modes.items():
         mode[kind], hold_ns[kind] = value, holds_ns[kind]

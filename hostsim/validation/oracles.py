@@ -5,19 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from hostsim.validation.oracles_ageing import ageing_rows
+from hostsim.validation.oracles_ageing import ageing_rows, working_set_rows
 from hostsim.validation.oracles_checkpoints import checkpoint_rows
-from hostsim.validation.oracles_drawn import drawn_rows
-from hostsim.validation.oracles_faults import fault_rows
-from hostsim.validation.oracles_forms import form_rows
+from hostsim.validation.oracles_forms import drawn_rows, form_rows
 from hostsim.validation.oracles_index import index_rows
 from hostsim.validation.oracles_kvm import kvm_rows
 from hostsim.validation.oracles_lock import lock_rows
 from hostsim.validation.oracles_precopy import precopy_rows
 from hostsim.validation.oracles_replacement import replacement_rows
 from hostsim.validation.oracles_run import run_rows
-from hostsim.validation.oracles_swap import swap_rows
-from hostsim.validation.oracles_working_set import working_set_rows
+from hostsim.validation.oracles_swap import fault_rows, swap_rows
 from hostsim.validation.rows import Row, selected
 
 if TYPE_CHECKING:
@@ -25,7 +22,10 @@ if TYPE_CHECKING:
 
 
 def rows(cases: Sequence[str] | None = None, _jobs: int = 1, progress: Progress | None = None) -> list[Row]:
-    """All rows, in one process: seconds of work."""
+    """All rows whose ids are in ``cases`` or below one of these (None: all), in one process: seconds of work.
+
+    progress: called once, with ("oracles", n, n), at the end.
+    """
     found = selected(_all_rows(), cases)
     if progress:
         progress("oracles", len(found), len(found))

@@ -23,7 +23,7 @@ SETTLED = 40
 """Checkpoints until those of a slow link have the size at which they settle; these are not counted."""
 COPY_NS, OUTPUTS_PER_S = 400, 2_000
 PACES = {"epoch": (50_000_000, 1_250_000_000), "link": (10_000_000, 125_000_000)}
-"""What sets the pace: time that the guest runs at least [ns], bandwidth of the link [bytes/s]."""
+"""The limits that set the pace: time that the guest runs at least [ns], bandwidth of the link [bytes/s]."""
 OTHER_BYTES = 18
 """End of the section with its header and footer, beside the pages and the state of the devices."""
 TOLERANCES = {"share that the guest runs": 0.002, "output delay, s": 0.03, "bytes/s": 0.01}

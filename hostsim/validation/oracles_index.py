@@ -13,8 +13,7 @@ from hostsim.theory.page_classes import PageClasses
 from hostsim.validation import draws
 from hostsim.validation.index_runs import bucket_lengths, descriptors_by_sptes, scan_faults, shared_lengths
 from hostsim.validation.rows import Row, digits, exact, sigma
-from hostsim.validation.samples import SUITE, count_rows
-from hostsim.validation.sigmas import mean_z
+from hostsim.validation.samples import SUITE, count_rows, mean_z
 
 SPTES = 501
 VISITS = {"3": 42083, "15": 8618, "14-behind": 9215}
@@ -24,7 +23,7 @@ PROCESSES, SHARE, PAGES = 40, 0.3, 2000
 
 
 def index_rows(seed: int = 1) -> Iterator[Row]:
-    """Seconds of work."""
+    """Rows O14 and O23 to O25; seconds of work."""
     yield from _ageing_rows(draws.generator(seed, 14))
     yield from _descriptor_rows()
     yield from _length_rows(draws.generator(seed, 23))

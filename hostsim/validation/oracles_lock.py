@@ -12,8 +12,7 @@ from hostsim.theory import queues
 from hostsim.validation import draws
 from hostsim.validation.lock_runs import ENTRY_NS, EXIT_NS, Arrivals, Faults, Ints, LockRun, Loops, exit_costs
 from hostsim.validation.rows import Row, digits, exact, sigma
-from hostsim.validation.samples import SUITE, little_row
-from hostsim.validation.sigmas import sample_z
+from hostsim.validation.samples import SUITE, little_row, sample_z
 
 SERVICE_NS = 20_000
 WAITS_US = {0.5: ("20", "10"), 0.7: ("46.7", "23.3"), 0.9: ("180", "90")}

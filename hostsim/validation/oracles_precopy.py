@@ -4,20 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from hostsim.theory.curve_limits import converges, longest_standing_pass_s
 from hostsim.theory.dirty_curve import DirtyCurve
-from hostsim.theory.precopy_map import (
+from hostsim.theory.floor import converges, longest_standing_pass_s
+from hostsim.theory.precopy import (
     Caps,
     PrecopyOutcome,
     geometric_precopy,
     iterate_precopy,
+    page_seconds,
     saturating_curve,
     saturating_fixed_point,
 )
-from hostsim.theory.wire import page_seconds
-from hostsim.validation.data import published
-from hostsim.validation.published_curve import measured_curve
-from hostsim.validation.rows import Row, absolute, digits, exact
+from hostsim.validation.published_precopy import measured_curve
+from hostsim.validation.rows import Row, absolute, digits, exact, published
 from hostsim.validation.samples import SUITE
 
 PAGES = 262_144

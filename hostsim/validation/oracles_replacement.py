@@ -11,11 +11,10 @@ from numpy.typing import NDArray
 
 from hostsim.guest.popularity import zipf_shares
 from hostsim.theory import hit_ratio as forms
-from hostsim.theory.replacement.policies import POLICIES
+from hostsim.theory.replacement import POLICIES
 from hostsim.validation import draws
 from hostsim.validation.rows import Row, digits, exact, sigma
-from hostsim.validation.samples import SUITE
-from hostsim.validation.sigmas import sample_z
+from hostsim.validation.samples import SUITE, sample_z
 
 Pages = NDArray[np.int64]
 Ratios = NDArray[np.float64]
@@ -45,7 +44,7 @@ STACK_STRING = (40, 3000)
 
 
 def replacement_rows(seed: int = 1) -> Iterator[Row]:
-    """Twenty million references, replayed."""
+    """Rows of the replacement policies, by a replay of twenty million references."""
     yield from _form_rows()
     for stream, (name, (pages, exponent, frames, *_)) in enumerate(ZIPF.items(), 150):
         yield from _irm_rows(name, zipf_shares(pages, exponent), frames, draws.generator(seed, stream))
@@ -64,7 +63,10 @@ def irm_string(rng: np.random.Generator, shares: NDArray[np.float64], references
 
 
 def drawn_ratios(rng: np.random.Generator, shares: NDArray[np.float64], frames: int) -> dict[str, Ratios]:
-    """For each online policy, the hit ratio of each string after warm-up; all policies replay each string."""
+    """For each online policy, by name, the hit ratio of each string after warm-up; all policies replay each string.
+
+    rng: draws the strings. shares: float64[pages], probability of a reference to each page. frames: pages that memory holds.
+    """
     warm_up = WARM_UP_TURNS * frames
     found = {policy: np.empty(STRINGS) for policy in FORMS}
     for number in range(STRINGS):

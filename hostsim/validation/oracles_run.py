@@ -20,9 +20,8 @@ from hostsim.qemu.parameters import MigrationParameters
 from hostsim.spte_index.spte import PRESENT, make_sptes
 from hostsim.theory import distinct
 from hostsim.theory.page_classes import PageClasses
-from hostsim.theory.precopy_map import PrecopyOutcome
+from hostsim.theory.precopy import PrecopyOutcome, throughput_mbps
 from hostsim.theory.throttle import throttle_needed
-from hostsim.theory.wire import throughput_mbps
 from hostsim.validation.lock_runs import ENTRY_NS, EXIT_NS, LockRun, Loops, exit_costs
 from hostsim.validation.oracles_precopy import GEOMETRIC, LIMIT_S, PAGE_S, PAGES, SATURATING, saturating
 from hostsim.validation.passes import PassPlan, guest_machine, harvest_counts, run_passes

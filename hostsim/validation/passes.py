@@ -19,7 +19,7 @@ from hostsim.core.memory import lay_out
 from hostsim.costs.host_sheet import load_sheet
 from hostsim.guest.workload import Workload
 from hostsim.machine.machine import Machine, MachineSpec
-from hostsim.theory.precopy_map import PrecopyOutcome
+from hostsim.theory.precopy import PrecopyOutcome
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,10 @@ class Passes:
 
 
 def guest_machine(workloads: tuple[Workload, ...], n_pages: int, seed: int = 1, n_vcpus: int = 1) -> Machine:
-    """A machine without a migration: all pages filled, constants of the generic sheet."""
+    """A machine that runs ``workloads`` without a migration: all ``n_pages`` filled, constants of the generic sheet.
+
+    seed: of all draws. n_vcpus: of the guest, at least those that the workloads name.
+    """
     blocks = lay_out([("pc.ram", n_pages, [(0, n_pages)])])
     return Machine(MachineSpec(blocks, workloads, n_vcpus, load_sheet("generic"), seed=seed, duration_ns=1 << 61))
 

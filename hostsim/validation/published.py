@@ -5,18 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from hostsim.validation.kvm import kvm_rows
-from hostsim.validation.published_curve import curve_rows, fitted_guest_rows
-from hostsim.validation.published_far_memory import far_memory_rows
-from hostsim.validation.published_field import never_completes_rows, run_fraction_rows, wire_byte_rows
-from hostsim.validation.published_index import index_rows
-from hostsim.validation.published_many_vcpus import many_vcpu_rows
-from hostsim.validation.published_postgres import postgres_rows
-from hostsim.validation.published_replacement import hit_ratio_rows
-from hostsim.validation.published_run import run_rows
-from hostsim.validation.published_streams import stream_rows
-from hostsim.validation.published_swap import swap_rows
-from hostsim.validation.published_userfault import userfault_rows
+from hostsim.validation.published_blind import many_vcpu_rows, stream_rows
+from hostsim.validation.published_kvm import index_rows, kvm_rows
+from hostsim.validation.published_memory import far_memory_rows, hit_ratio_rows, swap_rows
+from hostsim.validation.published_postcopy import postgres_rows, userfault_rows
+from hostsim.validation.published_precopy import (
+    curve_rows,
+    fitted_guest_rows,
+    never_completes_rows,
+    run_fraction_rows,
+    run_rows,
+    wire_byte_rows,
+)
 from hostsim.validation.published_zstd import zstd_rows
 from hostsim.validation.rows import Row, selected
 
@@ -25,7 +25,11 @@ if TYPE_CHECKING:
 
 
 def rows(cases: Sequence[str] | None = None, _jobs: int = 1, progress: Progress | None = None) -> list[Row]:
-    """All rows, in one process: about two minutes of work, seconds without the B and K rows."""
+    """All rows whose ids are in ``cases`` or below one of these (None: all), in one process.
+
+    progress: called once, with ("published", n, n), at the end.
+    All rows take about two minutes of work, those without the B and K rows seconds.
+    """
     found = selected(_all_rows(cases), cases)
     if progress:
         progress("published", len(found), len(found))

@@ -12,15 +12,15 @@ from hostsim.qemu.compression import Content
 from hostsim.qemu.link import LinkSpec
 from hostsim.qemu.parameters import MigrationParameters
 from hostsim.results.sender import Sender, sender_of
-from hostsim.validation.data import published
-from hostsim.validation.rows import Row
+from hostsim.validation.rows import Row, published
 
 SCALE = 64
 """The guest is so many times smaller than the published one; the ratios do not depend on its size."""
 TOLERANCE = 0.10
 BUFFER_BYTES = {8: 1 << 17, 1: 1 << 21}
-"""Of each socket, by channels: what eight hold at the end is small beside what the smaller guest sends, and one holds a
-packet."""
+"""Of each socket, by channels: the bytes that eight hold at the end are few beside those that the smaller guest sends, and
+one holds a packet.
+"""
 
 
 def zstd_rows() -> Iterator[Row]:

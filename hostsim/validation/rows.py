@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
+from importlib.resources import files
 from typing import Any
 
 Value = float | int | str | bool | None
@@ -60,7 +62,10 @@ def relative(suite: str, row_id: str, quantity: str, expected: float, got: float
 
 
 def digits(suite: str, row_id: str, quantity: str, expected: str, got: float) -> Row:
-    """Passes if got rounds to the digits of ``expected``, written as published."""
+    """A row that passes if ``got`` rounds to the digits of ``expected``, a number written as it was published.
+
+    suite, row_id, quantity: as ``Row`` has them; the tolerance is half a unit of the last digit.
+    """
     decimals = len(expected.partition(".")[2])
     tolerance = 0.5 * 10.0**-decimals
     row = absolute(suite, row_id, quantity, float(expected), got, tolerance)
@@ -68,7 +73,10 @@ def digits(suite: str, row_id: str, quantity: str, expected: str, got: float) ->
 
 
 def exact(suite: str, row_id: str, quantity: str, expected: Value, got: Value) -> Row:
-    """Passes if both are equal; ``error`` is the difference of numbers, else 0 or 1."""
+    """A row that passes if ``expected`` and ``got`` are equal.
+
+    suite, row_id, quantity: as ``Row`` has them. ``error`` is the difference of numbers, else 0 or 1.
+    """
     same = expected == got
     numbers = all(isinstance(v, int | float) and not isinstance(v, bool) for v in (expected, got))
     error = abs(float(got or 0) - float(expected or 0)) if numbers else float(not same)
@@ -76,7 +84,10 @@ def exact(suite: str, row_id: str, quantity: str, expected: Value, got: Value) -
 
 
 def sigma(suite: str, row_id: str, quantity: str, expected: float, got: float, z: float) -> Row:
-    """Passes if the z-score ``z`` of a drawn figure is within SIGMAS."""
+    """A row that passes if the z-score ``z`` of a drawn figure is within SIGMAS.
+
+    suite, row_id, quantity: as ``Row`` has them. expected, got: shown only; ``z`` was made of them.
+    """
     return Row(
         suite, row_id, quantity, expected, got, abs(z), SIGMAS, bool(abs(z) <= SIGMAS),
         note="error and tolerance in standard deviations",
@@ -92,3 +103,10 @@ def selected(rows: Iterable[Row], cases: Sequence[str] | None) -> list[Row]:
 
 def _jsonable(value: Value) -> Value:
     return str(value) if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def published(name: str) -> dict[str, Any]:
+    """Content of ``hostsim/data/published/<name>.json``."""
+    text = (files("hostsim") / "data" / "published" / f"{name}.json").read_text(encoding="utf-8")
+    content: dict[str, Any] = json.loads(text)
+    return content

@@ -1,25 +1,32 @@
-"""Logs without a count of bitmap syncs (Nova, Proxmox, virsh's percentage): judged by bytes sent and remaining."""
+"""Logs without a count of bitmap syncs, judged by bytes sent and remaining, or by events alone.
+
+Nova, Proxmox and virsh's percentage have bytes; MIGRATION_PASS marks the start of each iteration, without the bytes
+remaining.
+"""
 
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 
 from hostsim.logs.model import MigrationLog
-from hostsim.verdict.commands import command_for, poll_for
+from hostsim.qemu.mechanism import moved_statuses
+from hostsim.verdict.commands import command_for, more_time_for, poll_for
 from hostsim.verdict.course import last, rate, running
 from hostsim.verdict.evidence import Evidence
 from hostsim.verdict.findings import REASONS, after_words, sent_words
 from hostsim.verdict.forecast import MARGIN
 from hostsim.verdict.model import Confidence, Outcome, Remedy, Verdict
 from hostsim.verdict.remedies import LIMIT_MAX_S, always_end, throttled_in_vain
-from hostsim.verdict.waiting import more_time_for
 from hostsim.verdict.words import bandwidth_words, bytes_words, rounded_up, seconds_words
 
 OFTEN = 1.5
 """If RAM was sent so many times and more remains than fits, the guest keeps up with the link (assumed)."""
 SURELY = 3.0
+EARLY = 0.5
+"""A log whose first answer has sent less than this share of the bytes left begins in the first pass (assumed)."""
 UNDECIDED: tuple[Outcome, ...] = ("too early to tell", "cannot tell", "undecided")
 
 
@@ -30,7 +37,12 @@ def by_progress(log: MigrationLog, evidence: Evidence) -> Verdict | None:
 
 
 def sent_over_and_over(log: MigrationLog, evidence: Evidence, verdict: Verdict) -> Verdict | None:
-    """The answer where the rounds could not decide, but RAM was sent many times and more is left than fits."""
+    """The verdict "not converging" where the rounds decided nothing, but RAM was sent many times and more is left than fits.
+
+    evidence: of ``log``. verdict: the one by the rounds.
+    None where ``verdict`` is decided, RAM was sent fewer than SURELY times, pages may have travelled in part, or the bytes
+    remaining allow any other outcome.
+    """
     ratio = (evidence.sent_bytes or 0.0) / evidence.ram_bytes if evidence.ram_bytes else 0.0
     if verdict.outcome not in UNDECIDED or ratio < SURELY or evidence.may_count_parts:
         return None
@@ -39,16 +51,21 @@ def sent_over_and_over(log: MigrationLog, evidence: Evidence, verdict: Verdict) 
 
 
 def by_ratio(log: MigrationLog, evidence: Evidence) -> Verdict | None:
-    """The verdict from the number of times that RAM was sent, and from the bytes remaining."""
+    """The verdict from the number of times that RAM was sent, and from the bytes remaining.
+
+    evidence: of ``log``; RAM, bytes sent and the bandwidth are read from the log anew. None for a migration that ended, and
+    where the log has too few figures.
+    """
     if evidence.status in ("completed", "failed"):
         return None
-    sent, total = last(log.transferred_bytes[running(log)]), last(log.total_bytes)
+    sent, total = last(log.transferred_bytes[running(log)]), last(log.total_bytes) or _memory(log)
     left = last(log.remaining_bytes[running(log)])
-    if not log.t_s.any() and (sent is not None or left is not None) and (~np.isnan(log.transferred_bytes)).sum() != 1:
+    several = (~np.isnan(log.transferred_bytes)).sum() != 1
+    if not log.t_s.any() and (sent is not None or left is not None) and several and last(log.mbps) is None:
         return _without_speed(log, left)
     if sent is None or not total:
         return _percent_only(log)
-    speed = _speed(log, sent)
+    speed = evidence.speeds[-1].bytes_per_s if evidence.speeds else _speed(log, sent)
     if not speed:
         return _without_speed(log, left)
     evidence = replace(
@@ -58,6 +75,18 @@ def by_ratio(log: MigrationLog, evidence: Evidence) -> Verdict | None:
     if outcome == "too early to tell":
         return _early(log, evidence, total, left, sent, speed)
     return _verdict(log, evidence, outcome, sent / total, left, speed)
+
+
+def _memory(log: MigrationLog) -> float | None:
+    """Bytes of memory by the first answer of a log without that figure: bytes sent by then, and bytes left.
+
+    None where the log may begin after the first pass. Pages of zeros that were sent by then count as none.
+    """
+    told = np.flatnonzero(~np.isnan(log.remaining_bytes + log.transferred_bytes))
+    if not len(told) or log.transferred_bytes[told[0]] > EARLY * log.remaining_bytes[told[0]]:
+        return None
+    first = float(log.remaining_bytes[told[0]] + log.transferred_bytes[told[0]])
+    return first if first >= np.nanmax(log.remaining_bytes) else None
 
 
 def _without_speed(log: MigrationLog, left: float | None) -> Verdict:
@@ -207,7 +236,7 @@ def _early(log: MigrationLog, evidence: Evidence, total: float, left: float | No
 
 def _percent_words(log: MigrationLog, percent: float, after: str) -> str:
     told = log.percent[~np.isnan(log.percent)]
-    falls = f" after {told.max():.0f} %" if told.max() > percent else ""
+    falls = f" (it was {told.max():.0f} % before)" if told.max() > percent else ""
     if log.status[-1].startswith("cancel"):
         return f"cannot tell why it did not end: cancelled at {percent:.0f} %{falls}{after}"
     return f"cannot tell: the log has only a percentage, {percent:.0f} %{falls}{after}"
@@ -226,3 +255,45 @@ def _percent_only(log: MigrationLog) -> Verdict | None:
         measure_next=("virsh domjobinfo DOMAIN each second over several rounds",),
         numbers={"percent": percent},
     )
+
+
+LATE = 4
+"""So many iterations of about equal length leave about equal numbers of pages (assumed)."""
+ALIKE = 0.8
+FAR = 3.0
+"""An iteration so many times the downtime limit sends far more than may be left (assumed)."""
+AGAIN = ("query-migrate or virsh domjobinfo DOMAIN each second: only these report the remaining memory and the bandwidth",)
+
+
+def by_passes(log: MigrationLog, evidence: Evidence) -> Verdict | None:
+    """The answer for a log that has passes and no figure of RAM."""
+    at = [i for i in running(log) if log.dirty_sync_count[i] > 0]
+    is_event_log = np.isnan(log.remaining_bytes).all() and np.isnan(log.transferred_bytes).all()
+    if not is_event_log or not at or evidence.status in ("completed", "failed") or log.status[at[-1]] in moved_statuses():
+        return None
+    first = [at[0], *(b for a, b in pairwise(at) if log.dirty_sync_count[b] > log.dirty_sync_count[a])]
+    lengths = np.diff(log.t_s[first])[-LATE:]
+    outcome: Outcome = "not converging" if _stays(lengths, evidence) else "cannot tell"
+    status = "cancelled" if evidence.status.startswith("cancel") else "still active"
+    words = "not converging (remaining stops falling)" if outcome == "not converging" else "cannot tell whether it converges"
+    passes = log.dirty_sync_count[at[-1]]
+    return Verdict(
+        outcome=outcome,
+        reason="floor" if outcome == "not converging" else None,
+        headline=f"{words}: {status} after {seconds_words(evidence.elapsed_s)}, in pass {passes:.0f} over the memory",
+        findings=(_lengths_words(lengths),) if len(lengths) else (),
+        confidence=Confidence("low", "events report when each iteration began, but not the remaining memory"),
+        measure_next=AGAIN,
+        numbers={"passes": float(passes), "iteration_s": float(lengths[-1]) if len(lengths) else 0.0},
+    )
+
+
+def _stays(lengths: np.ndarray, evidence: Evidence) -> bool:
+    """Whether the last iterations are alike, and each far longer than the downtime limit."""
+    return len(lengths) >= LATE and lengths.min() >= ALIKE * lengths.max() and lengths.min() > FAR * evidence.limit_s
+
+
+def _lengths_words(lengths: np.ndarray) -> str:
+    low, high = seconds_words(float(lengths.min())), seconds_words(float(lengths.max()))
+    span = low if low == high else f"{low} to {high}"
+    return f"Passes: the last {len(lengths)} took {span} each; a pass sends what the guest dirtied during the one before."

@@ -14,7 +14,7 @@ TRIED_MOST = 32
 """More channels than this are not advised: each takes a CPU of its own (assumed)."""
 MORE = "use more channels (multifd-channels), or a faster host"
 """The remedy where the CPUs of the channels are the bottleneck."""
-BRAKES = {
+BOTTLENECKS = {
     "max-bandwidth": "max-bandwidth was the bottleneck",
     "link": "the link was the bottleneck",
     "channels": "the CPUs of the channels were the bottleneck",
@@ -37,17 +37,18 @@ def _note(one: Channels) -> str:
     assumed = " (assumed: vm.compression_ratio)" if one.ratio_is_assumed else ""
     shrunk = f", {one.compression} shrank pages to {100 * one.wire_ratio:.0f} % of their size{assumed}"
     squeezed = "" if one.compression == "none" else shrunk
-    thread = f", the migration thread {100 * one.thread_share:.0f} % of the time" if one.brake != "migration thread" else ""
+    is_thread = one.bottleneck == "migration thread"
+    thread = "" if is_thread else f", the migration thread {100 * one.thread_share:.0f} % of the time"
     return (
-        f"Channels: {busy}{thread}; {_brake(one)}{squeezed}; migration thread and channels took "
+        f"Channels: {busy}{thread}; {_bottleneck(one)}{squeezed}; migration thread and channels took "
         f"{seconds_words(one.cpu_s)} of CPU time"
     )
 
 
-def _brake(one: Channels) -> str:
-    if one.brake == "channels" and one.compression != "none":
+def _bottleneck(one: Channels) -> str:
+    if one.bottleneck == "channels" and one.compression != "none":
         return f"the CPUs of the channels, busy with {one.compression}, were the bottleneck"
-    return BRAKES[one.brake]
+    return BOTTLENECKS[one.bottleneck]
 
 
 def multifd(evidence: Evidence, needed_bytes_per_s: float, value: float | None = None) -> Remedy | None:
@@ -68,6 +69,6 @@ def multifd(evidence: Evidence, needed_bytes_per_s: float, value: float | None =
 
 def _one_stream_bytes_per_s(evidence: Evidence) -> float:
     """Bandwidth of one stream, limited by its thread or its window [bytes/s]; 0: neither is the bottleneck."""
-    if evidence.brake == "host":
+    if evidence.bottleneck == "host":
         return evidence.host_bandwidth_bytes_per_s or 0.0
-    return evidence.window.bytes_per_s if evidence.brake == "window" and evidence.window else 0.0
+    return evidence.window.bytes_per_s if evidence.bottleneck == "window" and evidence.window else 0.0

@@ -23,9 +23,8 @@ from hostsim.verdict.from_result import evidence_from_result
 from hostsim.verdict.mechanism import Changes, Tried, mechanisms
 from hostsim.verdict.model import Remedy, Verdict
 from hostsim.verdict.remedies import LIMIT_MAX_S, THROTTLE_MAX, bandwidth, downtime_limit, more_time, throttle
-from hostsim.verdict.trial import Trial, seeds_of, try_out
+from hostsim.verdict.trial import Trial, counted, seeds_of, try_out
 from hostsim.verdict.words import bandwidth_words, rounded_up, seconds_words
-from hostsim.verdict.work import counted
 
 if TYPE_CHECKING:
     from hostsim.results.tables import RunResult
@@ -57,7 +56,7 @@ Show = Callable[[str], None]
 
 
 def ignore(what: str) -> None:
-    """Shows nothing."""
+    """Takes ``what``, a line on the progress, and shows nothing."""
     del what
 
 
@@ -79,7 +78,11 @@ class Purse:
         self.left = max(0.0, self.left - (before - inner.left)) if self.left < float("inf") else self.left
 
     def spend(self, what: str, changes: Changes, seed: int) -> Trial | None:
-        """A trial; None if there is not enough work left for it."""
+        """A trial of the scenario with ``changes`` and ``seed``; its work leaves the purse.
+
+        what: the value under trial, in words, for the line that shows the progress.
+        None if no work is left for the trial, or if the trial stopped because the work ran out.
+        """
         if self.left <= 0:
             return None
         self.show(f"{what}, seed {seed}")
@@ -89,7 +92,11 @@ class Purse:
         return None if trial.status == "stopped" and self.left <= 0 else trial
 
     def all_complete(self, what: str, changes: Changes) -> tuple[Trial, ...] | None:
-        """Trials with as many seeds as the work allows; () if one does not complete, None if no work is left for a trial."""
+        """Trials of ``changes`` with as many seeds as the work allows.
+
+        what: the value under trial, in words, as in ``spend``.
+        () if one of the trials does not complete, None if no work is left for the first.
+        """
         found: list[Trial] = []
         for seed in seeds_of(self.scenario, SEEDS):
             trial = self.spend(what, changes, seed)
@@ -316,7 +323,7 @@ def _set_bandwidth(value: float, _evidence: Evidence) -> Changes:
 
 def _more_bandwidth(value: float, evidence: Evidence) -> Changes:
     """Raise each limit below ``value``: max-bandwidth, the link, and the windows of the stream."""
-    found = {key: round(value) for key, now in _brakes(evidence).items() if now and now < value}
+    found = {key: round(value) for key, now in _limits(evidence).items() if now and now < value}
     if evidence.window and evidence.window.bytes_per_s < value:
         found |= dict.fromkeys(("link.socket_buffer", "link.receive_window"), round(evidence.window.needed_bytes(value)))
     return found
@@ -351,7 +358,7 @@ def tried() -> Mapping[str, Tried]:
     return {**TRIED, **{kind: how for one in mechanisms() for kind, how in one.tried.items()}}
 
 
-def _brakes(evidence: Evidence) -> dict[str, float | None]:
+def _limits(evidence: Evidence) -> dict[str, float | None]:
     return {
         "migration.bandwidth": evidence.max_bandwidth_bytes_per_s, "link.bandwidth": evidence.link_bandwidth_bytes_per_s,
     }  # fmt: skip
@@ -415,7 +422,7 @@ def _margin_values(margin: Remedy, evidence: Evidence) -> Sequence[float]:
 def _less(kind: str, value: float, evidence: Evidence) -> Changes:
     if kind == "downtime_limit":
         return {"migration.downtime_limit": round(value) * NS_PER_MS}
-    return {"migration.bandwidth" if evidence.brake == "max-bandwidth" else "link.bandwidth": round(value)}
+    return {"migration.bandwidth" if evidence.bottleneck == "max-bandwidth" else "link.bandwidth": round(value)}
 
 
 def _as_ran(margin: Remedy, value: float, trials: tuple[Trial, ...]) -> Remedy:

@@ -41,7 +41,10 @@ def no_migration_yet(log: MigrationLog, link_bytes_per_s: float | None) -> Verdi
 
 
 def scenario_lines(log: MigrationLog, link_bytes_per_s: float | None) -> list[str]:
-    """A scenario for ``hostsim run`` that writes as was measured; empty if nothing was."""
+    """A scenario for ``hostsim run`` that writes as calc-dirty-rate measured; empty if ``log`` has no measured rate.
+
+    link_bytes_per_s: bandwidth of the link in the scenario; None or 0: twice the measured rate.
+    """
     measured = [reading for reading in log.readings if reading.bytes_per_s]
     if not measured:
         return []

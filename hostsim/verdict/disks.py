@@ -7,12 +7,12 @@ import math
 import numpy as np
 
 from hostsim.logs.model import MigrationLog
+from hostsim.verdict.commands import more_time_for
 from hostsim.verdict.course import last, rate, running
 from hostsim.verdict.evidence import Evidence
 from hostsim.verdict.forecast import MARGIN
 from hostsim.verdict.mechanism import sure_ends
 from hostsim.verdict.model import Confidence, Remedy, Verdict
-from hostsim.verdict.waiting import more_time_for
 from hostsim.verdict.words import bandwidth_words, bytes_words, rounded_up, seconds_words
 
 LEFT_SHARE = 0.002
@@ -20,7 +20,10 @@ LEFT_SHARE = 0.002
 
 
 def waits_for_disks(log: MigrationLog, evidence: Evidence) -> Verdict | None:
-    """The answer while much of a disk is left."""
+    """The verdict while at least LEFT_SHARE of the disks that are migrated with the memory is left.
+
+    evidence: of ``log``. None for a migration that ended or runs at the destination, and for a log without disks.
+    """
     left, total = last(log.disk_remaining_bytes[running(log)]), last(log.disk_total_bytes)
     ended = evidence.status in ("completed", "failed") or evidence.guest_moved
     if ended or not left or not total or left < LEFT_SHARE * total:

@@ -1,10 +1,11 @@
-"""Verdicts on migrations that ended by themselves: completed or failed."""
+"""Verdicts on migrations that ended: completed, failed, or with an end that no answer shows."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
+from hostsim.logs.model import TERMINAL, MigrationLog
 from hostsim.verdict.evidence import Evidence, Round
 from hostsim.verdict.findings import found_numbers, sent_words
 from hostsim.verdict.forecast import MARGIN, Forecast, bandwidth_needed_bytes_per_s, forecast, limit_needed_s
@@ -33,7 +34,7 @@ def failed(evidence: Evidence) -> Verdict | None:
 
 
 def completed(evidence: Evidence) -> Verdict | None:
-    """Completed by pre-copy; a mechanism that ends it otherwise has judged before."""
+    """The verdict on a migration that pre-copy completed; mechanisms that end a migration otherwise have judged before."""
     if evidence.status != "completed":
         return None
     found = forecast(evidence)
@@ -49,7 +50,7 @@ def completed(evidence: Evidence) -> Verdict | None:
 
 
 def took_words(evidence: Evidence) -> str:
-    """Total time and downtime."""
+    """Total time and downtime of a completed migration, in words."""
     return f"{_total_words(evidence)}, downtime {_downtime_words(evidence)}"
 
 
@@ -125,3 +126,39 @@ def with_margins(verdict: Verdict, evidence: Evidence, margins: tuple[Remedy, ..
     before, after = margin_line(verdict.margins, evidence), margin_line(margins, evidence)
     lines = [after if line == before else line for line in verdict.findings]
     return replace(verdict, margins=margins, findings=tuple(line for line in lines if line))
+
+
+OPEN = ("would converge", "too early to tell", "undecided")
+"""Outcomes about a migration that continues. "Remaining stops falling" is not one: it holds for an ended migration, too."""
+STAYED = "no job runs and the guest is still on the source, so it was cancelled or failed, or has come back since"
+LEFT = "the guest runs on the source no more, so it was migrated, or shut down"
+NEXT = "virsh domjobinfo DOMAIN --completed, on the destination too; the QEMU log of both hosts"
+
+
+def ended_unseen(log: MigrationLog, evidence: Evidence, verdict: Verdict) -> Verdict:
+    """``verdict`` with the end that the last answers of ``log`` imply but do not show; ``verdict`` itself for other logs.
+
+    evidence: of ``log``, for the bytes left when the migration was last seen.
+    """
+    before = [status for status in log.status if status != "none"]
+    if log.status[-1] != "none" or not before or before[-1] in TERMINAL:
+        return verdict
+    how = LEFT if log.error_desc else STAYED
+    line = f"End: not in the log. After the last answer {how}."
+    if verdict.outcome not in OPEN:
+        headline = verdict.headline.replace(": none", ": ended unseen", 1).replace("still active", "ended unseen", 1)
+        return replace(verdict, headline=headline, findings=(*verdict.findings, line), measure_next=(NEXT,))
+    left = evidence.remaining_bytes
+    rest = f" with {bytes_words(left)} left" if left else ""
+    seconds = max(float(t) for t, status in zip(log.t_s, log.status, strict=True) if status != "none")
+    return replace(
+        verdict,
+        outcome="cannot tell",
+        reason=None,
+        headline=f"cannot tell how it ended: last seen after {seconds_words(seconds)}{rest}",
+        findings=(line,),
+        remedies=(),
+        assumptions=(),
+        confidence=Confidence("low", "the end is not in the log"),
+        measure_next=(NEXT,),
+    )

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from hostsim.core.constants import PAGE_BYTES, PAGE_WIRE_BYTES
 from hostsim.theory.dirty_curve import DirtyCurve
-from hostsim.verdict.logging_cost import LoggingCost
-from hostsim.verdict.sender import BusyThread
-from hostsim.verdict.throttled import Throttled
+from hostsim.verdict.speeds import Speed
 from hostsim.verdict.window import Stream
 
 DOWNTIME_LIMIT_MS = 300.0
 """QEMU's default downtime-limit (migration/options.c::DEFAULT_MIGRATE_SET_DOWNTIME)."""
-Brake = Literal["max-bandwidth", "link", "host", "window"]
+Bottleneck = Literal["max-bandwidth", "link", "host", "window"]
 
 
 @dataclass(frozen=True)
@@ -26,6 +24,8 @@ class Round:
     pending_pages: still to be sent from before, at that sync; remaining_pages: both together.
     timing_off: error of the duration, as a share; pending_off_pages: error of the pending pages.
     syncs: number of rounds of which this is the mean, if the polls did not see each.
+    is_past: it began before the bandwidth changed for the last time, so that remaining may settle elsewhere now.
+    lengths_s: of each round of the mean, where they follow from others; (): alike. off_share: a further error of the pages.
     """
 
     duration_s: float
@@ -35,6 +35,9 @@ class Round:
     timing_off: float = 0.0
     pending_off_pages: float = 0.0
     syncs: int = 1
+    is_past: bool = False
+    lengths_s: tuple[float, ...] = ()
+    off_share: float = 0.0
 
     @property
     def remaining_pages(self) -> float:
@@ -60,27 +63,27 @@ class Seen:
 
     @property
     def counts_parts(self) -> bool:
-        """See above."""
+        """False: pages travelled whole."""
         return False
 
     @property
     def may_count_parts(self) -> bool:
-        """See above."""
+        """False: the log shows whether pages travelled whole."""
         return False
 
     @property
     def too_short(self) -> str:
-        """See above."""
+        """Empty: no part of the migration is too short to judge by."""
         return ""
 
     @property
     def no_throttle(self) -> str:
-        """See above."""
+        """Empty: auto-converge can be on beside the mechanism."""
         return ""
 
     @property
     def guest_moved(self) -> bool:
-        """See above."""
+        """False: the guest has not run at the destination."""
         return False
 
 
@@ -88,7 +91,7 @@ class Seen:
 class Channels:
     """Work of the sending threads of a migration with multifd.
 
-    busy: channels that had a packet, mean; brake: as hostsim.results.sender.Sender has it; thread_share: CPU of the
+    busy: channels that had a packet, mean; bottleneck: as hostsim.results.sender.Sender has it; thread_share: CPU of the
     migration thread, as a share.
     cpu_s: CPU time of the migration thread and of all channels; wire_ratio: bytes on the wire over bytes of memory;
     ratio_is_assumed: the scenario does not say how well pages compress.
@@ -96,12 +99,57 @@ class Channels:
 
     count: int
     busy: float
-    brake: str
+    bottleneck: str
     thread_share: float
     cpu_s: float
     compression: str
     wire_ratio: float
     ratio_is_assumed: bool = False
+
+
+@dataclass(frozen=True)
+class LoggingCost:
+    """Cost of logging from the first sync on.
+
+    stall_s: time of the vCPUs out of the guest because of exits, without waits for pages that the host did not have, which
+    logging does not cause; stall_share: share of the time of vCPUs that work.
+    lock_wait_s: part of the stall at mmu_lock; harvest_s: time of the migration thread in syncs and CLEARs.
+    exits: by kind (hostsim.verdict.logging_cost.KINDS).
+    """
+
+    seconds: float
+    stall_s: float
+    stall_share: float
+    lock_wait_s: float
+    harvest_s: float
+    exits: dict[str, int]
+
+    @property
+    def harvest_share(self) -> float:
+        """Share of the migration's time that the migration thread spent in syncs and CLEARs."""
+        return self.harvest_s / self.seconds if self.seconds > 0 else 0.0
+
+
+@dataclass(frozen=True)
+class BusyThread:
+    """A migration thread that worked nearly all the time.
+
+    share: of the migration's time. encoder_share: part of that work for pages that are not sent whole.
+    bytes_per_s: on the wire.
+    """
+
+    share: float
+    encoder_share: float
+    bytes_per_s: float
+
+
+@dataclass(frozen=True)
+class Throttled:
+    """seconds: since the first step; slept_s: sleep of each vCPU; speed: share of its work that the guest did meanwhile."""
+
+    seconds: float
+    slept_s: float
+    speed: float
 
 
 @dataclass(frozen=True)
@@ -128,6 +176,10 @@ class Evidence:
     bandwidth_peak_bytes_per_s: float | None = None
     bandwidth_is_steady: bool = False
     window_bytes_per_s: float | None = None
+    window_late_s: float = 0.0
+    """Mean time by which the windows of ``window_bytes_per_s`` ended late, on a host that is busy."""
+    speeds: tuple[Speed, ...] = ()
+    """Parts of a migration whose bandwidth changed; the other figures of the bandwidth are of the last one."""
     switchover_bandwidth_bytes_per_s: float | None = None
     max_bandwidth_bytes_per_s: float | None = None
     link_bandwidth_bytes_per_s: float | None = None
@@ -165,7 +217,7 @@ class Evidence:
     thread: BusyThread | None = None
     """The migration thread of a run without multifd, if its CPU was the bottleneck."""
     interruptions: Mapping[str, Any] = field(default_factory=dict)
-    """Facts of hostsim.results.interruptions; {} for a log."""
+    """Facts of hostsim.results.collect; {} for a log."""
     surely_sent_bytes_per_s: float = 0.0
     """Bytes/s of the stream, or of all channels, of a run at the slow end of its sheet; 0 where there is no range."""
 
@@ -206,6 +258,18 @@ class Evidence:
         return not low <= self.limit_s * 1000 <= high
 
     @property
+    def rounds_now(self) -> tuple[Round, ...]:
+        """Rounds after the first pass, at the present bandwidth."""
+        return tuple(r for r in self.rounds[1:] if not r.is_past)
+
+    def at(self, t_s: float) -> Evidence:
+        """The evidence with the bandwidth ``t_s`` seconds after the start."""
+        if not self.speeds:
+            return self
+        speed = next((one for one in self.speeds if t_s <= one.until_s), self.speeds[-1])
+        return replace(self, bandwidth_bytes_per_s=speed.bytes_per_s)
+
+    @property
     def sent_pages_per_s(self) -> float:
         """Whole pages sent a second."""
         return (self.bandwidth_bytes_per_s or 0.0) / self.page_wire_bytes
@@ -222,11 +286,11 @@ class Evidence:
         return None if self.ram_bytes is None else self.ram_bytes / self.page_bytes
 
     @property
-    def brake(self) -> Brake | None:
+    def bottleneck(self) -> Bottleneck | None:
         """The tightest limit of the bandwidth; None if it is unknown."""
         if self.max_bandwidth_bytes_per_s is None or self.link_bandwidth_bytes_per_s is None:
             return "max-bandwidth" if self._at_max_bandwidth else None
-        limits: list[tuple[float, Brake]] = [
+        limits: list[tuple[float, Bottleneck]] = [
             (self.max_bandwidth_bytes_per_s, "max-bandwidth"),
             (self.link_bandwidth_bytes_per_s, "link"),
             (self.host_bandwidth_bytes_per_s or 0.0, "host"),

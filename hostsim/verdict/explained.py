@@ -7,24 +7,22 @@ from dataclasses import replace
 from typing import Any
 
 from hostsim.logs.model import MigrationLog
-from hostsim.verdict.by_passes import by_passes
-from hostsim.verdict.by_progress import by_progress, sent_over_and_over
+from hostsim.verdict.by_progress import by_passes, by_progress, sent_over_and_over
+from hostsim.verdict.commands import more_time_for
 from hostsim.verdict.course import last
-from hostsim.verdict.device_state import stopped_in_device_state, waits_to_begin
 from hostsim.verdict.diagnose import diagnose
 from hostsim.verdict.dirty_rate import no_migration_yet
 from hostsim.verdict.disks import waits_for_disks
-from hostsim.verdict.ended_unseen import ended_unseen
+from hostsim.verdict.ended import ended_unseen
 from hostsim.verdict.evidence import Evidence
-from hostsim.verdict.far_apart import stays_where_it_is
-from hostsim.verdict.forced import stopped_by_manager
+from hostsim.verdict.few_answers import first_pass, nothing_sent, one_answer, stays_where_it_is
 from hostsim.verdict.from_log import evidence_from_log
 from hostsim.verdict.mechanism import LogJudge, mechanisms
 from hostsim.verdict.model import Remedy, Verdict
-from hostsim.verdict.one_answer import first_pass, nothing_sent, one_answer
 from hostsim.verdict.other_jobs import not_a_migration
 from hostsim.verdict.remedies import throttled_in_vain
-from hostsim.verdict.waiting import more_time_for
+from hostsim.verdict.speeds import change_words
+from hostsim.verdict.stopped_guest import stopped_by_manager, stopped_in_device_state, waits_to_begin
 from hostsim.verdict.words import bandwidth_words, bytes_words, seconds_words
 
 GIB = float(1 << 30)
@@ -80,7 +78,7 @@ def _finished(log: MigrationLog, evidence: Evidence, verdict: Verdict) -> Verdic
         verdict,
         findings=(*verdict.findings, *_more(log, evidence, verdict)),
         remedies=remedies,
-        notes=(*verdict.notes, *log.notes, *((UNCONFIRMED,) if advises else ())),
+        notes=(*verdict.notes, *change_words(evidence.speeds), *log.notes, *((UNCONFIRMED,) if advises else ())),
         numbers={**_numbers(log, evidence), **verdict.numbers},
     )
 

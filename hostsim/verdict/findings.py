@@ -25,7 +25,10 @@ FLOOR_SEEN = 0.9
 
 
 def where_it_stands(evidence: Evidence, outcome: Outcome, reason: Reason) -> str:
-    """The headline of a migration that has not ended."""
+    """The headline of a migration that has not ended: the outcome, its status, its bytes remaining and its bytes sent.
+
+    evidence: of the migration. reason: key of REASONS; printed only if ``outcome`` is "not converging".
+    """
     words = {"undecided": "undecided", "would converge": "would converge given more time"}.get(
         outcome, f"not converging ({REASONS.get(reason, reason)})"
     )
@@ -48,12 +51,18 @@ def sent_words(evidence: Evidence) -> str:
 
 
 def why_not(evidence: Evidence, found: Forecast, reason: Reason) -> tuple[str, ...]:
-    """Why it does not end, and the floor."""
+    """Two findings: the reason why the migration of ``evidence`` does not end, and the floor of ``found``.
+
+    reason: key of REASONS, which chooses the sentence.
+    """
     return _why(evidence, found, reason), _floor(evidence, found)
 
 
 def why_still(evidence: Evidence, found: Forecast) -> tuple[str, ...]:
-    """Why it would end."""
+    """The findings on a migration that would end: the remaining that ``found`` forecasts, and the time until then.
+
+    evidence: of the migration. Where pre-copy ends only under more throttling than now, the findings name the throttle.
+    """
     floor, left = found.floor[1] * evidence.page_bytes, time_left_s(found, evidence)
     if left is None:
         why = (
@@ -67,7 +76,11 @@ def why_still(evidence: Evidence, found: Forecast) -> tuple[str, ...]:
 
 
 def found_numbers(evidence: Evidence, found: Forecast) -> dict[str, float]:
-    """The figures behind the sentences."""
+    """The figures behind the sentences, by name, with the unit last in each name.
+
+    evidence: bandwidth, limit and bytes sent. found: floor, pages to settle at, and the values needed, without margin;
+    "least" marks the lower end of a range, the other figure is its upper end.
+    """
     limit, bandwidth = limit_needed_s(found, evidence), bandwidth_needed_bytes_per_s(found, evidence)
     page = evidence.page_bytes
     return {
@@ -82,12 +95,12 @@ def found_numbers(evidence: Evidence, found: Forecast) -> dict[str, float]:
         "downtime_limit_needed_least_ms": limit[0] * 1000,
         "bandwidth_needed_bytes_per_s": bandwidth[1],
         "bandwidth_needed_least_bytes_per_s": bandwidth[0],
-        "sent_bytes": evidence.sent_bytes or 0.0,
+        **({} if evidence.sent_bytes is None else {"sent_bytes": evidence.sent_bytes}),
     }
 
 
 def _why(evidence: Evidence, found: Forecast, reason: Reason) -> str:
-    rounds = evidence.rounds[1:][-LAST_ROUNDS:] or evidence.rounds
+    rounds = (evidence.rounds_now or evidence.rounds[1:])[-LAST_ROUNDS:] or evidence.rounds
     per_round = (
         f"{_per_round(evidence, rounds)}, out of a working set of {_working_set_words(evidence, found)}" if rounds else ""
     )

@@ -63,7 +63,7 @@ class Forecast:
 
 
 def forecast(evidence: Evidence) -> Forecast | None:
-    """None where neither a curve is known nor a round was seen, or no bandwidth."""
+    """The forecast from ``evidence``; None without a bandwidth, and where neither a curve is known nor a round was seen."""
     if not evidence.bandwidth_bytes_per_s:
         return None
     fit, cpu_bound = (None, None) if evidence.curve else _fit(evidence)
@@ -88,9 +88,9 @@ def forecast(evidence: Evidence) -> Forecast | None:
 
 
 def _as_seen(floor: Range, evidence: Evidence | None) -> Range:
-    """``floor``, no higher than what was seen to remain after a sync: curves that agree with short rounds may be far off.
+    """``floor``, no higher than the pages that remained after a sync: curves that agree with short rounds may be far off.
 
-    A range that lies above it altogether, by short rounds alone, tells nothing of the least.
+    A range that lies above those pages altogether rests on short rounds alone, and does not bound the least.
     """
     seen = remaining_seen(evidence) if evidence else []
     least = SEEN_WITHIN * min(seen, default=float("inf"))
@@ -100,8 +100,9 @@ def _as_seen(floor: Range, evidence: Evidence | None) -> Range:
 
 
 def speed_under(evidence: Evidence, percent: float, cpu_bound: bool | None = None) -> float:
-    """Share of its dirtying the guest keeps under a throttle of ``percent``.
+    """Share of its dirtying that the guest of ``evidence`` keeps under a throttle of ``percent``.
 
+    cpu_bound: the guest is bound to the CPU; used only where ``evidence`` has neither paces nor a share of such work.
     A vCPU runs 1 - percent of the time. Work bound to the CPU slows as much. Work that arrives by the clock catches up at
     catch_up times its speed, and slows only if catch_up x (1 - percent) < 1. Where no pace is known, work that is not
     bound to the CPU counts as not slowed.
@@ -115,16 +116,22 @@ def speed_under(evidence: Evidence, percent: float, cpu_bound: bool | None = Non
 
 
 def limit_needed_s(found: Forecast, evidence: Evidence) -> Range:
-    """Downtime limit [s] that reaches the floor, before any margin."""
+    """(least, greatest) downtime limit [s] that reaches the floor, before any margin.
+
+    found: its curves under the last throttle, and the worst curve, span the range.
+    evidence: the bandwidth; avail-switchover-bandwidth takes its place where it is set.
+    """
     switchover = evidence.switchover_bandwidth_bytes_per_s or evidence.bandwidth_bytes_per_s or 1.0
     low, high = span(found.worst_too(), lambda c: floor_pages(c, evidence.sent_pages_per_s))
     return low * evidence.page_bytes / switchover, high * evidence.page_bytes / switchover
 
 
 def bandwidth_needed_bytes_per_s(found: Forecast, evidence: Evidence) -> Range:
-    """Bandwidth [bytes/s on the wire] at which the floor comes under the threshold, before any margin.
+    """(least, greatest) bandwidth [bytes/s on the wire] at which the floor comes under the threshold, before any margin.
 
-    The threshold has wire bytes in it and remaining has whole pages, hence a limit longer by 4104/4096.
+    found: its curves under the last throttle, and the worst curve, span the range.
+    evidence: the downtime limit, or the threshold itself where avail-switchover-bandwidth fixes it. The threshold has wire
+    bytes in it and remaining has whole pages, hence a limit longer by 4104/4096.
     """
     limit_s = evidence.limit_s * evidence.page_wire_bytes / evidence.page_bytes
     fixed = evidence.threshold_pages if evidence.switchover_bandwidth_bytes_per_s else None
@@ -133,23 +140,29 @@ def bandwidth_needed_bytes_per_s(found: Forecast, evidence: Evidence) -> Range:
 
 
 def speed_allowed(found: Forecast, evidence: Evidence) -> Range:
-    """Share of its own speed the guest may keep for the migration to end."""
+    """(least, greatest) share of its own speed that the guest may keep for the migration to end.
+
+    found: its curves, of the unthrottled guest, span the range. evidence: bandwidth and threshold.
+    """
     sent = evidence.sent_pages_per_s
     limit_s = evidence.threshold_pages / sent
     return span(found.curves, lambda c: speed_needed(c, sent, limit_s))
 
 
 def time_left_s(found: Forecast, evidence: Evidence) -> float | None:
-    """Seconds until it converges by the slowest of the curves; None if one of them never does."""
+    """Seconds until the migration converges by the slowest curve of ``found``; None if it never does by one of them.
+
+    evidence: pages remaining now, bandwidth and threshold; see ``times_left_s``.
+    """
     times = times_left_s(found, evidence)
     return None if None in times else max(t for t in times if t is not None)
 
 
 def times_left_s(found: Forecast, evidence: Evidence) -> list[float | None]:
-    """Seconds until it converges by each of the curves; None where it never does.
+    """Seconds until the migration converges, by each curve of ``found`` under the last throttle; None where it never does.
 
-    Counted from the last sync, since between two of them ``remaining`` leaves out all that was dirtied meanwhile: at that
-    moment a migration seems closer to its end than it is.
+    evidence: pages remaining now, bandwidth and threshold. The time counts from the last sync, since between two syncs
+    ``remaining`` leaves out all pages dirtied meanwhile: at that moment a migration seems closer to its end than it is.
     """
     now = (evidence.remaining_bytes or 0.0) / evidence.page_bytes
     synced = max(evidence.rounds[-1].remaining_pages, now) if evidence.rounds else now
@@ -187,7 +200,7 @@ def remaining_seen(evidence: Evidence) -> list[float]:
 
     Where a log begins late, the pages that the first round sent reveal the pages remaining before it.
     """
-    later = [r.remaining_pages for r in evidence.rounds[1:]]
+    later = [r.remaining_pages for r in evidence.rounds_now]
     if len(later) >= STUCK_ROUNDS:
         return later[len(later) // 2 :] if len(later) >= 2 * STUCK_ROUNDS else later
     return [*_remaining_before(evidence), *later]
@@ -195,6 +208,8 @@ def remaining_seen(evidence: Evidence) -> list[float]:
 
 def _remaining_before(evidence: Evidence) -> Iterator[float]:
     """Pages remaining after the first pass, or at the start of the first round that the log shows."""
+    if any(r.is_past for r in evidence.rounds):
+        return
     for first in evidence.rounds[:1]:
         if first.syncs == 1 and first.newly_dirty_pages >= 1:
             yield first.remaining_pages
@@ -221,7 +236,7 @@ def _later_over_earlier(seen: Sequence[float]) -> float:
 
 def is_stuck(rounds: Sequence[Round]) -> bool:
     """Whether the rounds after the first pass show no decline of remaining."""
-    later = [r.remaining_pages for r in rounds[1:]]
+    later = [r.remaining_pages for r in rounds[1:] if not r.is_past]
     if len(later) < STUCK_ROUNDS:
         return False
     return not is_falling(later[len(later) // 2 :] if len(later) >= 2 * STUCK_ROUNDS else later)
@@ -259,7 +274,7 @@ def _is_steady(seen: Sequence[float]) -> bool:
 
 
 def _creeps(evidence: Evidence) -> bool:
-    return median(r.duration_s for r in evidence.rounds[1:] or evidence.rounds) < CREEPING_S
+    return median(r.duration_s for r in evidence.rounds_now or evidence.rounds) < CREEPING_S
 
 
 def _alike(evidence: Evidence) -> Sequence[Round]:

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from hostsim.core.constants import PAGE_BYTES, PAGE_WIRE_BYTES
 from hostsim.results.sender import BUSY
 from hostsim.theory.dirty_curve import DirtyCurve
-from hostsim.verdict.evidence import Channels, Evidence, Round
-from hostsim.verdict.logging_cost import KINDS, LoggingCost
+from hostsim.verdict.evidence import Channels, Evidence, LoggingCost, Round
+from hostsim.verdict.logging_cost import KINDS
 from hostsim.verdict.mechanism import seen_in_run
 from hostsim.verdict.sender import busy_thread
 from hostsim.verdict.throttled import throttled_of
@@ -94,7 +94,7 @@ def _channels(migration: MigrationResult, scenario: Mapping[str, Any]) -> Channe
     cpu_s = one.thread_cpu_s + one.channel_cpu_s
     is_assumed = one.compression != "none" and scenario.get("vm", {}).get("compression_ratio") is None
     return Channels(
-        one.channels, one.channels_busy, one.brake, one.thread_share, cpu_s, one.compression, one.wire_ratio, is_assumed
+        one.channels, one.channels_busy, one.bottleneck, one.thread_share, cpu_s, one.compression, one.wire_ratio, is_assumed
     )
 
 

@@ -53,7 +53,10 @@ def with_interruptions(verdict: Verdict, evidence: Evidence) -> Verdict:
 
 
 def is_other_than(outage_ms: float, downtime_ms: float) -> bool:
-    """Whether the guest's own outage is worth a sentence beside the downtime that the source reports."""
+    """Whether the guest's own outage is worth a sentence beside the downtime that the source reports.
+
+    outage_ms, downtime_ms: these two times, more than TOLD_FROM_MS and more than TOLD_FROM_SHARE of the downtime apart.
+    """
     return abs(outage_ms - downtime_ms) > max(TOLD_FROM_MS, TOLD_FROM_SHARE * downtime_ms)
 
 

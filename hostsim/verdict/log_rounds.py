@@ -1,24 +1,87 @@
-"""Rounds of a polled log: the instants of QEMU's bitmap syncs, and the pages that each found."""
+"""Rounds of a polled log: the instants of QEMU's bitmap syncs, and the pages that each found.
+
+QEMU tests for a sync at the start of a window only, and sends the pages of a window at once (migration/migration.c::
+migration_rate_limit, BUFFER_DELAY, QEMU 10.0). So a round lasts a whole number of windows. Polls that are further apart than
+a window reveal that number: each window sends as many of the remaining pages as fit its quota, until remaining is below the
+threshold and the next window syncs.
+"""
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hostsim.logs.model import MigrationLog
 from hostsim.verdict.evidence import Evidence, Round
-from hostsim.verdict.log_windows import WINDOW_S, Synced, Windows
 
 Array = NDArray[np.float64]
+WINDOW_S = 0.1
+"""QEMU's loop tests for a sync once a pass of about this long (migration/migration.c::BUFFER_DELAY)."""
+WHOLE = 0.15
+"""Pages between two answers are of whole windows if they are within this share of a window of them: polls that fall into the
+burst of a window are not used (assumed).
+"""
+
+
+@dataclass(frozen=True)
+class Synced:
+    """The only sync between two answers: the number of its window, counted from the first answer, and the pages pending."""
+
+    window: int
+    pending_pages: float
+
+
+@dataclass(frozen=True, eq=False)
+class Windows:
+    """remaining, sent: float64[answers], pages. begun: int64[answers], windows since the first answer.
+    whole: bool[answers - 1], whether a number of whole windows lies between two answers.
+    threshold_pages: at most so many remain at a sync.
+    """
+
+    remaining: Array
+    sent: Array
+    begun: NDArray[np.int64]
+    whole: NDArray[np.bool_]
+    threshold_pages: float
+
+    @classmethod
+    def of(cls, remaining: Array, sent: Array, whole_pages: Array, window_pages: float, threshold_pages: float) -> Windows:
+        """Windows between answers.
+
+        remaining, sent: float64[answers], pages. whole_pages: float64[answers], those of ``sent`` that use bandwidth.
+        window_pages: whole pages of a window. threshold_pages: at most so many remain at a sync.
+        """
+        count = np.nan_to_num(np.diff(whole_pages) / window_pages, nan=-1.0)
+        begun = np.cumsum(np.append(0, np.rint(np.maximum(count, 0.0)))).astype(np.int64)
+        whole = (np.abs(count - np.rint(count)) <= WHOLE) & (count > 0.5)
+        return cls(remaining, sent, begun, whole, threshold_pages)
+
+    def sync_between(self, i: int) -> Synced | None:
+        """The only sync between answers ``i`` and ``i + 1``; None if the pages do not show its window."""
+        windows = int(self.begun[i + 1] - self.begun[i])
+        if not self.whole[i]:
+            return None
+        pages = float(self.sent[i + 1] - self.sent[i]) / windows
+        before = max(0, math.ceil((float(self.remaining[i]) - self.threshold_pages) / pages))
+        if before >= windows:
+            return None
+        return Synced(int(self.begun[i]) + before + 1, max(0.0, float(self.remaining[i]) - before * pages))
+
+
 EVALUATED_S = 1.0
 """A sync this long after the last evaluation computes dirty-pages-rate anew (migration/ram.c::migration_bitmap_sync)."""
 ROUNDS_MAX = 100
 """Rounds kept at the end of a long log, besides the first pass: curves are fitted to each."""
 MANY_SYNCS = 3
 """So many syncs between two answers are as many rounds, one more or less, wherever the first began."""
+LENGTHS_MAX = 40
+SELDOM_S = 1.0
+"""Pages that are left show the next sync within a window or two: little beside the time between such answers (assumed)."""
+UNLIKE = 1.35
+"""A first round longer than the mean of several by this factor has a length of its own (assumed)."""
 CLOCKS_OFF = 1.02
 """The poller's clock and QEMU's may differ by this (assumed)."""
 
@@ -59,11 +122,13 @@ def rounds_of(
     course = _course(log, at, evidence, in_bursts=in_bursts and evidence.bandwidth_is_steady)
     rounds, last = _before(course, evidence)
     clock, windows = _Clock(last), _windows(course, evidence)
+    changed_s = evidence.speeds[-1].since_s if evidence.speeds else 0.0
     for i in np.flatnonzero((np.diff(course.syncs) > 0) & (course.syncs[:-1] >= 1)):
-        sync = _of_window(course, int(i), windows)
-        synced = clock.instant(course, int(i), evidence, sync)
-        found, last = _round(course, int(i), last, synced, evidence, sync), synced
-        rounds += [found] if found else []
+        sync, then = _of_window(course, int(i), windows), evidence.at(float(course.t_s[i + 1]))
+        synced = clock.instant(course, int(i), then, sync)
+        found, began = _round(course, int(i), last, synced, then, sync), last.at_s if last else 0.0
+        rounds += [replace(found, is_past=began < changed_s)] if found else []
+        last = synced
     return _first_pass_s(course, rounds), (*rounds[:1], *rounds[1:][-rounds_max:])
 
 
@@ -134,7 +199,7 @@ def _before(course: _Course, evidence: Evidence) -> tuple[list[Round], _Instant 
 def _windows(course: _Course, evidence: Evidence) -> Windows | None:
     """Windows between answers; None where a rate limit does not fill each alike, or the limit is not known."""
     pages = evidence.sent_pages_per_s * WINDOW_S
-    if not course.in_bursts or evidence.limit_is_contradicted or not pages > 0:
+    if not course.in_bursts or evidence.limit_is_contradicted or not pages > 0 or evidence.speeds:
         return None
     whole = course.sent - course.zero - course.encoded
     return Windows.of(course.remaining, course.sent, whole, pages, evidence.threshold_pages)
@@ -158,8 +223,9 @@ class _Clock:
         self.last: tuple[_Instant, int] | None = None
 
     def instant(self, course: _Course, i: int, evidence: Evidence, sync: Synced | None) -> _Instant:
-        """The instant of the (last) sync between answers ``i`` and ``i + 1``, by its window and the polls where no new rate
-        tells it.
+        """The instant of the (last) sync between answers ``i`` and ``i + 1``.
+
+        By a new dirty-pages-rate; without one by the window of the sync, and by the polls.
         """
         polled, is_one = _synced(course, i, evidence), course.syncs[i + 1] - course.syncs[i] == 1
         polled = self._by_window(course, i, sync) or polled
@@ -213,7 +279,34 @@ def _round(
     if course.in_bursts:
         seconds = max(seconds, WINDOW_S)  # a window's quota is sent between two syncs, also where the polls show less
     pending, off = (sync.pending_pages, 0.0) if sync else _pending(course, i, evidence)
-    return Round(seconds, found, pending, float(course.throttle[i]), off_s / seconds, off, syncs)
+    lengths = _lengths(course, i, last, seconds, evidence) if 1 < syncs <= LENGTHS_MAX else ()
+    return Round(seconds, found, pending, float(course.throttle[i]), off_s / seconds, off, syncs, lengths_s=lengths)
+
+
+def _lengths(course: _Course, i: int, last: _Instant | None, mean_s: float, evidence: Evidence) -> tuple[float, ...]:
+    """Lengths [s] of the first pass and of the rounds that ended before answer ``i + 1``; () of later rounds.
+
+    The pages that were left at answer ``i`` give the length of the first pass, and the other rounds share the rest.
+    """
+    syncs = int(course.syncs[i + 1] - course.syncs[i])
+    if last is None or not evidence.sent_pages_per_s or not _ends_first_pass(course, i):
+        return ()
+    first_s = _next_sync_s(course, i, evidence) - last.at_s
+    rest_s = (mean_s * syncs - first_s) / (syncs - 1)
+    return (first_s, *[rest_s] * (syncs - 1)) if first_s > UNLIKE * mean_s and rest_s >= WINDOW_S else ()
+
+
+def _ends_first_pass(course: _Course, i: int) -> bool:
+    """Whether the first pass ends between answers ``i`` and ``i + 1``, which are far apart."""
+    return bool(course.syncs[i] <= 1 and course.t_s[i + 1] - course.t_s[i] >= SELDOM_S)
+
+
+def _next_sync_s(course: _Course, i: int, evidence: Evidence) -> float:
+    """Seconds since the start at which QEMU syncs next after answer ``i``: it sends the pages that are left until then."""
+    zeros = float(np.nan_to_num(course.zero[i + 1] - course.zero[i])) if course.syncs[i] <= 1 else 0.0
+    left = float(course.remaining[i])
+    pages = max(0.0, left - zeros - min(evidence.threshold_pages, left) / 2)
+    return float(course.t_s[i]) + pages / evidence.sent_pages_per_s
 
 
 def _between(last: _Instant | None, synced: _Instant, syncs: int) -> tuple[float, float]:
@@ -244,7 +337,10 @@ def _synced(course: _Course, i: int, evidence: Evidence) -> _Instant:
     sent, speed = float(course.sent[i + 1] - course.sent[i]), evidence.sent_pages_per_s
     one = course.syncs[i + 1] - course.syncs[i] == 1 and course.encoded[i + 1] == course.encoded[i]
     if not one or not sent > 0 or not speed > 0:
-        return _Instant(end - gap_s / 2, gap_s / 2)
+        # The last of several syncs is not before the end of the first pass. Later the middle is right on average.
+        is_after = speed > 0 and not one and _ends_first_pass(course, i)
+        open_s = max(0.0, min(gap_s, end - _next_sync_s(course, i, evidence))) if is_after else gap_s
+        return _Instant(end - open_s / 2, open_s / 2)
     pending, off = _pending(course, i, evidence)
     since = max(0.0, pending + sent - float(course.remaining[i]))
     # Half a window less has passed than the pages of a burst take.

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from dataclasses import replace
 
 from hostsim.costs.exits import EXITS
+from hostsim.verdict.evidence import Evidence, LoggingCost
+from hostsim.verdict.model import Verdict
 from hostsim.verdict.words import count_words, seconds_words
-
-if TYPE_CHECKING:
-    from hostsim.verdict.evidence import Evidence
-    from hostsim.verdict.model import Verdict
 
 WORTH = 0.005
 """Shares of the vCPUs' or the migration's time below this are negligible (assumed)."""
@@ -20,29 +17,6 @@ RARE = 0.01
 """A share of all exits up to which a kind is not named (assumed)."""
 KINDS = {kind.name: kind.words for kind in EXITS}
 """Why a vCPU left the guest, by column of ``rounds``."""
-
-
-@dataclass(frozen=True)
-class LoggingCost:
-    """Cost of logging from the first sync on.
-
-    stall_s: time of the vCPUs out of the guest because of exits, without waits for pages that the host did not have, which
-    logging does not cause; stall_share: share of the time of vCPUs that work.
-    lock_wait_s: part of the stall at mmu_lock; harvest_s: time of the migration thread in syncs and CLEARs.
-    exits: by ``KINDS``.
-    """
-
-    seconds: float
-    stall_s: float
-    stall_share: float
-    lock_wait_s: float
-    harvest_s: float
-    exits: dict[str, int]
-
-    @property
-    def harvest_share(self) -> float:
-        """Share of the migration's time."""
-        return self.harvest_s / self.seconds if self.seconds > 0 else 0.0
 
 
 def with_logging_cost(verdict: Verdict, evidence: Evidence) -> Verdict:

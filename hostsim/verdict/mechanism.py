@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from hostsim.plugins.parts import parts_in
 
 if TYPE_CHECKING:
+    # Circle of types: a record judges evidence; outcomes of verdicts are read from the records.
     from hostsim.logs.model import MigrationLog
     from hostsim.results.tables import MigrationResult, RunResult
     from hostsim.verdict.evidence import Evidence, Seen

@@ -17,7 +17,10 @@ EXACT = 0.01
 
 
 def host_verdict(host: HostResult, style: Literal["text", "markdown"] = "text") -> list[str]:
-    """The lines of the verdict; each opens with its subject."""
+    """The lines of the verdict on the memory of ``host``; each opens with its subject.
+
+    style: "markdown" marks the subjects, "text" leaves the lines plain.
+    """
     lines = [*_ended(host), *_memory(host), *_ageing(host)]
     return [marked(line) for line in lines] if style == "markdown" else lines
 

@@ -39,8 +39,9 @@ CATCHES_UP = 1.005
 
 
 def remedies_for(evidence: Evidence, found: Forecast) -> tuple[Remedy, ...]:
-    """The remedies for a migration that does not converge.
+    """The remedies for a migration that does not converge, in the order in which they are printed.
 
+    evidence: of the migration. found: the forecast from ``evidence``.
     Where the throttle reached should be enough and is not, limit and bandwidth are computed for the unthrottled guest.
     """
     free = _unthrottled(evidence, found)
@@ -65,7 +66,11 @@ def _unthrottled(evidence: Evidence, found: Forecast) -> Forecast:
 
 
 def downtime_limit(evidence: Evidence, found: Forecast, value_ms: float | None = None) -> Remedy:
-    """The limit that reaches the floor, above it by MARGIN and rounded up to two digits; or ``value_ms``."""
+    """The limit that reaches the floor, above it by MARGIN and rounded up to two digits; or ``value_ms``.
+
+    evidence: the present limit, and the profile's command. found: gives the range of the limit that is needed.
+    It does not help above QEMU's maximum; it has no value where the log leaves the range open.
+    """
     needed = limit_needed_s(found, evidence)
     if value_ms is None and _is_open(evidence, needed, evidence.limit_s):
         stop_s = (evidence.remaining_bytes or 0.0) / (evidence.bandwidth_bytes_per_s or 1.0)
@@ -85,7 +90,12 @@ def downtime_limit(evidence: Evidence, found: Forecast, value_ms: float | None =
 
 
 def bandwidth(evidence: Evidence, found: Forecast, value: float | None = None) -> Remedy:
-    """The bandwidth at which the floor falls below the threshold (or ``value``), and the limits to raise to it."""
+    """The bandwidth at which the floor falls below the threshold, and the limits to raise to it.
+
+    evidence: present bandwidth and its limits. found: gives the range of the bandwidth that is needed.
+    value: in place of the greatest of that range [bytes/s].
+    It does not help above the rate at which the host's threads send; it has no value where the log leaves the range open.
+    """
     needed = bandwidth_needed_bytes_per_s(found, evidence)
     if value is None and _is_open(evidence, needed, evidence.bandwidth_bytes_per_s or 0.0):
         now = bandwidth_words(max(needed[0], evidence.bandwidth_bytes_per_s or 0.0))
@@ -101,13 +111,17 @@ def bandwidth(evidence: Evidence, found: Forecast, value: float | None = None) -
         who = f"{evidence.channels.count} channels send" if evidence.channels else "one migration thread sends"
         text += f"out of reach, {who} at most {bandwidth_words(host)} here"
         return Remedy("bandwidth", text, value, "bytes/s", helps=False)
-    text += " and ".join(_brakes_below(evidence, value)) + may_do
-    command = "" if evidence.brake in ("link", "host", "window") else command_for(evidence.profile, "bandwidth", value)
+    text += " and ".join(_limits_below(evidence, value)) + may_do
+    command = "" if evidence.bottleneck in ("link", "host", "window") else command_for(evidence.profile, "bandwidth", value)
     return Remedy("bandwidth", text, value, "bytes/s", command, certain=_is_narrow(needed))
 
 
 def throttle(evidence: Evidence, found: Forecast, percent: float | None = None) -> Remedy:
-    """Auto-converge: the throttle it has to reach (or ``percent``), or why it does not help."""
+    """Auto-converge: the throttle it has to reach, or the reason why it does not help.
+
+    evidence: the throttle so far, and the guest's pacing. found: gives the speed that the guest may keep.
+    percent: in place of the throttle computed from ``found``.
+    """
     if evidence.no_throttle:
         return Remedy("auto_converge", f"auto-converge: {evidence.no_throttle}", unit="percent", helps=False)
     if not evidence.paces and (evidence.cpu_bound_share == 0 or _is_clock_paced(evidence, found)):
@@ -144,7 +158,10 @@ def throttled_in_vain(evidence: Evidence) -> Remedy:
 
 
 def throttled_speed(evidence: Evidence, percent: float) -> float:
-    """Share of its writes that the guest keeps; a guest of unknown pacing counts as bound to the CPU."""
+    """Share of its writes that the guest keeps under a throttle of ``percent``.
+
+    evidence: the guest's pacing; where it is unknown the guest counts as bound to the CPU.
+    """
     known = bool(evidence.paces) or evidence.cpu_bound_share is not None
     return speed_under(evidence, percent) if known else 1 - percent / 100
 
@@ -156,7 +173,10 @@ def throttle_for(evidence: Evidence, speed: float) -> float | None:
 
 
 def always_end(evidence: Evidence, pages: float, word: str = "about") -> tuple[Remedy, ...]:
-    """The remedies that end any migration; ``pages`` ("about" or "up to" so many) are left to send."""
+    """The remedies that end any migration, with the time to send ``pages`` at the bandwidth of ``evidence``.
+
+    word: "about" or "up to", printed before that time.
+    """
     speed = (
         evidence.carried_bytes_per_s or evidence.bandwidth_peak_bytes_per_s or evidence.bandwidth_bytes_per_s or 0.0
     )
@@ -164,12 +184,19 @@ def always_end(evidence: Evidence, pages: float, word: str = "about") -> tuple[R
 
 
 def always_end_within(evidence: Evidence, seconds: float, word: str = "about") -> tuple[Remedy, ...]:
-    """The remedies that end any migration. seconds: to send the remaining pages [s]."""
+    """The remedies that end any migration, with the profile's commands of ``evidence``.
+
+    seconds: to send the remaining pages [s]. word: "about" or "up to", printed before ``seconds``.
+    """
     return tuple(one.always_ends(evidence, seconds, word) for one in mechanisms() if one.always_ends is not None)
 
 
 def more_time(evidence: Evidence, found: Forecast, value_s: float | None = None) -> Remedy:
-    """The remedy for a migration that would converge: the time it needs (or ``value_s``), without a time-out before."""
+    """The remedy for a migration that would converge: the time it needs, without a time-out before.
+
+    evidence: the time it had; its source, a log or a run, decides whether a command or a key of the scenario is advised.
+    found: gives the time left. value_s: in place of the time computed from both [s since the start].
+    """
     left_s = time_left_s(found, evidence) or 0.0
     value_s = rounded_up((evidence.elapsed_s + left_s) * MARGIN) if value_s is None else value_s
     had = seconds_words(evidence.elapsed_s)
@@ -189,10 +216,10 @@ def _remaining_pages(evidence: Evidence) -> float:
 
 
 def _is_capped(evidence: Evidence) -> bool:
-    return evidence.brake == "max-bandwidth"
+    return evidence.bottleneck == "max-bandwidth"
 
 
-def _brakes_below(evidence: Evidence, value: float) -> list[str]:
+def _limits_below(evidence: Evidence, value: float) -> list[str]:
     """Words for each limit of the bandwidth that has to be raised to ``value``."""
     found = []
     if (most := evidence.max_bandwidth_bytes_per_s) and most < value:
@@ -202,9 +229,9 @@ def _brakes_below(evidence: Evidence, value: float) -> list[str]:
     if evidence.window and evidence.window.bytes_per_s < value:
         found.append(wider_window(evidence.window, value))
     unknown = "raise max-bandwidth if that is the bottleneck, else use a faster link"
-    if evidence.channels and evidence.brake == "host":
+    if evidence.channels and evidence.bottleneck == "host":
         return [MORE]
-    return found or ["use a faster host" if evidence.brake == "host" else unknown]
+    return found or ["use a faster host" if evidence.bottleneck == "host" else unknown]
 
 
 def _is_clock_paced(evidence: Evidence, found: Forecast) -> bool:

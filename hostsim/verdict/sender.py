@@ -2,36 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from hostsim.verdict.evidence import BusyThread, Evidence
+from hostsim.verdict.model import Verdict
 from hostsim.verdict.words import bandwidth_words, percent_words
 
 if TYPE_CHECKING:
     from hostsim.results.sender import Sender
-    from hostsim.verdict.evidence import Evidence
-    from hostsim.verdict.model import Verdict
 
 PART = 0.1
 """A part of the thread's time from which the encoder of pages is named (assumed)."""
 
 
-@dataclass(frozen=True)
-class BusyThread:
-    """A migration thread that worked nearly all the time.
-
-    share: of the migration's time. encoder_share: part of that work for pages that are not sent whole.
-    bytes_per_s: on the wire.
-    """
-
-    share: float
-    encoder_share: float
-    bytes_per_s: float
-
-
 def busy_thread(sender: Sender | None, busy: float) -> BusyThread | None:
     """The migration thread, if it was the bottleneck and worked for the share ``busy`` of the time; None with multifd."""
-    if sender is None or sender.channels or sender.brake != "migration thread" or sender.thread_share < busy:
+    if sender is None or sender.channels or sender.bottleneck != "migration thread" or sender.thread_share < busy:
         return None
     encoder_share = sender.encoder_cpu_s / sender.thread_cpu_s
     return BusyThread(min(sender.thread_share, 1.0), encoder_share, sender.wire_bytes / sender.seconds)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from hostsim.verdict.evidence import Evidence, Throttled
+from hostsim.verdict.model import Verdict
 from hostsim.verdict.words import percent_words, seconds_words
 
 if TYPE_CHECKING:
@@ -14,20 +16,9 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from hostsim.verdict.evidence import Evidence
-    from hostsim.verdict.model import Verdict
 
 CATCHES_UP = 0.1
 """A guest that does so much more of its work than its vCPUs were awake, as shares, catches up after sleeps (assumed)."""
-
-
-@dataclass(frozen=True)
-class Throttled:
-    """seconds: since the first step; slept_s: sleep of each vCPU; speed: share of its work that the guest did meanwhile."""
-
-    seconds: float
-    slept_s: float
-    speed: float
 
 
 def throttled_of(series: Mapping[str, NDArray[np.generic]]) -> Throttled | None:

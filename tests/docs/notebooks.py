@@ -1,4 +1,4 @@
-"""The gallery of notebooks: run in one kernel, and what a reader sees of their outputs."""
+"""The gallery of notebooks: run in one kernel, and the outputs that a reader sees."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def executed(paths: Sequence[Path], folder: Path) -> list[Any]:
 
 
 def outputs(notebook: Any) -> list[list[dict[str, Any]]]:
-    """Of each cell of code what it shows, as far as it is text."""
+    """The outputs of each cell of code that are text."""
     return [_joined(map(_shown, cell.outputs)) for cell in notebook.cells if cell.cell_type == "code"]
 
 

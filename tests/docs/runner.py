@@ -89,7 +89,7 @@ class PageRunner:
 
 
 def install(folder: Path, text: str) -> None:
-    """What ``pip install .`` leaves of a pyproject.toml for importlib.metadata, in ``folder``."""
+    """Write into ``folder`` the metadata of a pyproject.toml that ``pip install .`` leaves for importlib.metadata."""
     project = tomllib.loads(text)["project"]
     about = folder / f"{project['name'].replace('-', '_')}-{project['version']}.dist-info"
     about.mkdir()

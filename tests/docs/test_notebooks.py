@@ -1,4 +1,4 @@
-"""Every notebook of the gallery runs, and shows what is kept in it."""
+"""Every notebook of the gallery runs, and shows the outputs that are kept in it."""
 
 from __future__ import annotations
 

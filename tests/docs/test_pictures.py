@@ -61,8 +61,8 @@ def test_every_picture_has_a_tool_and_every_tool_is_run() -> None:
 
 
 def test_the_page_of_the_2x2_shows_the_cells_that_are_drawn() -> None:
+    from hostsim.report.age_report import two_by_two_tables
     from hostsim.report.layout import laid_out
-    from hostsim.report.two_by_two_report import two_by_two_tables
     from hostsim.study.ageing.two_by_two import Cell
 
     folder = ROOT / "docs" / "background"

@@ -1,4 +1,4 @@
-"""The runner itself: what it lets pass, and what not. The command is a small stand-in."""
+"""The runner itself: the outputs that it accepts, and those that it refuses. The command is a small stand-in."""
 
 from __future__ import annotations
 

@@ -230,7 +230,7 @@ def test_what_is_no_file_is_explained(path: str, says: str, command: Command, tm
 
 
 def test_an_unreadable_file_is_explained(command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    # Whoever is root reads a file of mode 000 as well, so the refusal is the kernel's words from elsewhere.
+    # Root reads a file of mode 000 as well, so the test raises the error that the kernel gives to others.
     lay_out(tmp_path, Bad(GOOD, ()))
 
     def refuse(*_: object, **__: object) -> None:

@@ -1,4 +1,4 @@
-"""What a run costs, in counts that no noisy machine can blur. ``python -m tests.golden.counts`` writes counts.json anew."""
+"""The cost of a run, in counts that no noisy machine can blur. ``python -m tests.golden.counts`` writes counts.json anew."""
 
 from __future__ import annotations
 

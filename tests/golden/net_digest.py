@@ -1,4 +1,4 @@
-"""What is kept of a result: a hash of each of its parts, so that a moved part has a name."""
+"""The record of a result: a hash of each of its parts, so that a moved part has a name."""
 
 from __future__ import annotations
 

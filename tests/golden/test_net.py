@@ -42,7 +42,7 @@ def test_a_hash_sees_a_figure_that_moved() -> None:
 
 
 def small_now() -> dict[str, dict[str, str]]:
-    """What the small cases give in this process."""
+    """The hashes of the small cases in this process."""
     return {name: kept_of(case) for name, case in small_cases().items()}
 
 

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from hostsim.report.html.page import Content
-from hostsim.report.predict_words import prediction_lines
-from hostsim.report.solve_words import solution_lines
+from hostsim.report.predict_report import prediction_lines
+from hostsim.report.solve_report import solution_lines
 from hostsim.results.tables import Table
 from tests.helpers.predicted import predicted, solved
 
@@ -29,7 +29,7 @@ def solution(name: str) -> dict[str, Any]:
 
 
 def guest(name: str) -> dict[str, Any]:
-    """What fit says of a guest: three lengths of rounds, one of which is not explained."""
+    """The answer of fit on a guest: three lengths of rounds, one of which is not explained."""
     rows = [
         {"end_s": 2.0 * (4 - i), "rounds": 1 + i, "length_s": 2.0**i, "found_pages": 1000.0 * (1 + i),
          "fitted_pages": 1010.0 * (1 + i), "off_share": 0.01 * (1 - i) if i else None, "error_share": 0.02,

@@ -40,7 +40,7 @@ def find_browser() -> str | None:
 
 
 class Browser:
-    """One page of one browser; ``problems``: errors of the console, ``requests``: what it asked for."""
+    """One page of one browser; ``problems``: errors of the console, ``requests``: addresses that it asked for."""
 
     def __init__(self) -> None:
         self.problems: list[str] = []

@@ -27,7 +27,7 @@ HOSTSIM = str(Path(sys.executable).with_name("hostsim"))
 ROOT = Path(__file__).resolve().parents[2]
 PATIENCE_S = 120
 PAGE_COLUMNS = "80"
-"""Width of what the pages of the documentation show."""
+"""Width of the outputs on the pages of the documentation."""
 
 QUICK = """\
 name = "quick"
@@ -174,7 +174,7 @@ def run_here(
 
 
 def _exit_code(main: object) -> int:
-    """What the interpreter would end with; a traceback goes where the interpreter would print it."""
+    """The exit code of the interpreter; a traceback goes where the interpreter would print it."""
     assert callable(main)
     try:
         main()

@@ -1,4 +1,4 @@
-"""A monitor without a QEMU behind it, which says what a test wants said."""
+"""A monitor without a QEMU behind it, which gives the answers of a test."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ from hostsim.core.constants import NS_PER_S
 from hostsim.fitting.fitted import GuestFit, fit_logs
 from hostsim.fitting.refusal import NotIdentifiedError
 from hostsim.fitting.whatif import Change, drawn_scenarios
-from hostsim.logs import parse_logs
+from hostsim.logs.sniff import parse_logs
 from hostsim.scenario.schema import Scenario
 from tests.helpers.polled import polled_log
 

@@ -16,21 +16,18 @@ from hostsim.fitting.points import Point, Visit
 from hostsim.measure.kvm.chain_costs import COLUMNS as CHAIN_COLUMNS
 from hostsim.measure.selftest.access_lines import PHASE_COLUMNS as ACCESS_COLUMNS
 from hostsim.measure.selftest.lines import PHASE_COLUMNS
-from hostsim.report.age_report import age_table
-from hostsim.report.beside_tables import beside_grid
+from hostsim.report.age_report import age_table, two_by_two_tables
+from hostsim.report.beside import beside_grid
 from hostsim.report.columns import Grid
-from hostsim.report.compare_table import compare_tables
+from hostsim.report.compare_report import compare_tables
 from hostsim.report.debate_report import debate_tables
-from hostsim.report.fit_words import rounds_grid
-from hostsim.report.kvm_tables import migration_tables
+from hostsim.report.fit_report import rounds_grid
 from hostsim.report.measure_dirty_report import measure_table
-from hostsim.report.memory_tables import host_tables
-from hostsim.report.predict_files import figures_grid
+from hostsim.report.predict_report import figures_grid
 from hostsim.report.reclaim_report import reclaim_tables
-from hostsim.report.solve_words import frontier_grid, runs_grid
+from hostsim.report.solve_report import frontier_grid, runs_grid
 from hostsim.report.sweep_reports import sweep_table
-from hostsim.report.tables import plain_table, summary_table, validation_tables
-from hostsim.report.two_by_two_report import two_by_two_tables
+from hostsim.report.tables import host_tables, migration_tables, plain_table, summary_table, validation_tables
 from hostsim.report.watch_study import study_grid
 from hostsim.results.ageing import PASSES
 from hostsim.results.kvm import KVM_ROUNDS

@@ -1,4 +1,4 @@
-"""A cost sheet of round numbers, so that times of phases can be told by hand."""
+"""A cost sheet of round numbers, so that times of phases can be computed by hand."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ NUMBERS = {
     "bare_word_rmap_ns": LOG.bare_word_ns, "bare_word_tree_ns": LOG.bare_word_ns, "eager_split_ns": LOG.split_ns,
     "recover_region_ns": LOG.recover_ns,
     "initially_set_ratio": LOG.all_set_ns / LOG.protect_ns, "flush_local_ns": LOG.flush_ns,
-    "flush_first_ns": LOG.first_ipi_ns, "flush_vcpu_ns": LOG.more_ipi_ns,
+    "flush_first_ns": LOG.first_ipi_ns, "flush_vcpu_ns": LOG.more_ipi_ns, "atomic_ns": 0, "visit_ns": 0,
 }  # fmt: skip
 
 

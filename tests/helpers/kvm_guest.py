@@ -36,7 +36,7 @@ class HandGuest:
         self.n_pages = n_pages
 
     def run(self, until_ns: int) -> None:
-        """Up to ``until_ns``; nothing may come up for the host."""
+        """Up to ``until_ns``; no event for the host may come."""
         assert self.engine.advance(until_ns) is None
 
     def harvest(self, now_ns: int) -> np.ndarray:

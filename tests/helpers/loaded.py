@@ -1,4 +1,4 @@
-"""What a help text loads, said by a process of its own."""
+"""The modules that a help text loads, listed by a process of its own."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ def locked(path: Path) -> Iterator[None]:
 
 @contextmanager
 def first_alone(path: Path) -> Iterator[None]:
-    """The first worker runs alone what is within; the others wait for its end, then run side by side."""
+    """The first worker runs the body alone; the others wait for its end, then run side by side."""
     done = path.with_suffix(".done")
     with ExitStack() as lock:
         lock.enter_context(locked(path))

@@ -1,4 +1,4 @@
-"""What a test needs and a machine may not have; without it the test is skipped with the reason."""
+"""Requirements of tests that a machine may not meet; without one the test is skipped with the reason."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ AXE, FETCH_S = "4.14.1", 60
 
 
 def why_no_kvm() -> str:
-    """Empty if /dev/kvm opens and can do what is needed."""
+    """Empty if /dev/kvm opens and has the capabilities that the tests need."""
     try:
         Kvm.open().close()
     except KvmError as error:

@@ -26,7 +26,7 @@ IMPORTED = (
     "hostsim.cli.main", "hostsim.cli.run_scenario", "hostsim.cli.compare_cmd", "hostsim.report.files", "hostsim.verdict",
     "hostsim.simulation", "tests.twins.compare", "tests.twins.configs", "tests.twins.kvm_walks", "tests.twins.drawn",
 )  # fmt: skip
-"""What children need and would each import by themselves."""
+"""Modules that children need and would each import by themselves."""
 
 
 def run_plain(module: str, *arguments: str, cwd: Path = ROOT, **also: str) -> subprocess.CompletedProcess[str]:
@@ -39,7 +39,7 @@ def run_plain(module: str, *arguments: str, cwd: Path = ROOT, **also: str) -> su
 
 
 def plain_output(module: str, *arguments: str) -> str:
-    """What ``module`` prints, once it has ended well."""
+    """The output of ``module``, once it has ended with 0."""
     done = run_plain(module, *arguments)
     assert done.returncode == 0, done.stdout + done.stderr[-2000:]
     return done.stdout

@@ -1,7 +1,7 @@
 """Real migrations by the installed QEMU under software emulation, small enough for every run of the tests.
 
 A guest of 64 MiB writes at a rate of its own; the link is max-bandwidth. ``Pair`` migrates it, as often as a test likes and
-with another downtime limit each time: what was recorded of one migration can be held against the next.
+with another downtime limit each time: the record of one migration can be compared with the next migration.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from hostsim.measure.qemu.qmp import QemuError
 from tests.helpers.command import hostsim
 
 TSC_HZ = 2_000_000_000
-"""Only a guess: the guest's rate is off by as much, and QEMU's answers tell what it does."""
+"""Only a guess: the guest's rate may be off by so much; QEMU's answers have the true rate."""
 SMALL = Guest(mem_mib=64, fill_pages=4096, set_pages=2048, rate=1500)
 """Sends 24 MiB at first, then writes over 8 MiB."""
 ACCEL = "tcg"

@@ -52,7 +52,7 @@ def run(*command: str) -> None:
 
 
 def in_namespace(name: str, make: Callable[[], T]) -> T:
-    """What ``make`` returns in namespace ``name``: a socket stays where it was made."""
+    """The result of ``make`` in namespace ``name``: a socket stays where it was made."""
     made: list[T] = []
 
     def go() -> None:

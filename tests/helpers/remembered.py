@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def run(scenario: Scenario, progress: Any = None, knobs: Any = None) -> RunResult:
-    """``hostsim.run``; a run with the key of an earlier one is not simulated again and tells no progress."""
+    """``hostsim.run``; a run with the key of an earlier one is not simulated again and reports no progress."""
     from hostsim import simulation
     from hostsim.study.compare.identity import run_key
 

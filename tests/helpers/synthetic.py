@@ -1,4 +1,4 @@
-"""Results made up from closed forms: what the engine would hand over, without running it."""
+"""Results made up from closed forms, in the form that the engine hands over, without running it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A program on a terminal of its own: what it draws, and the keys that it is sent."""
+"""A program on a terminal of its own: the screen that it draws, and the keys that it is sent."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ class Terminal:
         return self._process.returncode
 
     def modes(self) -> list[object]:
-        """The modes of the terminal, as ``termios.tcgetattr`` tells them."""
+        """The modes of the terminal, as ``termios.tcgetattr`` returns them."""
         return termios.tcgetattr(self._theirs)
 
     def __enter__(self) -> Self:

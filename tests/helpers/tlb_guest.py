@@ -54,7 +54,7 @@ def scan(engine: GuestEngine, scans: int, *, flush: bool = False, warm_up: int =
 def scan_engine(
     case: Watched, exponent: float, seed: int, *, writes: bool = False, hot: tuple[int, float] | None = None
 ) -> Seen:
-    """What ``scan_twin`` gives, from the engine. hot: pages in front, and their share of all accesses."""
+    """The result of ``scan_twin``, from the engine. hot: pages in front, and their share of all accesses."""
     n_pages = len(case.shares)
     load = reader(n_pages, case.per_scan, case.n_vcpus, exponent, writes=writes)
     if hot is not None:

@@ -1,4 +1,4 @@
-"""`hostsim calibrate`, through the installed command. What it measures is looked at for order only, never for time."""
+"""`hostsim calibrate`, through the installed command. The tests compare its numbers by order only, never by time."""
 
 from __future__ import annotations
 
@@ -149,7 +149,7 @@ def test_ctrl_c_leaves_no_file(tmp_path: Path) -> None:
 
 
 def on_a_terminal(command: list[str], cwd: Path, enough: Callable[[bytes], bool]) -> bytes:
-    """What ``command`` writes to standard error where that is a terminal, until it is ``enough``."""
+    """The output of ``command`` to standard error on a terminal, until it is ``enough``."""
     ours, theirs = pty.openpty()
     running = subprocess.Popen(command, cwd=cwd, env=environment(TERM="xterm"), stdout=subprocess.DEVNULL, stderr=theirs)
     os.close(theirs)

@@ -54,7 +54,7 @@ def two(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DaskCluster]:
 @pytest.fixture(autouse=True)
 def _no_pictures() -> Iterator[None]:
     """Pictures are drawn here, wherever the runs were, and take longer than these runs."""
-    with mock.patch("hostsim.report.html.pictures.has_plots", return_value=False):
+    with mock.patch("hostsim.report.html.registry.has_plots", return_value=False):
         yield
 
 

@@ -1,4 +1,4 @@
-"""``hostsim validate --suite kvm --measure``: what is missing is said; a real migration where QEMU and /dev/kvm exist."""
+"""``hostsim validate --suite kvm --measure``: an error names the missing part; a real migration where both exist."""
 
 from __future__ import annotations
 

@@ -143,7 +143,7 @@ def test_shadow_pages_are_recycled_as_the_model_says(kvm: Kvm) -> None:
 @needs_shadow_mmu
 @pytest.mark.parametrize("stride", [1, 5063])
 def test_a_fault_prefetches_what_the_model_says(kvm: Kvm, stride: int) -> None:
-    """The host has written three pages of four, at random: how many faults a pass takes tells which neighbours each maps."""
+    """The host has written three pages of four, at random: the faults of a pass show which neighbours each maps."""
     present = np.random.default_rng(stride).random(N) < 0.75
     command = Command.WRITE if stride == 1 else Command.SCATTER
     with Vm(kvm, VmSpec(2 * MIB)) as vm:
@@ -215,7 +215,7 @@ def test_an_ioctl_that_fails_says_which_and_why(kvm: Kvm) -> None:
 
 
 def in_a_child(call: Callable[[], bool]) -> bool:
-    """What ``call`` returns in a fork of this process."""
+    """The result of ``call`` in a fork of this process."""
     child = os.fork()
     if child == 0:
         signal.alarm(60)

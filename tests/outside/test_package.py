@@ -1,4 +1,4 @@
-"""What is published: an sdist, a wheel built from it elsewhere, and the command that this wheel brings."""
+"""The published files: an sdist, a wheel built from it elsewhere, and the command that this wheel brings."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from hostsim.logs import read_logs
+from hostsim.logs.sniff import read_logs
 from hostsim.measure.qemu.firmware import Guest
 from tests.helpers.command import hostsim, started
 from tests.helpers.fake_qmp import Monitor

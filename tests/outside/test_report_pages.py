@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from hostsim.report.html.files import write_html
 from hostsim.report.html.registry import read_content, run_content
+from hostsim.report.html.render import write_html
 from hostsim.results.store import run_files
 from tests.helpers.browser import Browser
 from tests.helpers.needs import axe_source, needs_browser

@@ -1,4 +1,4 @@
-"""An estimate of a working set counts pages: it is never above the guest's, and what is off about it adds up."""
+"""An estimate of a working set counts pages: it is never above the guest's, and its errors add up."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is conserved in every migration, whatever the machine (O32, O34)."""
+"""Quantities that every migration conserves, on any machine (O32, O34)."""
 
 from __future__ import annotations
 

@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from hostsim.fitting.fitted import fit_logs
-from hostsim.logs import parse_logs
+from hostsim.logs.sniff import parse_logs
 from tests.helpers.forecasts import KINDS, POLLS_S, Question, forecast_s, holds, outcome
 from tests.helpers.polled import polled_log
 

@@ -72,7 +72,7 @@ def _look(machine: Machine) -> None:
 
 
 def _check_pages(machine: Machine) -> None:
-    """Each page is in one place, and what is in swap is of the VM that has its slot."""
+    """Each page is in one place, and the content of a swap slot is of the VM that has the slot."""
     memory = machine.memory
     for number, pages in enumerate([] if memory is None else memory.vms):
         by_place = np.bincount(pages.where, minlength=len(PLACES))
@@ -85,7 +85,7 @@ def _check_pages(machine: Machine) -> None:
 
 
 def _check_times(machine: Machine) -> None:
-    """No vCPU has more than its time, and the waits that are told are those of faults, each of its own waiter."""
+    """No vCPU has more than its time, and the waits in the results are those of faults, each of its own waiter."""
     for number, pages in enumerate([] if machine.memory is None else machine.memory.vms):
         times = vcpu_times(machine.live_vms[number])
         assert (times.exit_ns + times.user_space_ns <= times.elapsed_ns).all()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from tests.tidy.source import Source
@@ -145,17 +145,60 @@ def circles(package: tuple[Source, ...]) -> list[str]:
 
 def loaded(source: Source, known: set[str]) -> set[str]:
     """Modules of the package that loading ``source`` loads, as far as its own text says."""
-    names = {name for i in _eager_names(source) for name in (i, i.rpartition(".")[0]) if name in known}
+    return _named(_top_level(source.tree.body), source, known)
+
+
+def _named(body: Iterable[ast.stmt], source: Source, known: set[str]) -> set[str]:
+    """Modules of ``known`` that imports among ``body`` name."""
+    names = {name for i in _dotted_names(body) for name in (i, i.rpartition(".")[0]) if name in known}
     return {name for name in names if name != source.module and not source.module.startswith(f"{name}.")}
 
 
-def _eager_names(source: Source) -> Iterator[str]:
-    """``a.b.c`` for ``from a.b import c`` and ``import a.b.c``, at the top of the module."""
-    for node in _top_level(source.tree.body):
+def _dotted_names(body: Iterable[ast.stmt]) -> Iterator[str]:
+    """``a.b.c`` for ``from a.b import c`` and ``import a.b.c``."""
+    for node in body:
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         if isinstance(node, ast.ImportFrom):
             yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+TYPED_CIRCLES = frozenset({
+    "kvm.vcpu_times", "machine.destination", "machine.plugged", "memory.fault_in", "qemu.mechanism",
+    "qemu.mechanisms.auto_converge", "qemu.mechanisms.dirty_limit", "qemu.mechanisms.multifd", "qemu.mechanisms.postcopy",
+    "qemu.parameters", "results.mechanism", "results.tables", "scenario.checkpoint_schema", "scenario.checks",
+    "scenario.complete", "scenario.dirty_rate_schema", "scenario.host_schema", "scenario.mechanism",
+    "scenario.mechanisms.dirty_limit", "scenario.mechanisms.multifd", "scenario.mechanisms.postcopy",
+    "scenario.memory_checks", "scenario.plugged", "verdict.mechanism",
+})  # fmt: skip
+"""Modules of hostsim with an import for types that closes a circle, with its reason at the import. The list only shrinks."""
+TYPED_REASON = "# Circle of types: "
+
+
+def typed_circles(package: tuple[Source, ...]) -> list[str]:
+    """Modules with an import under ``if TYPE_CHECKING`` of a module that imports them, directly or by way of others."""
+    known = {source.module for source in package}
+    typed = {source.module: _named(_for_types(source), source, known) for source in package}
+    graph = {source.module: loaded(source, known) | typed[source.module] for source in package}
+    return sorted(module for module in graph if any(module in _reached(graph, target) for target in typed[module]))
+
+
+def _for_types(source: Source) -> Iterator[ast.stmt]:
+    for node in source.tree.body:
+        if isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING":
+            yield from node.body
+
+
+def _reached(graph: dict[str, set[str]], start: str) -> set[str]:
+    """``start``, and modules that it imports, directly or by way of others."""
+    found: set[str] = set()
+    todo = [start]
+    while todo:
+        module = todo.pop()
+        if module not in found:
+            found.add(module)
+            todo += graph[module]
+    return found
 
 
 def loop_problems(source: Source) -> list[str]:

@@ -1,4 +1,4 @@
-"""Whatever has a public name says what it is."""
+"""Every public name has a docstring."""
 
 from __future__ import annotations
 

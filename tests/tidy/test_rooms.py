@@ -4,7 +4,16 @@ from __future__ import annotations
 
 import pytest
 
-from tests.tidy.rooms import circles, drawing_problems, loop_problems, room_problems, third_party_problems
+from tests.tidy.rooms import (
+    TYPED_CIRCLES,
+    TYPED_REASON,
+    circles,
+    drawing_problems,
+    loop_problems,
+    room_problems,
+    third_party_problems,
+    typed_circles,
+)
 from tests.tidy.source import package_sources, report, source_of
 
 
@@ -14,6 +23,21 @@ def test_imports_go_to_rooms_before() -> None:
 
 def test_no_module_imports_itself_by_way_of_others() -> None:
     report(circles(package_sources()))
+
+
+def test_imports_for_types_close_only_the_circles_that_are_listed() -> None:
+    found = typed_circles(package_sources())
+    listed = {f"hostsim.{name}" for name in TYPED_CIRCLES}
+    assert set(found) == listed, "let the protocol or the dataclass stand in a module above"
+    texts = {source.module: source.text for source in package_sources()}
+    assert [module for module in found if TYPED_REASON not in texts[module]] == []
+
+
+def test_a_circle_of_types_is_found() -> None:
+    typed = "from typing import TYPE_CHECKING\n\nif TYPE_CHECKING:\n    from hostsim.core.b import B"
+    texts = {"a": typed, "b": "from hostsim.core.c import x", "c": "import hostsim.core.a", "d": typed}
+    package = tuple(source_of(text, f"hostsim/core/{name}.py") for name, text in texts.items())
+    assert typed_circles(package) == ["hostsim.core.a"]
 
 
 def test_compiled_loops_know_no_clock() -> None:

@@ -1,4 +1,4 @@
-"""What the text of the project does not say: unfinished work, places on one machine, how it came about."""
+"""Words that the text of the project does not use: unfinished work, places on one machine, how it came about."""
 
 from __future__ import annotations
 

@@ -82,7 +82,7 @@ class TwinClock:
         return time_ns
 
     def _missed_work(self) -> int:
-        """What a tick that came while the vCPU was out earns: it fires when the vCPU is back, or is too late."""
+        """The work that a tick earns which came while the vCPU was out: it fires when the vCPU is back, or is too late."""
         gap_ns = self.since_ns - self.last_tick_ns
         too_late = 0 < self.pacing.tick_late_ns < gap_ns
         return gap_ns if self.missed_tick and not too_late else 0
@@ -98,7 +98,7 @@ class TwinClock:
         return max(1, -(-now_ns // self.tick_ns)) * self.tick_ns if self.tick_ns else 0
 
     def _able(self, now_ns: int) -> int:
-        """What a vCPU at full speed has done since it entered the guest."""
+        """The work of a vCPU at full speed since it entered the guest."""
         speed = self.pacing.catch_up
         return self.work_ns + (now_ns - self.since_ns) * speed.numerator // speed.denominator
 

@@ -73,7 +73,7 @@ def _transitions(machine: Machine) -> list[tuple[int, list[tuple[int, ...]]]]:
 
 
 def first_difference(expected: Facts, got: Facts) -> str:
-    """Empty if equal; else the name of the fact, and what differs first."""
+    """Empty if equal; else the name of the fact, and its first difference."""
     for name, value in expected.items():
         if value != got[name]:
             return f"{name}: {_where(value, got[name])}"

@@ -1,4 +1,4 @@
-"""Drawn connections, written to at drawn moments: what the compiled one and its twin say."""
+"""Drawn connections, written to at drawn moments: the states of the compiled one and of its twin."""
 
 from __future__ import annotations
 

@@ -40,7 +40,7 @@ SWAP_OUTS = 400
 
 
 class Shortage(NamedTuple):
-    """What a destination's memory does, drawn.
+    """The acts of a destination's memory, drawn.
 
     frames, allocation_ns: of the allocations, in turn: their frames, and their times.
     outs: (time since the guest started [ns], gfn) of each swap-out; read_ns: time of a swap-in.

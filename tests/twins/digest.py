@@ -1,4 +1,4 @@
-"""Digests of engine runs, one line a machine: what a compiled and a plain process must agree on."""
+"""Digests of engine runs, one line a machine: a compiled and a plain process must print equal lines."""
 
 from __future__ import annotations
 

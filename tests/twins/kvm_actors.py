@@ -1,4 +1,4 @@
-"""The host threads of a case, the same for twin and engine: they call what a ``Port`` offers and keep a record."""
+"""The host threads of a case, the same for twin and engine: they call the methods of a ``Port`` and keep a record."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Record = list[tuple[Any, ...]]
 
 
 class Port(Protocol):
-    """What host threads do to a VM; those that return a process take time."""
+    """The acts of host threads on a VM; those that return a process take time."""
 
     env: simpy.Environment
 
@@ -38,7 +38,7 @@ class Port(Protocol):
 
 
 class Actors:
-    """``processes``: by name. ``record``: when each operation of theirs was over, and what it gave."""
+    """``processes``: by name. ``record``: when each operation of theirs was over, and its result."""
 
     def __init__(self, port: Port, case: Case) -> None:
         self.port, self.env, self.case, self.script = port, port.env, case, case.script

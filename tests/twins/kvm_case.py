@@ -1,11 +1,11 @@
-"""A guest under KVM and what its host does to it, as plain values."""
+"""A guest under KVM and the acts of its host, as plain values."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from typing import Literal
 
-from hostsim.costs.era import Prefetch
+from hostsim.costs.era import Prefetch, RecoveryFlush
 from hostsim.guest.workload import Workload
 
 REGION_PAGES = 512
@@ -45,7 +45,10 @@ class GuestCosts:
 
 @dataclass(frozen=True)
 class HostCosts:
-    """Of the threads that work on a log, a unit: page, spte, region, pair of lock and unlock, flush."""
+    """Of the threads that work on a log, a unit: page, spte, region, pair of lock and unlock, flush.
+
+    request_ns: of a flush, for each vCPU but the first.
+    """
 
     get_ns: float
     clear_ns: float
@@ -58,6 +61,7 @@ class HostCosts:
     first_ipi_ns: float
     more_ipi_ns: float
     bare_word_ns: float = 0.0
+    request_ns: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -65,8 +69,8 @@ class LogRules:
     """How the kernel keeps the log.
 
     mode: of mmu_lock when a log starts or stops; yields: such a hold yields; recovery: what becomes of small sptes of
-    huge pages; recovery_flushes_each: one flush a region of theirs; invalidates: a log that begins, and a GET that finds
-    anything, unmap all; clear_lock: how a CLEAR takes mmu_lock.
+    huge pages; recovery_flush: after each of them, after a region of theirs, or one at the end; invalidates: a log that
+    begins, and a GET that finds anything, unmap all; clear_lock: how a CLEAR takes mmu_lock.
     """
 
     interface: Interface
@@ -75,13 +79,13 @@ class LogRules:
     mode: Literal["shared", "exclusive"]
     yields: bool
     recovery: Literal["none", "zap", "in-place"]
-    recovery_flushes_each: bool
     chunk_pages: int
     ring_entries: int
     ring_soft: int
     reaper_ns: int
     invalidates: bool = False
     clear_lock: Literal["exclusive", "each-mask", "shared"] = "exclusive"
+    recovery_flush: RecoveryFlush = "slot"
 
 
 @dataclass(frozen=True)
@@ -111,7 +115,7 @@ class Pause:
 
 @dataclass(frozen=True)
 class Hold:
-    """After wait_ns somebody holds mmu_lock for hold_ns, giving way at multiples of unit_ns if that is not 0."""
+    """After wait_ns a host thread holds mmu_lock for hold_ns, and yields at multiples of unit_ns if that is not 0."""
 
     wait_ns: int
     mode: str
@@ -138,7 +142,7 @@ class Invalidation:
 
 @dataclass(frozen=True)
 class Errand:
-    """After wait_ns the vCPU is told to come to user space when it has done work_ns more."""
+    """After wait_ns the vCPU is asked to leave for user space when it has done work_ns more."""
 
     wait_ns: int
     vcpu: int
@@ -147,7 +151,7 @@ class Errand:
 
 @dataclass(frozen=True)
 class Ageing:
-    """After wait_ns somebody asks which pages of [first, end) are young: event is the notifier's."""
+    """After wait_ns a host thread asks which pages of [first, end) are young: event is the notifier's."""
 
     wait_ns: int
     event: Literal["clear_flush_young", "clear_young", "test_young"]
@@ -171,7 +175,7 @@ class AgeingRules:
 
 @dataclass(frozen=True)
 class Script:
-    """What the host does: first_ns is when the log starts; stop: whether it is stopped at the end."""
+    """The acts of the host: first_ns is when the log starts; stop: whether it is stopped at the end."""
 
     first_ns: int
     syncs: tuple[Sync, ...]

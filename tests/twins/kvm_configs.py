@@ -66,7 +66,15 @@ def drawn_case(seed: int) -> Case:
     more = Random(f"host pages {seed}")
     case = _with_tlb(Random(f"tlb {seed}"), _with_host_pages(more, _with_blocks(more, case)))
     case = _with_scattered(Random(f"scattered {seed}"), case)
-    return _with_clear_lock(Random(f"clear lock {seed}"), _with_prefetch(Random(f"prefetch {seed}"), case))
+    case = _with_clear_lock(Random(f"clear lock {seed}"), _with_prefetch(Random(f"prefetch {seed}"), case))
+    return _with_flushes(Random(f"flushes {seed}"), case)
+
+
+def _with_flushes(rng: Random, case: Case) -> Case:
+    """A flush asks each vCPU; a log that stops flushes once, after each region, or after each spte."""
+    costs = replace(case.host_costs, request_ns=case.host_costs.flush_ns * rng.choice((0, 0.05, 0.21)))
+    rules = replace(case.rules, recovery_flush=rng.choice(("slot", "slot", "each", "spte")))
+    return replace(case, host_costs=costs, rules=rules)
 
 
 def _with_clear_lock(rng: Random, case: Case) -> Case:
@@ -136,7 +144,7 @@ def _with_blocks(rng: Random, case: Case) -> Case:
 
 
 def _with_host_pages(rng: Random, case: Case) -> Case:
-    """Host pages are missing under some of what is not mapped, or none is."""
+    """Host pages are missing under some pages that are not mapped, or none is."""
     size = case.host_page_size
     share, populate_ns = rng.choice((0.0, 0.5, 1.0)), rng.choice((0, 1, 5, 40))
     mapped = {page // size for page in case.spte} | {region * REGION_PAGES // size for region in case.large}
@@ -161,7 +169,7 @@ def _with_hptes(rng: Random, case: Case) -> Case:
 
 
 def _beside_a_reader(case: Case) -> Case:
-    """One vCPU reads few pages at almost every instant, another one's writes fill the table, and unmap what it reads."""
+    """One vCPU reads few pages at almost every instant, another one's writes fill the table, and unmap these pages."""
     rate = Fraction(NS_PER_S, max(1, case.end_ns // 1000))
     reader = replace(
         case.workloads[0], pattern="sequential", vcpus=(0,), first_gfn=0, n_pages=2, start_page=0, stride_pages=1,
@@ -185,7 +193,7 @@ def _with_errands(rng: Random, case: Case) -> Case:
 
 
 def _all_large(case: Case) -> Case:
-    """One vCPU reads at almost every instant, another one's writes split large sptes and unmap what it reads."""
+    """One vCPU reads at almost every instant, another one's writes split large sptes and unmap the pages that it reads."""
     rate = Fraction(NS_PER_S, max(1, case.end_ns // 600))
     reader = replace(
         case.workloads[0], pattern="sequential", vcpus=(0,), write_rate_per_s=Fraction(0), read_rate_per_s=rate,
@@ -244,7 +252,7 @@ def _trace(rng: Random, load: Workload, end_ns: int) -> TouchTrace:
 
 
 def _flags(rng: Random, *, large: bool = False) -> Flags:
-    """Large ones are writable or dirty: what is neither is not there when a log starts."""
+    """Large sptes are writable or dirty: none that is neither is there when a log starts."""
     share = {"writable": 0.6, "tracked": 0.15, "dirty": 0.4, "old": 0.2}
     flags = {"present", *(flag for flag, p in share.items() if rng.random() < p)}
     return frozenset(flags | {"writable"} if large and not flags & {"writable", "dirty"} else flags)
@@ -311,7 +319,7 @@ def _rules(rng: Random, times: tuple[int, ...], end_ns: int) -> LogRules:
     ring = interface == "dirty-ring"
     return LogRules(
         interface, mechanism, rng.random() < 0.5, "shared" if era.lock == "rwlock" and mmu == "tdp" else "exclusive",
-        "enable" in era.yields, era.recovery[mmu], era.recovery_flush == "each", rng.choice((64, 128, 256, 512, 1 << 18)),
+        "enable" in era.yields, era.recovery[mmu], rng.choice((64, 128, 256, 512, 1 << 18)),
         entries if ring else 0, soft if ring else 0, max(1, end_ns // rng.choice((1, 3, 7)) + rng.randrange(17)),
     )  # fmt: skip
 

@@ -46,7 +46,7 @@ def flags_of(words: Any) -> int:
 
 
 def _backing(case: Case) -> Any:
-    """What the host has to begin with."""
+    """The state of the host at the start."""
     is_there = [page // case.host_page_size in case.host_pages for page in range(case.n_pages)]
     return np.where(is_there, lay.RESIDENT, lay.UNTOUCHED)
 
@@ -56,7 +56,7 @@ def words_of(flags: int) -> list[str]:
 
 
 class EnginePort:
-    """What the host threads of a case do to a VM of hostsim."""
+    """The acts of the host threads of a case on a VM of hostsim."""
 
     def __init__(self, case: Case, env: Clock | None = None) -> None:
         self.case, self.env = case, env or Clock()
@@ -198,7 +198,7 @@ class EngineRun:
         }
 
     def _latencies(self) -> dict[str, list[Any]]:
-        """As the twin's; what did not occur is left out."""
+        """As the twin's; counters that stayed 0 are left out."""
         engine = self.port.engine
         found = {NAME.get(kind, NO_FAULT): one for kind, one in engine.exit_latencies().items()}
         found |= {"wait": engine.lock_waits(), "hold": engine.lock_holds()}
@@ -267,10 +267,11 @@ def _plan(case: Case) -> LogPlan:
     log_costs = LogCosts(
         costs.get_ns, costs.clear_ns, costs.protect_ns, costs.split_ns, costs.recover_ns, costs.all_set_ns,
         costs.flush_ns, costs.first_ipi_ns, costs.more_ipi_ns, bare_word_ns=costs.bare_word_ns,
+        request_ns=costs.request_ns,
     )  # fmt: skip
     return LogPlan(
         rules.interface, log_costs, _mmu(case), costs.lock_pair_ns,
         eager_split=rules.eager, recovery=rules.recovery if case.huge else "none", slot_mode=MODE[rules.mode],
         slot_yields=rules.yields, chunk_shift=rules.chunk_pages.bit_length() - 1, reap_period_ns=rules.reaper_ns,
-        invalidates=rules.invalidates, clear_lock=rules.clear_lock,
+        invalidates=rules.invalidates, clear_lock=rules.clear_lock, recovery_flush=rules.recovery_flush,
     )  # fmt: skip

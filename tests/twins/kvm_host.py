@@ -1,4 +1,4 @@
-"""Host threads of the twin that are not the tracker: vCPU threads, TLB flushes, what goes on in an instant."""
+"""Host threads of the twin that are not the tracker: vCPU threads, TLB flushes, the order of an instant."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Process = Generator[simpy.Event, Any, Any]
 
 
 class Instants:
-    """Which host threads went on in one instant: where two of them did, nothing says who was first.
+    """Which host threads acted in one instant: where two of them did, their order is not defined.
 
     A grant of mmu_lock does not count: it follows from the release, and comes after it.
     """
@@ -46,7 +46,7 @@ class Instants:
 
 
 class TwinHost:
-    """What the threads share. ``slots_lock``: one operation on the log at a time."""
+    """State that the threads share. ``slots_lock``: one operation on the log at a time."""
 
     def __init__(self, guest: TwinGuest) -> None:
         self.guest, self.env, self.memory = guest, guest.env, guest.memory
@@ -69,13 +69,24 @@ class TwinHost:
         return sum([vcpu.interrupt() for vcpu in self.guest.vcpus])
 
     def flush(self) -> Process:
-        """Returns when no vCPU has a stale entry."""
+        """Returns when no vCPU has a stale entry, with the number of those that were in the guest."""
         running = self.interrupt()
         self.memory.flush_translations()
-        ns = round(self.costs.flush_ns + self._ipis_ns(running))
+        ns = round(self.costs.flush_ns + self._asking_ns() + self._ipis_ns(running))
         self.flushes += 1
         self.flush_ns += ns
         yield self.env.timeout(ns)
+        return running
+
+    def idle_flush_ns(self) -> int:
+        """One that finds no vCPU in the guest; counted, not waited for."""
+        ns = round(self.costs.flush_ns + self._asking_ns())
+        self.flushes += 1
+        self.flush_ns += ns
+        return ns
+
+    def _asking_ns(self) -> float:
+        return self.costs.request_ns * (len(self.guest.vcpus) - 1)
 
     def shootdown(self) -> Process:
         """Of the host's own translations: the vCPUs' stay."""

@@ -16,16 +16,21 @@ class Grant(simpy.Event):
 
 
 class TwinLock:
-    """A grant is part of the request or release that causes it; the granted are told then how many others there are."""
+    """A grant is part of the request or release that causes it, and has the number of others at the lock.
+
+    A vCPU that has the lock alone and exclusively, but did not have it last, is given one other: the lock word comes from
+    another vCPU's cache.
+    """
 
     def __init__(self, env: simpy.Environment) -> None:
         self.env = env
-        self.queue: deque[tuple[str, Granted]] = deque()
+        self.queue: deque[tuple[str, Granted, object]] = deque()
         self.held: list[str] = []
+        self.last: object = None
         self.somebody_queued = env.event()
 
-    def request(self, mode: str, granted: Granted) -> None:
-        self.queue.append((mode, granted))
+    def request(self, mode: str, granted: Granted, who: object) -> None:
+        self.queue.append((mode, granted, who))
         self._grant()
         if self.queue and not self.somebody_queued.triggered:
             self.somebody_queued.succeed()
@@ -36,8 +41,11 @@ class TwinLock:
 
     def _grant(self) -> None:
         while self.queue and self._compatible(self.queue[0][0]):
-            mode, granted = self.queue.popleft()
+            mode, granted, who = self.queue.popleft()
             others = len(self.queue) + len(self.held)
+            if mode == "exclusive" and not others and self.last not in (None, who):
+                others = 1
+            self.last = who
             self.held.append(mode)
             granted(others)
 
@@ -46,7 +54,7 @@ class TwinLock:
 
 
 class HostLock:
-    """mmu_lock as host threads take it, with what they waited and held."""
+    """mmu_lock as host threads take it, with their waits and holds."""
 
     def __init__(self, env: simpy.Environment, lock: TwinLock) -> None:
         self.env, self.lock = env, lock
@@ -55,7 +63,7 @@ class HostLock:
     def hold(
         self, mode: str, total_ns: Callable[[], float], unit_ns: int | Callable[[int], int] = 0
     ) -> Generator[simpy.Event, Any, None]:
-        """Hold it for ``total_ns``, asked for at the first grant; with a unit, give way to waiters at its multiples."""
+        """Hold it for ``total_ns``, asked for at the first grant; with a unit, yield to waiters at its multiples."""
         yield from self._acquire(mode)
         rest_ns = max(1, round(total_ns()))
         unit_ns = unit_ns if isinstance(unit_ns, int) else unit_ns(rest_ns)
@@ -78,12 +86,12 @@ class HostLock:
 
     def _acquire(self, mode: str) -> Generator[simpy.Event, Any, None]:
         asked_ns, granted = self.env.now, Grant(self.env)
-        self.lock.request(mode, granted.succeed)
+        self.lock.request(mode, granted.succeed, "a host thread")
         yield granted
         self.wait_ns += self.env.now - asked_ns
 
     def _work(self, rest_ns: int, unit_ns: int) -> Generator[simpy.Event, Any, int]:
-        """Unit after unit until somebody waits at the end of one; returns the time."""
+        """Unit after unit until a waiter is queued at the end of one; returns the time."""
         done_ns = 0
         while True:
             step_ns = min(unit_ns, rest_ns - done_ns)
@@ -96,7 +104,7 @@ class HostLock:
                 return done_ns
 
     def _somebody_comes_now(self) -> Generator[simpy.Event, Any, bool]:
-        """Whether a vCPU queues in what is left of this instant."""
+        """Whether a vCPU queues in the rest of this instant."""
         now_ns = self.env.now
         self.lock.somebody_queued = self.env.event()
         yield self.lock.somebody_queued | self.env.timeout(1)

@@ -12,7 +12,7 @@ GROUP = 8
 
 
 class TwinMemory:
-    """What an access needs, what handling a fault sets, and what the host does to all of it."""
+    """The needs of an access, the flags that a fault sets, and the operations of the host on both."""
 
     def __init__(self, case: Case) -> None:
         self.case = case
@@ -77,7 +77,7 @@ class TwinMemory:
         return [page for page in range(self.n_pages) if self.host_page(page) in self.host_pages]
 
     def invalidated(self, page: int, seq: int) -> bool:
-        """Whether what was looked up at ``seq`` for ``page`` may be stale."""
+        """Whether the host page that was looked up at ``seq`` for ``page`` may be stale."""
         return self.seq != seq or page in self.in_progress
 
     # What a fault sets
@@ -198,7 +198,7 @@ class TwinMemory:
         self.spte.update({page: set(flags) for page in pages_of(region)})
 
     def zap(self, pages: range) -> None:
-        """Nothing of ``pages`` is mapped, nor what shares a large spte with one of them."""
+        """No page of ``pages`` is mapped, nor a page that shares a large spte with one of them."""
         for region in range(pages.start // REGION_PAGES, -(-pages.stop // REGION_PAGES)):
             self.large.pop(region, None)
             self.giant.pop(self._block(region), None)
@@ -267,6 +267,12 @@ class TwinMemory:
         mapped = {page // REGION_PAGES for page, flags in self.spte.items() if flags}
         return sorted(mapped - set(self.large)), self._whole({self._block(region) for region in self.large})
 
+    def turns(self) -> list[int]:
+        """Sptes that are zapped: small ones region by region, then large ones block by block."""
+        small, halved = self.recoverable()
+        mapped = [sum(bool(self.spte.get(page)) for page in pages_of(region)) for region in small]
+        return [*mapped, *(sum(region in self.large for region in self._regions(block)) for block in halved)]
+
     def _whole(self, blocks: set[int]) -> list[int]:
         """Those that one spte may map."""
         whole = [block for block in sorted(blocks) if self._regions(block).stop <= self.case.n_regions]
@@ -298,7 +304,7 @@ class TwinMemory:
         return self.dirty | {page for page, flags in self.spte.items() if "dirty" in flags}
 
     def clear(self, pages: set[int]) -> None:
-        """Their records go, and what would let a write pass without a new one."""
+        """Their records go, and the flags that would let a write pass without a new record."""
         self.dirty -= pages
         for page in pages:
             self.spte.get(page, set()).discard(self.flag)

@@ -120,6 +120,18 @@ MUTATIONS = {
     "a place in the queue is kept after the grant": Mutation(
         f"{KVM}.mmu_lock", "grant_next", "others = ", "others = 1 + "
     ),
+    "a lock that another had costs nothing while none waits": Mutation(
+        f"{KVM}.mmu_lock", "grant_next", "k.state.lock_last != 1 + who", "k.state.lock_last < 0"
+    ),
+    "a lock always comes from another": Mutation(
+        f"{KVM}.mmu_lock", "grant_next", "k.state.lock_last != 1 + who", "k.state.lock_last >= 0"
+    ),
+    "the first to take a lock has it from another": Mutation(
+        f"{KVM}.mmu_lock", "grant_next", "min(1, k.state.lock_last)", "1"
+    ),
+    "readers have the lock from another": Mutation(
+        f"{KVM}.mmu_lock", "grant_next", "mode == EXCLUSIVE and k.state", "k.state"
+    ),
     "a host's release lets one in": Mutation(f"{KVM}.host", "grant_all", "while who >= 0", "if who >= 0"),
     "a host never yields": Mutation(
         f"{HOST}.lock", "MmuLock.hold", "self._held(host, left_ns, unit_ns)", "self._held(host, left_ns, 0)"
@@ -247,6 +259,19 @@ MUTATIONS = {
     ),
     "a log that begins leaves sptes": Mutation(
         f"{LOG}.kvm_log", "KvmLog._start", "        self._invalidate()\n", ""
+    ),
+    "a flush asks no vCPU but the first": Mutation(f"{HOST}.flush", "RemoteFlush._took_ns", "self._n_vcpus", "1"),
+    "a flush that finds no vCPU is not counted": Mutation(
+        f"{HOST}.flush", "RemoteFlush.count_idle", "self._count += flushes", "pass"
+    ),
+    "a log that stops flushes once for a region's sptes": Mutation(
+        f"{LOG}.kvm_log", "KvmLog._zap_sptes", "sptes -= 1", "sptes = 0"
+    ),
+    "a log that stops zaps sptes that are not there": Mutation(
+        f"{KVM}.dirty_log", "count_recoverable_sptes", "k.sptes.spte[page] & PRESENT != 0", "1"
+    ),
+    "a log that stops leaves 2 MiB sptes of a block": Mutation(
+        f"{KVM}.dirty_log", "count_recoverable_sptes", "k.sptes.level[region] == 1", "0"
     ),
     "a stopped log leaves small sptes": Mutation(
         f"{LOG}.kvm_log", "KvmLog._stop", "self._engine.log.stop(self._plan.recovery,", 'self._engine.log.stop("none",'

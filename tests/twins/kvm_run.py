@@ -25,7 +25,7 @@ def told(found: Latencies) -> list[Any]:
 
 
 class TwinPort:
-    """What the host threads of a case do to the twin."""
+    """The acts of the host threads of a case on the twin."""
 
     def __init__(self, case: Case) -> None:
         self.case, self.guest = case, TwinGuest(case)

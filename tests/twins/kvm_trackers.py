@@ -56,14 +56,40 @@ class TwinTracker:
         return max(1, round(unit_ns)) if self.rules.yields else 0
 
     def _stop(self) -> Process:
+        if self.rules.recovery_flush == "slot" or self.rules.recovery == "none" or not self.memory.case.huge:
+            yield from self._stop_at_once()
+        else:
+            for sptes in self.memory.turns():
+                yield from self._zap_and_flush(sptes)
+        self.memory.stop_log()
+        for vcpu in self.host.guest.vcpus:
+            vcpu.pml.clear()
+
+    def _zap_and_flush(self, sptes: int) -> Process:
+        """Of a region: as a whole, or spte by spte; with no vCPU in the guest at one of them the rest is one hold."""
+        region_ns = self.costs.recover_ns
+        if self.rules.recovery_flush == "each":
+            yield from self.host.lock.during(self.rules.mode, self._turn(region_ns))
+            return
+        spte_ns, left = max(1, round(region_ns / 512)), sptes
+        while left:
+            left -= 1
+            if not (yield from self.host.lock.during(self.rules.mode, self._turn(spte_ns))):
+                break
+        if left:
+            turns_ns = [spte_ns + self.host.idle_flush_ns() for _ in range(left)]
+            yield from self.host.lock.hold(self.rules.mode, lambda: sum(turns_ns), turns_ns[0])
+
+    def _turn(self, zap_ns: float) -> Process:
+        yield self.env.timeout(max(1, round(zap_ns)))
+        return (yield from self.host.flush())
+
+    def _stop_at_once(self) -> Process:
         recovered: list[int] = []
         unit_ns = max(1, round(self.costs.recover_ns)) if self.rules.yields else 0
         yield from self.host.lock.hold(self.rules.mode, lambda: self._stop_ns(recovered), unit_ns)
         if recovered:
             yield from self.host.flush()
-        self.memory.stop_log()
-        for vcpu in self.host.guest.vcpus:
-            vcpu.pml.clear()
 
     def _stop_ns(self, recovered: list[int]) -> float:
         recovered += [*self.memory.recoverable()[0], *self.memory.recoverable()[1]]
@@ -181,7 +207,7 @@ class TwinClear(TwinTracker):
 
 
 class TwinRings:
-    """The dirty rings and who reaps them, one at a time."""
+    """The dirty rings and the threads that reap them, one at a time."""
 
     def __init__(self, host: TwinHost) -> None:
         self.host, self.env, self.memory, self.costs = host, host.env, host.memory, host.costs

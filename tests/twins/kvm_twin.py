@@ -15,7 +15,7 @@ from tests.twins.kvm_vcpu import TwinVcpu
 
 
 class TwinGuest:
-    """Memory, mmu_lock and vCPUs of a case on one clock, and what is counted."""
+    """Memory, mmu_lock and vCPUs of a case on one clock, and their counters."""
 
     def __init__(self, case: Case) -> None:
         self.case, self.env = case, simpy.Environment()

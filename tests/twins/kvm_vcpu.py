@@ -1,4 +1,4 @@
-"""A vCPU of the twin: one event a touch, and one a step of what a touch that needs something leads to."""
+"""A vCPU of the twin: one event a touch, and one a step of the exit to which a touch leads."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def streams_of(load: Workload, i: int, clock: TwinClock) -> list[TwinStream]:
 class TwinVcpu:
     """Streams in the order of their touch classes. ``came_out`` is called when the vCPU is in user space.
 
-    stall_ns: out of the guest because of exits; what the host makes of a vCPU that is out is not in it.
+    stall_ns: out of the guest because of exits; the time for which the host keeps a vCPU out is not in it.
     """
 
     def __init__(self, guest: TwinGuest, rank: int, loads: list[tuple[Workload, int, TwinClock]]) -> None:
@@ -262,7 +262,7 @@ class TwinVcpu:
             self._in(pfn_ns, fault.ask)
 
     def _look_up(self, page: int) -> int:
-        """How long the host page takes; who finds none makes one, and puts it there when it is filled."""
+        """The time of looking the host page up; a vCPU that finds none makes one, and maps it when it is filled."""
         there = self.memory.host_pages
         if not self.costs.populate_ns or self.memory.host_page(page) in there:
             return self.costs.pfn_ns
@@ -286,7 +286,7 @@ class Fault:
         self.beside: list[int] = []
 
     def _kind(self) -> str:
-        """What there is to do now."""
+        """The event that is due now."""
         need = self.memory.needs(self.page, self.is_write)
         if need in UNSEEN:
             return "spurious"
@@ -295,7 +295,7 @@ class Fault:
 
     def ask(self) -> None:
         self.asked_ns = self.vcpu.env.now
-        self.guest.lock.request(self.mode, self.granted)
+        self.guest.lock.request(self.mode, self.granted, self.vcpu)
 
     def granted(self, others: int) -> None:
         self.guest.wait_ns += self.vcpu.env.now - self.asked_ns

@@ -40,9 +40,9 @@ class Walk:
 
 
 class WatchedClock(Clock):
-    """Notes who goes on when: instants in which a walker and somebody else do are not certain.
+    """Notes which thread acts when: the order of a walker and another thread in one instant is not certain.
 
-    What somebody is granted there does not count: it follows from the release.
+    A grant there does not count: it follows from the release.
     """
 
     def __init__(self) -> None:
@@ -112,7 +112,7 @@ class WalksRun(EngineRun):
 
 
 def drawn_walks(seed: int) -> tuple[Case, tuple[tuple[Walk, ...], ...]]:
-    """A case without other ageing, and what its walkers do."""
+    """A case without other ageing, and the calls of its walkers."""
     case, rng = drawn_case(seed), Random(f"walks {seed}")
     call_pages = rng.choice((1, 1, 1, 8, 64, 512))
     rules = replace(case.ageing, age_ns=rng.choice(AGE_NS) / call_pages, flush=rng.random() < 0.6, locked=rng.random() < 0.8)
@@ -137,7 +137,7 @@ def _walks(rng: Random, case: Case, call_pages: int) -> Iterator[Walk]:
 
 
 def certain_walks(seed: int) -> WalksRun:
-    """The calls as processes, up to the first instant in which one goes on together with somebody else."""
+    """The calls as processes, up to the first instant in which one acts together with another thread."""
     case, walks = drawn_walks(seed)
     run = WalksRun(case, walks, case.end_ns, [], by_events=True)
     tied_ns = run.port.env.tied_ns
@@ -145,7 +145,7 @@ def certain_walks(seed: int) -> WalksRun:
 
 
 def difference(seed: int) -> str:
-    """Empty if the engine's walkers do in case ``seed`` what processes do, however the run is cut."""
+    """Empty if the engine's walkers equal processes in case ``seed``, however the run is cut."""
     expected = certain_walks(seed)
     case, facts = expected.case, expected.facts()
     for cuts_ns in ([], drawn_cuts(seed, case)):

@@ -18,7 +18,7 @@ Facts = dict[str, Any]
 
 class TwinMachine:
     def __init__(self, spec: MachineSpec, rng: np.random.Generator | None = None) -> None:
-        """``rng``: what draws the touches of workloads that are drawn."""
+        """``rng``: draws the touches of drawn workloads."""
         self.spec, self.env = spec, simpy.Environment()
         self.memory = TwinMemory(spec.blocks)
         self.works = [

@@ -21,7 +21,7 @@ SIZE_OF_ZEROS = 32
 
 @dataclass
 class Job:
-    """What a channel writes: done_ps, when it is written; counted: bytes that count then.
+    """A write of a channel: done_ps, when it is written; counted: bytes that count then.
 
     left: bytes to be copied; at_ps: when the channel copies on (both over connections with windows).
     """
@@ -257,7 +257,7 @@ class TwinMultifd(TwinRam):
             self.jobs[at] = job
 
     def _drain(self, wanted: Callable[[], bool]) -> Step:
-        """Hand over what is queued, then sync."""
+        """Hand over the queued pages, then sync."""
         if self.queue and not (yield from self._hand(len(self.queue), wanted)):
             return False
         self._sync()

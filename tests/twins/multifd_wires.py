@@ -1,4 +1,4 @@
-"""multifd over connections with windows, written out: each tick each channel copies what its send buffer takes."""
+"""multifd over connections with windows, written out: each tick each channel copies the bytes that its buffer takes."""
 
 from __future__ import annotations
 

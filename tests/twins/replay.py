@@ -14,7 +14,7 @@ def replay_command(seed: int) -> str:
 
 
 def disagreement(seed: int) -> str:
-    """Empty if machine ``seed`` gives the same facts in the twin and, whatever its speed knobs, in the engine."""
+    """Empty if machine ``seed`` gives the same facts in the twin and, with any speed knobs, in the engine."""
     spec = drawn_spec(seed)
     expected = twin_facts(spec)
     for knobs in (Knobs(), drawn_knobs(seed)):

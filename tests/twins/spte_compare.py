@@ -86,7 +86,7 @@ class Pair:
         return rng.choice(HOT_GFNS) if rng.random() < 0.7 else rng.randrange(N_PAGES)
 
     def _spte(self, rng: Random) -> tuple[int, TwinSpte]:
-        """A place and what it would map."""
+        """A place and the gfn that it would map."""
         kind = rng.random()
         flags = PRESENT | rng.choice((0, ACCESSED)) | rng.choice((0, WRITABLE | DIRTY))
         if kind < 0.1 and self.has_large:

@@ -1,4 +1,4 @@
-"""What drawn operations leave, to compare a compiled run with plain Python: ``python -m tests.twins.spte_digest``."""
+"""The state after drawn operations, to compare a compiled run with plain Python: ``python -m tests.twins.spte_digest``."""
 
 from __future__ import annotations
 

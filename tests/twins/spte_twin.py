@@ -81,7 +81,7 @@ class TwinIndex:
         return len(changed)
 
     def harvest(self, slot: int, log: set[int]) -> tuple[int, set[int]]:
-        """What the call returns, and the pages it says are dirty."""
+        """The result of the call, and the pages that it marks as dirty."""
         pages = range(self.slots[slot].first, self.slots[slot].end)
         if self.traits.logs_by_hardware:
             dirty = self._read_dirty(pages)

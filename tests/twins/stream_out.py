@@ -1,4 +1,4 @@
-"""The migration stream: what is charged to the rate limit when, and a socket that drains at the link's bandwidth."""
+"""The migration stream: bytes charged to the rate limit, and a socket that drains at the link's bandwidth."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a workload touches, as plain generators of (work time [ns], gfn, is_write), endless or not, ascending."""
+"""The touches of a workload, as plain generators of (work time [ns], gfn, is_write), endless or not, ascending."""
 
 from __future__ import annotations
 

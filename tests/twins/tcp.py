@@ -1,4 +1,4 @@
-"""One TCP connection, written from its rules: what is in flight is a list of acknowledgements to come.
+"""One TCP connection, written from its rules: bytes in flight are a list of acknowledgements to come.
 
 Time passes from one event to the next, and there are two kinds: an acknowledgement comes in, or the link has time again for
 what the windows allow. Both happen at the start of a tick.

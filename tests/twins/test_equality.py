@@ -1,4 +1,4 @@
-"""The engine gives what the per-access twin gives, number by number, on drawn machines."""
+"""The engine equals the per-access twin, number by number, on drawn machines."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Guests under KVM with hosts that work on them: the engine gives what the plain twin gives, number by number."""
+"""Guests under KVM with hosts that work on them: the engine equals the plain twin, number by number."""
 
 from __future__ import annotations
 

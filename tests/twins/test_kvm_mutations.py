@@ -27,4 +27,4 @@ def test_a_broken_engine_is_caught(name: str) -> None:
 
 
 def test_the_right_engine_passes_in_plain_python() -> None:
-    assert first_seed_that_shows("kvm_mutate", "none", 60) == -1
+    assert first_seed_that_shows("kvm_mutate", "none", 30) == -1

@@ -1,4 +1,4 @@
-"""multifd's compiled loop gives what its plain twin gives, and neither knobs nor take-backs move a result."""
+"""multifd's compiled loop equals its plain twin, and neither knobs nor take-backs move a result."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ GROUP = 50
 
 
 def disagreement(seed: int) -> str:
-    """Empty if machine ``seed`` with multifd gives the same facts in the twin and, whatever its knobs, in the engine."""
+    """Empty if machine ``seed`` with multifd gives the same facts in the twin and, with any knobs, in the engine."""
     spec = drawn_multifd_spec(seed)
     expected = twin_facts(spec)
     for knobs in (Knobs(), drawn_knobs(seed)):
@@ -105,7 +105,7 @@ def test_drawn_machines_cover_the_model() -> None:
 
 
 def under_kvm(seed: int) -> Scenario:
-    """A guest whose exits take back what was sent ahead of them; zero pages that get written, several channels."""
+    """A guest whose exits take back pages that were sent ahead of them; zero pages that get written, several channels."""
     rng = Random(f"multifd under KVM {seed}")
     tracking = rng.choice(("get-dirty-log", "clear-dirty-log", "dirty-ring", "initially-all-set"))
     load = {

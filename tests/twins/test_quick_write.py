@@ -1,4 +1,4 @@
-"""A page written in one step does what ``tcp.write`` does, and each broken step is found out."""
+"""A page written in one step changes the connection as ``tcp.write`` does, and each broken step is found."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def drawn_row(rng: Random, path: tcp.Path) -> NDArray[np.int64]:
 
 
 def first_difference(step: Step, draws: int) -> tuple[str, int]:
-    """("" if what a step does to drawn connections is what ``tcp.write`` does, number of the steps)."""
+    """("" if a step changes drawn connections as ``tcp.write`` does, number of the steps)."""
     rng, taken = Random(1), 0
     for i in range(draws):
         path = drawn_path(rng)
@@ -152,7 +152,7 @@ def drawn_open_path(rng: Random, out: int) -> tcp.Path:
 
 
 def first_other_way(leaves: Callable[..., bool], draws: int) -> tuple[str, int]:
-    """("" if a page that leaves at once does what ``tcp.write`` does, number of such pages)."""
+    """("" if a page that leaves at once changes the row as ``tcp.write`` does, number of such pages)."""
     rng, taken = Random(2), 0
     for i in range(draws):
         path = drawn_open_path(rng, 100_000)

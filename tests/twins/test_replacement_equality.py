@@ -1,4 +1,4 @@
-"""The compiled policies evict what the plain ones evict, reference by reference, on drawn strings."""
+"""The compiled policies evict the same pages as the plain ones, reference by reference, on drawn strings."""
 
 from __future__ import annotations
 
@@ -7,8 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hostsim.theory.replacement.policies import POLICIES
-from hostsim.theory.replacement.protocol import dense_pages
+from hostsim.theory.replacement import POLICIES, dense_pages
 from tests.helpers.evaluate import told_both_ways
 from tests.twins.replacement import TWINS
 
@@ -78,7 +77,7 @@ def test_dense_pages_keep_the_order_of_addresses() -> None:
 
 PLAIN = """
 import numpy as np
-from hostsim.theory.replacement.policies import POLICIES
+from hostsim.theory.replacement import POLICIES
 pages = np.random.default_rng(3).integers(0, 9, 400)
 for name in sorted(POLICIES):
     print(name, *POLICIES[name](5, 9).replay(pages).victims)

@@ -1,4 +1,4 @@
-"""Scans of A bits against accesses that go one by one through LRU TLBs: what is young, and what is falsely old.
+"""Scans of A bits against accesses that go one by one through LRU TLBs: young pages, and falsely old ones.
 
 The engine lets each access of a page be seen with one probability, by which the mean time to the first that is seen is
 right; in a real TLB that time is not exponentially distributed. TOLERANCE is what was measured (share of all pages), by scan

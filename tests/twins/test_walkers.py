@@ -16,7 +16,7 @@ GROUP = 40
 DEFAULT_SEEDS, MORE_SEEDS = range(0, 80, GROUP), range(80, 120, GROUP)
 SWARM_SEEDS = range(100_000, 104_000, GROUP)
 FOUND = (100_482, 100_515)
-"""Two walkers ask about the same pages at a time; each once told what the other had found."""
+"""Two walkers ask about the same pages at a time; each once reported the pages that the other had found."""
 PLAIN_SEEDS = ("0", "7", "11", "23")
 
 

@@ -1,4 +1,4 @@
-"""With XBZRLE the engine gives what the twin gives, which keeps copies of contents instead of reckoning with writes.
+"""With XBZRLE the engine equals the twin, which keeps copies of contents where the engine computes from writes.
 
 The contents of swept pages are known, so all figures are equal; those of drawn pages agree in the mean. The engine takes the
 guest's work as even between two syncs; here it is: no ticks, no throttle, one vCPU a page.
@@ -48,7 +48,7 @@ def spec_of(seed: int) -> MachineSpec:
 
 
 def difference(seed: int) -> str:
-    """What the engine, in pieces of drawn sizes, gives other than the twin; "" if nothing."""
+    """Figures of the engine, in pieces of drawn sizes, that differ from the twin's; "" if none does."""
     spec, twin = spec_of(seed), twin_of(seed)
     return first_difference(twin, engine_facts(spec)) or first_difference(twin, engine_facts(spec, drawn_knobs(seed)))
 

@@ -1,4 +1,4 @@
-"""Accesses one by one through a real LRU TLB: what scans of A bits find, plain and slow, with no model of their lives."""
+"""Accesses one by one through a real LRU TLB: pages that scans of A bits find, plain and slow, with no model of lives."""
 
 from __future__ import annotations
 

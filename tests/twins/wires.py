@@ -44,7 +44,7 @@ class TwinWires:
         self.free = max(self.free, one.link_free)
 
     def put(self, one: TwinFaultyTcp, t_ns: int, n_bytes: int) -> None:
-        """Write to one of them, whatever room there is."""
+        """Write to one of them, with room or without."""
         self.pass_to(1000 * t_ns // self.tick_length)
         self.put_now(one, max(1000 * t_ns, self.tick * self.tick_length), n_bytes)
 

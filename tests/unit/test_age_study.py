@@ -11,7 +11,7 @@ import pytest
 from hostsim.core.errors import InputError
 from hostsim.memory.policies.registry import policy_of
 from hostsim.memory.policies.two_list import TwoListScan
-from hostsim.report.study_words import value_words
+from hostsim.report.studies import value_words
 from hostsim.scenario.load import load_scenario
 from hostsim.scenario.toml_text import scenario_text
 from hostsim.study.ageing.options import AgeOptions

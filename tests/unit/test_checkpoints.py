@@ -20,9 +20,8 @@ from hostsim.machine.machine import Machine, MachineSpec
 from hostsim.qemu.checkpoints import Checkpoints, CheckpointSpec, Outputs
 from hostsim.qemu.link import LinkSpec
 from hostsim.qemu.parameters import MigrationParameters
-from hostsim.report.charts.migration import headline
-from hostsim.report.charts.own import own_charts
-from hostsim.results.interruptions import interruptions
+from hostsim.report.charts.migration import headline, own_charts
+from hostsim.results.collect import interruptions
 from hostsim.results.read import read_run
 from hostsim.results.series import moments_of
 from hostsim.results.store import run_files

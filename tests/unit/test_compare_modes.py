@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from hostsim.core.errors import InputError
-from hostsim.report.compare_table import compare_tables
+from hostsim.report.compare_report import compare_tables
 from hostsim.simulation import run
 from hostsim.study.compare.figures import figures_of
 from hostsim.study.compare.modes import MODES, keys_of, modes_plan

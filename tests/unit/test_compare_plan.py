@@ -1,4 +1,4 @@
-"""Which runs a comparison has: all combinations, the same seeds, keys that tell results apart."""
+"""Which runs a comparison has: all combinations, the same seeds, keys that distinguish results."""
 
 from __future__ import annotations
 

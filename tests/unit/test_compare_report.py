@@ -1,4 +1,4 @@
-"""What is said of a comparison, drawn and written."""
+"""The words, pictures and files of a comparison."""
 
 from __future__ import annotations
 
@@ -11,16 +11,27 @@ import pytest
 from rich.console import Console
 
 from hostsim.core.errors import InputError, InvariantError
-from hostsim.report import compare_progress
+from hostsim.report import progress as bars
 from hostsim.report.charts.chart import COLOURS, Bars, Panel
-from hostsim.report.charts.compare import compare_chart, heat_maps
 from hostsim.report.columns import Grid
-from hostsim.report.compare_files import as_content, as_object, combinations_table, provenance, runs_table, write_comparison
-from hostsim.report.compare_table import caption, compare_tables, short_keys
-from hostsim.report.compare_words import figure_words, ratio_words, verdict_lines
-from hostsim.report.html.pictures import pictures_of
-from hostsim.report.html.registry import folder_content
+from hostsim.report.compare_report import (
+    as_content,
+    as_object,
+    caption,
+    combinations_table,
+    compare_tables,
+    figure_words,
+    provenance,
+    ratio_words,
+    runs_table,
+    short_keys,
+    verdict_lines,
+    write_comparison,
+)
+from hostsim.report.html.kinds.compare import compare_chart, heat_maps
+from hostsim.report.html.registry import folder_content, pictures_of
 from hostsim.report.origin_words import rows_rest_on
+from hostsim.report.progress import describe_runs
 from hostsim.study.compare.axes import read_axes
 from hostsim.study.compare.best import all_best
 from hostsim.study.compare.plan import Plan, Request, make_plan
@@ -194,7 +205,7 @@ def test_the_files_hold_every_figure(plan: Plan, tmp_path: Path) -> None:
 
 
 def test_without_the_extra_there_are_fewer_files(plan: Plan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("hostsim.report.html.pictures.has_plots", lambda: False)
+    monkeypatch.setattr("hostsim.report.html.registry.has_plots", lambda: False)
     monkeypatch.setattr("hostsim.results.encode.has_parquet", lambda: False)
     outcome = outcome_of(plan, *[FIRST] * 4)
     summary = summarise(plan, outcome.figures)
@@ -281,12 +292,12 @@ def test_failures_say_what_replays_them_and_the_gravest_decides(plan: Plan) -> N
 
 
 def test_progress_tells_how_many_and_where_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert compare_progress.describe(Progress(12, 3)) == "3 of 12 runs"
+    assert describe_runs(Progress(12, 3)) == "3 of 12 runs"
     at_two = Progress(12, 3, {4: 4_200_000_000, 5: 0})
-    assert compare_progress.describe(at_two) == "3 of 12 runs, at 4.2 s and 0 ms simulated"
+    assert describe_runs(at_two) == "3 of 12 runs, at 4.2 s and 0 ms simulated"
     screen = io.StringIO()
-    monkeypatch.setattr(compare_progress, "err_console", lambda: Console(file=screen, force_terminal=True, width=160))
-    with compare_progress.compare_progress() as show:
+    monkeypatch.setattr(bars, "err_console", lambda: Console(file=screen, force_terminal=True, width=160))
+    with bars.compare_progress() as show:
         show(Progress(12, 3))
     assert "3 of 12 runs" in screen.getvalue()
 
@@ -295,7 +306,7 @@ def test_progress_tells_how_many_and_where_they_are(monkeypatch: pytest.MonkeyPa
 def test_elsewhere_progress_is_silent(monkeypatch: pytest.MonkeyPatch, is_terminal: bool, quiet: bool) -> None:
     screen = io.StringIO()
     console = Console(file=screen, force_terminal=is_terminal, width=160)
-    monkeypatch.setattr(compare_progress, "err_console", lambda: console)
-    with compare_progress.compare_progress(quiet=quiet) as show:
+    monkeypatch.setattr(bars, "err_console", lambda: console)
+    with bars.compare_progress(quiet=quiet) as show:
         show(Progress(12, 3))
     assert screen.getvalue() == ""

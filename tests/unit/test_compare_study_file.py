@@ -1,4 +1,4 @@
-"""A study file: what it asks for, and everything that is wrong with it at once."""
+"""A study file: the plan that it describes, and all its problems at once."""
 
 from __future__ import annotations
 

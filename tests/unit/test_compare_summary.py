@@ -1,4 +1,4 @@
-"""Means, intervals and paired differences, held against figures worked out by hand."""
+"""Means, intervals and paired differences, compared with figures worked out by hand."""
 
 from __future__ import annotations
 

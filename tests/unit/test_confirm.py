@@ -1,4 +1,4 @@
-"""What a verdict advises is run again: the value completes, whatever the forecast thought, and less is not promised."""
+"""The values that a verdict advises are run again: each completes, wrong forecasts too, and less is not promised."""
 
 from __future__ import annotations
 

@@ -20,11 +20,10 @@ WIDTHS = (80, 100, 120)
 UNIT = r"(?:ns|us|ms|s|min|%|[kMGT]?i?B|[kMGT]?bit/s|pages)"
 NUMBER_AND_UNIT = re.compile(rf"(?:^|(?<=[\s(]))[±+-]?\d[\d.,]*[kM]? {UNIT}(?![^\s,;)])")
 MAKE_TABLES = {
-    "cli/calibrate_cmd.py", "cli/scenarios_cmd.py", "report/age_report.py", "report/compare_table.py",
-    "report/debate_report.py", "report/fit_words.py", "report/kvm_tables.py", "report/memory_tables.py",
-    "report/reclaim_report.py", "report/tables.py", "report/two_by_two_report.py", "cli/kvm_selftest_cmd.py",
-    "cli/access_tracking_cmd.py", "cli/run_scenario.py", "cli/debate_cmd.py", "report/beside_tables.py",
-    "report/sweep_reports.py", "report/measure_dirty_report.py", "report/predict_files.py", "report/solve_words.py",
+    "cli/access_tracking_cmd.py", "cli/calibrate_cmd.py", "cli/debate_cmd.py", "cli/kvm_selftest_cmd.py",
+    "cli/run_scenario.py", "cli/scenarios_cmd.py", "report/age_report.py", "report/beside.py", "report/compare_report.py",
+    "report/debate_report.py", "report/fit_report.py", "report/measure_dirty_report.py", "report/predict_report.py",
+    "report/reclaim_report.py", "report/solve_report.py", "report/sweep_reports.py", "report/tables.py",
     "report/watch_study.py",
 }  # fmt: skip
 """Their tables are in ``every_table``."""

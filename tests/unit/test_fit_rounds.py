@@ -16,9 +16,9 @@ from hostsim.fitting.noise import take_turns, with_errors
 from hostsim.fitting.observed import observe
 from hostsim.fitting.pacing import Pace
 from hostsim.fitting.points import Point, points_of
-from hostsim.logs import read_logs
-from hostsim.report.fit_words import fit_lines
-from hostsim.verdict.log_windows import Windows
+from hostsim.logs.sniff import read_logs
+from hostsim.report.fit_report import fit_lines
+from hostsim.verdict.log_rounds import Windows
 from tests.helpers.real_logs import postgres_log, qemu_log
 from tests.twins.cursor_twin import rounds_of
 

@@ -16,8 +16,8 @@ import pytest
 from hostsim.core.errors import InputError
 from hostsim.fitting.fitted import GuestFit, fit
 from hostsim.fitting.refusal import NotIdentifiedError
-from hostsim.logs import read_logs
-from hostsim.report.fit_words import fit_lines
+from hostsim.logs.sniff import read_logs
+from hostsim.report.fit_report import fit_lines
 from hostsim.validation.fit.logs import qemu_text
 
 Record = dict[str, Any]

@@ -11,7 +11,7 @@ import pytest
 from hostsim.core.errors import InputError
 from hostsim.fitting.fitted import fit, rows_of
 from hostsim.fitting.refusal import NotIdentifiedError
-from hostsim.report.fit_words import fit_lines, rounds_grid
+from hostsim.report.fit_report import fit_lines, rounds_grid
 from hostsim.scenario.schema import Scenario
 from tests.helpers.polled import polled_log
 

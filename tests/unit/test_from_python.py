@@ -1,4 +1,4 @@
-"""What ``import hostsim`` offers: names and types, tables as frames, a scenario as text, results in a notebook."""
+"""The interface of ``import hostsim``: names and types, tables as frames, a scenario as text, results in a notebook."""
 
 from __future__ import annotations
 
@@ -152,7 +152,7 @@ def test_a_result_without_a_migration_shows_its_guest() -> None:
 
 
 def test_compare_is_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("hostsim.report.html.pictures.has_plots", bool)  # pictures have tests of their own
+    monkeypatch.setattr("hostsim.report.html.registry.has_plots", bool)  # pictures have tests of their own
     (tmp_path / "quick.toml").write_text(QUICK)
     options = ("--vary", "migration.bandwidth=32MiB/s,64MiB/s", "--seeds", "2", "--workers", "1", "--out", "typed")
     typed = command("compare", "quick.toml", *options, cwd=tmp_path)

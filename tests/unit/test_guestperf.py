@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from hostsim.core.errors import InputError
-from hostsim.logs import read_logs
+from hostsim.logs.sniff import read_logs
 from hostsim.results.guestperf import guestperf_figures, report_of
 from hostsim.results.tables import RunResult
 from hostsim.scenario import Scenario

@@ -126,9 +126,9 @@ def test_the_page_is_protected_until_the_end_of_the_hold() -> None:
 
 
 def test_holds_grow_with_requests_and_holders_beside_one() -> None:
-    """At the grants 0, 2 and 1 others wait; the table's last entry repeats."""
+    """At the grants 0, 2 and 1 others are there; the table's last entry repeats. The third takes the lock over."""
     queued = log_of(guest([write(page) for page in range(3)], costs(EXCLUSIVE, 0, 7)))
-    assert [ns for ns, *_ in queued] == [150, 150 + 57, 207 + 50]
+    assert [ns for ns, *_ in queued] == [150, 150 + 57, 207 + 57]
     readers = log_of(guest([write(page) for page in range(4)], costs(SHARED, 0, 1, 4)))
     assert [ns for ns, *_ in readers] == [150, 151, 154, 154]
 

@@ -54,7 +54,7 @@ def test_the_loop_stops_before_a_chunk_that_has_to_be_cleared() -> None:
 
 
 def test_zero_pages_that_may_be_written_are_not_sent_ahead_of_the_guest() -> None:
-    """Pages below 100 are written by somebody; 200 ns of zero pages fit before the guest's next event."""
+    """A workload writes pages below 100; 200 ns of zero pages fit before the guest's next event."""
     one = migrating(sweep(100, 1000), n_pages=1024, filled=0)
     ram = ram_of(one)
     start_ns = int(ram.send_state[send.T_NS])

@@ -14,22 +14,17 @@ import pytest
 from hostsim.cli.report_files import ReportFiles
 from hostsim.fitting.fitted import fit
 from hostsim.report.charts.chart import Bars, HeatMap, Panel
-from hostsim.report.charts.predict import margins_chart, runs_chart
-from hostsim.report.fit_report import curve_table, fit_report
-from hostsim.report.fit_words import fit_lines
-from hostsim.report.html.behind import tables_behind
+from hostsim.report.fit_report import curve_table, fit_lines, fit_report
 from hostsim.report.html.kinds.parts import given_command
-from hostsim.report.html.kinds.read_back import change_in, estimates_in, margin_in
+from hostsim.report.html.kinds.predict import change_in, estimates_in, margin_in, margins_chart, runs_chart
 from hostsim.report.html.kinds.tuning import unbeaten_rows
 from hostsim.report.html.page import Page
 from hostsim.report.html.registry import charts_of, page_of, read_content
-from hostsim.report.html.render import html_bytes
-from hostsim.report.predict_files import provenance as predicted_from
-from hostsim.report.predict_files import write_prediction
-from hostsim.report.predict_words import prediction_lines
-from hostsim.report.solve_files import provenance as solved_from
-from hostsim.report.solve_files import write_solution
-from hostsim.report.solve_words import solution_lines
+from hostsim.report.html.render import html_bytes, tables_behind
+from hostsim.report.predict_report import prediction_lines, write_prediction
+from hostsim.report.predict_report import provenance as predicted_from
+from hostsim.report.solve_report import provenance as solved_from
+from hostsim.report.solve_report import solution_lines, write_solution
 from tests.helpers.answers import answer_contents, swept
 from tests.helpers.predicted import predicted, solved
 
@@ -47,7 +42,7 @@ def tiles(name: str) -> dict[str, str]:
 
 @pytest.mark.parametrize("kind", ["predict", "solve"])
 def test_the_command_and_the_folder_give_equal_bytes(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("hostsim.report.html.pictures.has_plots", lambda: False)
+    monkeypatch.setattr("hostsim.report.html.registry.has_plots", lambda: False)
     if kind == "predict":
         one = predicted(3, 4)
         content: dict[str, Any] = {"verdict": prediction_lines(one)} | one.to_dict()

@@ -22,11 +22,10 @@ from hostsim.core.errors import InputError, MissingExtraError, OutputError
 from hostsim.report.charts import files as chart_files
 from hostsim.report.charts import pictures
 from hostsim.report.charts.chart import QUANTITIES, Line, short, words
-from hostsim.report.html import files, render
-from hostsim.report.html.behind import tables_behind, value_at
+from hostsim.report.html import render
 from hostsim.report.html.data import data_of, rounded, thinned
 from hostsim.report.html.registry import KINDS, charts_of, page_of, read_content, run_content
-from hostsim.report.html.render import asset, html_bytes
+from hostsim.report.html.render import asset, html_bytes, tables_behind, value_at
 from hostsim.results.read import read_folder, read_run
 from hostsim.results.store import run_files
 from hostsim.results.tables import RunResult
@@ -262,18 +261,18 @@ def test_the_library_is_the_published_one() -> None:
 
 def test_without_jinja2_the_command_to_install_it_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(render, "has_pages", lambda: False)
-    monkeypatch.setattr(files, "has_pages", lambda: False)
-    for attempt in (lambda: html_bytes(page_of(CONTENTS["debate"])), lambda: files.check_html(tmp_path / "x.html")):
+    monkeypatch.setattr(render, "has_pages", lambda: False)
+    for attempt in (lambda: html_bytes(page_of(CONTENTS["debate"])), lambda: render.check_html(tmp_path / "x.html")):
         with pytest.raises(MissingExtraError, match=r"jinja2 is not installed \(extra 'report'\)"):
             attempt()
 
 
 def test_a_report_goes_to_a_file_named_html(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"ends in \.html"):
-        files.check_html(tmp_path / "x.pdf")
+        render.check_html(tmp_path / "x.pdf")
     (tmp_path / "x.html").mkdir()
     with pytest.raises(OutputError, match="a folder stands"):
-        files.check_html(tmp_path / "x.html")
+        render.check_html(tmp_path / "x.html")
     assert read_folder(tmp_path) == {}
 
 

@@ -1,4 +1,4 @@
-"""What is told to KVM: numbers and structures of linux/kvm.h, page tables, the guest's bytes."""
+"""The arguments of KVM's ioctls: numbers and structures of linux/kvm.h, page tables, the guest's bytes."""
 
 from __future__ import annotations
 

@@ -94,7 +94,7 @@ def test_every_mechanism_finds_the_same_share(config: MmuConfig) -> None:
 
 
 def test_which_pages_are_hit_is_uniform_when_few_are_armed() -> None:
-    """All but every 40th page is writable: what is hit next is found by the counts of regions, then among their pages."""
+    """All but every 40th page is writable: the next page is found by the counts of regions, then among their pages."""
     hits = np.zeros(64)
     for seed in range(60):
         vm = HandGuest([load("uniform", 2560, 10**6, arrivals="poisson")], 2560, 1, seed=seed)

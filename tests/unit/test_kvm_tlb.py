@@ -21,7 +21,7 @@ from hostsim.kvm.tlb import TlbReach, Translations, characteristic_ns, used_tran
 from hostsim.memory.ageing_daemon import AgeingDaemon
 from hostsim.spte_index.spte import AGED, OLD, PRESENT, STALE
 from hostsim.theory.working_set import working_set_pages, young_probability
-from hostsim.validation.sigmas import mean_z
+from hostsim.validation.samples import mean_z
 from tests.helpers.kvm_guest import HandGuest, load
 from tests.helpers.live import MS, live_machine, vm_of
 from tests.helpers.tlb_guest import SCAN_NS, engine_of, reader, scan

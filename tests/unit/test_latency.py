@@ -12,8 +12,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from hostsim.compiled.jit import jit
-from hostsim.core.latencies import make_counters, note
-from hostsim.core.latency import N_BUCKETS, Latencies, bucket_end_ns, bucket_of, merged
+from hostsim.core.latency import N_BUCKETS, Latencies, bucket_end_ns, bucket_of, make_counters, merged, note
 
 LATENCIES = st.lists(st.integers(0, 300) | st.integers(0, (1 << 63) - 1), min_size=1, max_size=60)
 

@@ -1,4 +1,4 @@
-"""What hostsim does faster in numba gives numba's own answers."""
+"""The steps of numba that hostsim does faster give numba's own answers."""
 
 from __future__ import annotations
 

@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from hostsim.core.errors import InputError
-from hostsim.logs import MigrationLog, parse_logs, read_logs
 from hostsim.logs.figures import quantity
+from hostsim.logs.model import MigrationLog
+from hostsim.logs.sniff import parse_logs, read_logs
 from hostsim.scenario import load_scenario
 from hostsim.verdict import Verdict, explain_log, render
 from hostsim.verdict.dirty_rate import scenario_lines

@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 
 from hostsim.core.errors import InputError
-from hostsim.logs import MigrationLog, parse_logs, read_logs
+from hostsim.logs.model import MigrationLog
+from hostsim.logs.sniff import parse_logs, read_logs
 
 MIB = 1 << 20
 PAGE, WIRE = 4096, 4104

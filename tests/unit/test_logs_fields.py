@@ -7,7 +7,7 @@ import json
 import numpy as np
 import pytest
 
-from hostsim.logs import parse_logs
+from hostsim.logs.sniff import parse_logs
 
 KIB, MIB, GIB = 1 << 10, 1 << 20, 1 << 30
 QMP_RAM = {

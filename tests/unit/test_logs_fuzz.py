@@ -1,4 +1,4 @@
-"""Whatever comes in: a log, or an InputError that names a place; and whatever log comes out can be judged."""
+"""Any text is a log, or an InputError that names a place; and any log can be judged."""
 
 from __future__ import annotations
 
@@ -12,8 +12,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from hostsim.core.errors import InputError
-from hostsim.logs import MigrationLog, parse_logs
+from hostsim.logs.model import MigrationLog
 from hostsim.logs.query_migrate import RAM, TOP, XBZRLE
+from hostsim.logs.sniff import parse_logs
 from hostsim.verdict import Verdict, diagnose, evidence_from_log, explain_log, render
 from tests.unit.test_logs_text import COMPLETED, HMP_7, HMP_10, JOB
 

@@ -11,7 +11,7 @@ import pytest
 
 from hostsim.core.errors import InputError
 from hostsim.core.user_files import LOG
-from hostsim.logs import parse_logs, read_logs
+from hostsim.logs.sniff import parse_logs, read_logs
 
 SAMPLES = Path(__file__).parents[1] / "data" / "logs" / "query_migrate_samples.jsonl"
 ACTIVE = {

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from hostsim.core.errors import InputError
-from hostsim.logs import parse_logs
 from hostsim.logs.forms import FORMS, Form, forms_table
+from hostsim.logs.sniff import parse_logs
 
 JOB = """\
 Job type:         Unbounded

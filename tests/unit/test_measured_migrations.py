@@ -25,7 +25,7 @@ from hostsim.measure.qemu.plan import PLAN, Planned
 from hostsim.measure.qemu.qmp import QemuError, Qmp
 from hostsim.measure.qemu.record import Host, case_of
 from hostsim.qemu.dirty_limit import LimitChange
-from hostsim.report.beside_tables import beside_grid, measured_lines, ratio_of
+from hostsim.report.beside import beside_grid, measured_lines, ratio_of
 from hostsim.validation.kvm_measured import case_of as as_case
 from hostsim.validation.kvm_measured import measured_rows, modelled_version, rate_rows, under_of
 from hostsim.validation.kvm_migrations import machine_of

@@ -52,7 +52,7 @@ PART = Mechanism(
 """,
     "scenario": """
 from pydantic import Field
-from hostsim.core.finding import Finding
+from hostsim.core.errors import Finding
 from hostsim.scenario.mechanism import Kind, Mechanism
 from hostsim.scenario.section import Section
 from hostsim.scenario.types import Count, Flag
@@ -138,7 +138,7 @@ from hostsim.logs import parse_logs
 from hostsim.qemu.ram_stream import connections_of
 from hostsim.report.charts.migration import SPANS, headline
 from hostsim.report.html.kinds.parts import verdict_card
-from hostsim.report.kvm_tables import migration_tables
+from hostsim.report.tables import migration_tables
 from hostsim.results.registry import WITH_MECHANISMS
 from hostsim.scenario import Migration, Scenario
 from hostsim.scenario.mechanism import always_ends
@@ -201,7 +201,7 @@ def lay_out(root: Path) -> None:
 
 @cache
 def told() -> dict[str, Any]:
-    """What a hostsim with the four files says, in a process of its own: its classes are made as it is loaded."""
+    """The output of a hostsim with the four files, in a process of its own: its classes are made as it is loaded."""
     with tempfile.TemporaryDirectory() as folder:
         lay_out(Path(folder))
         env = os.environ | {"NUMBA_DISABLE_JIT": "1", "PYTHONPATH": folder, "PYTHONDONTWRITEBYTECODE": "1"}

@@ -128,7 +128,7 @@ def test_a_return_path_waits_for_the_destination() -> None:
     assert 19 <= wait_ms <= 21
 
 
-def test_a_link_is_the_brake_where_the_limit_is_not() -> None:
+def test_a_link_is_the_bottleneck_where_the_limit_is_not() -> None:
     one = machine(link=LinkSpec(4_104_000, 0, 0), max_bandwidth=0)
     one.run()
     assert one.migration.counters().total_time_ms == pytest.approx(4000, abs=20)

@@ -169,7 +169,8 @@ def test_published_arithmetic(sheet: str, name: str, value: float) -> None:
 
 def test_k6_and_k7_flushes() -> None:
     sheet = load_costs("haswell")
-    assert flush_ns(sheet, 64) == pytest.approx(72_819, abs=1)
+    assert flush_ns(sheet, 64, n_vcpus=64) == pytest.approx(72_819, abs=1)
+    assert flush_ns(sheet, 0, n_vcpus=96) == 661 + 95 * (2 * sheet.atomic_ns + sheet.visit_ns)
     assert [flush_ns(sheet, n, in_guest_mode=False) for n in (0, 1, 3)] == [661, 1436, 1571]
     assert flush_ns(sheet, 1) == flush_ns(sheet, 1, in_guest_mode=False)
 
@@ -286,6 +287,7 @@ def test_costs_of_a_log(cascade: CostSheet) -> None:
     found = log_costs(cascade, load_era("E4"))
     assert found.all_set_ns == pytest.approx(found.protect_ns * 10 / 460)
     assert found.flush_ns + found.first_ipi_ns + 63 * found.more_ipi_ns == flush_ns(cascade, 64)
+    assert found.remote_flush_ns(64, 64) == flush_ns(cascade, 64, n_vcpus=64)
 
 
 @pytest.mark.parametrize("sheet", ["arm64-jing", "haswell", "nehalem-2010"])

@@ -78,7 +78,9 @@ def test_what_changed_when() -> None:
     assert column("eager_split") == [False] * 5 + [True] * 3
     assert column("manual_protect") == [False] * 3 + [True] * 5
     assert column("clear") == ["cmpxchg"] * 6 + ["atomic-and"] * 2
-    assert column("recovery_flush") == ["each"] * 6 + ["slot"] * 2
+    flushes = [load_era(name).recovery_flush for name in era_names()]
+    assert [one["tdp"] for one in flushes] == ["slot"] * 3 + ["spte"] * 2 + ["each"] + ["slot"] * 2
+    assert {one[mmu] for one in flushes for mmu in ("direct", "shadow")} == {"slot"}
     assert column("clear_lock") == ["exclusive"] * 8
 
 

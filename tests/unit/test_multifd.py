@@ -91,7 +91,7 @@ def total_s(result: RunResult) -> float:
     return total_ms / 1000
 
 
-def test_channels_add_up_where_their_cpus_are_the_brake() -> None:
+def test_channels_add_up_where_their_cpus_are_the_bottleneck() -> None:
     host = {"page_send_ns": 20_000, "queue_page_ns": 100, "setup_ns": 0, "switchover_ns": 0}
     times = [total_s(run(scenario({"multifd_channels": n}, link=FAST, host=host))) for n in (1, 2, 4)]
     assert times[0] == pytest.approx(64 * 256 * 20e-6, rel=0.03)
@@ -103,7 +103,7 @@ def test_the_migration_thread_bounds_all_channels() -> None:
     host = {"page_send_ns": 1_000, "queue_page_ns": 10_000, "setup_ns": 0, "switchover_ns": 0}
     result = run(scenario({"multifd_channels": 8}, link=FAST, host=host))
     assert total_s(result) == pytest.approx(64 * 256 * 10e-6, rel=0.03)
-    assert sender(result)["brake"] == "migration thread"
+    assert sender(result)["bottleneck"] == "migration thread"
 
 
 @pytest.mark.parametrize("latency", ["0s", "100us"])
@@ -111,7 +111,7 @@ def test_all_connections_share_the_link(latency: str) -> None:
     link = {"bandwidth": "1Gbit/s", "latency": latency, "socket_buffer": "64KiB"}
     result = run(scenario({"multifd_channels": 8}, link=link))
     assert total_s(result) == pytest.approx(sender(result)["wire_bytes"] / 125e6, rel=0.06)
-    assert sender(result)["brake"] == "link"
+    assert sender(result)["bottleneck"] == "link"
 
 
 def test_each_connection_has_a_window_of_its_own() -> None:
@@ -119,7 +119,7 @@ def test_each_connection_has_a_window_of_its_own() -> None:
     times = [total_s(run(scenario({"multifd_channels": n}, {"memory": "128MiB"}, link=link))) for n in (2, 8)]
     assert times[0] / times[1] == pytest.approx(4, rel=0.15)
     result = run(scenario({"multifd_channels": 2}, {"memory": "128MiB"}, link=link))
-    assert sender(result)["brake"] == "window"
+    assert sender(result)["bottleneck"] == "window"
 
 
 def test_the_window_of_the_rate_limit_takes_whole_packets() -> None:
@@ -196,7 +196,7 @@ def test_the_ratio_of_a_region_holds_there() -> None:
     assert payload.tolist() == [2048, 2048, 410, 410, 4096, 2048, 2048, 2048]
 
 
-def test_multifd_is_advised_where_one_stream_is_the_brake_and_runs_confirm_it() -> None:
+def test_multifd_is_advised_where_one_stream_is_the_bottleneck_and_runs_confirm_it() -> None:
     load = {"pattern": "uniform", "size": "32MiB", "write_rate": "60k/s"}
     asked = scenario(
         {"multifd": False, "downtime_limit": "20ms", "timeout": "10s"}, {"workload": [load]},

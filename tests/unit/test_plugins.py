@@ -162,7 +162,7 @@ def test_a_failing_plug_in_ends_the_command_with_2(tmp_path: Path) -> None:
 
 
 def test_a_comparison_keeps_runs_by_the_sources_of_the_plug_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("hostsim.report.html.pictures.has_plots", bool)  # pictures have tests of their own
+    monkeypatch.setattr("hostsim.report.html.registry.has_plots", bool)  # pictures have tests of their own
 
     def compared() -> Study:
         return hostsim.compare(scenario(migration=MIGRATION), {"vm.vcpus": [1, 2]}, seeds=1, workers=1, out=tmp_path / "o")

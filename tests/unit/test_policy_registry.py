@@ -1,4 +1,4 @@
-"""The table of ageing policies: what it says can be made, and everybody else has their names from it."""
+"""The table of ageing policies: every entry can be made, and every other place takes the names from it."""
 
 from __future__ import annotations
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from fractions import Fraction
+from pathlib import Path
 
 import pytest
 
@@ -10,19 +11,30 @@ import hostsim
 from hostsim.core.errors import InputError
 from hostsim.core.units import parse_duration, parse_said_bandwidth, parse_said_dirty_rate
 from hostsim.report.charts.chart import Bars, Panel
-from hostsim.report.charts.predict import margins_chart, runs_chart
-from hostsim.report.margin_words import in_the_way, margin_words
-from hostsim.report.predict_words import converges_words, prediction_lines
+from hostsim.report.html.kinds.predict import margins_chart, runs_chart
+from hostsim.report.predict_report import (
+    converges_words,
+    in_the_way,
+    margin_lines,
+    margin_words,
+    prediction_lines,
+    rests_on,
+    rule_words,
+)
+from hostsim.scenario.build import workloads_of
 from hostsim.scenario.toml_text import scenario_text
 from hostsim.study.predict.bench import Bench
 from hostsim.study.predict.forecast import computed_figures, forecast
+from hostsim.study.predict.given import Given
 from hostsim.study.predict.guest import Guest, scenario_of
 from hostsim.study.predict.knobs import KNOBS
 from hostsim.study.predict.margins import Margin, converging, margins_of
 from hostsim.study.predict.predict import predict_drawn
 from hostsim.study.predict.prediction import Estimate
-from hostsim.study.predict.replications import Wanted, replicate, same_guest
+from hostsim.study.predict.replications import Rule, Wanted, pilots, replicate, same_guest
+from hostsim.study.predict.work_ahead import computed_work
 from hostsim.study.statistics import Median, Spread
+from hostsim.theory.guest_curve import guest_curve
 from tests.helpers.predicted import predicted, small_guest
 
 GUEST = Guest("64GiB", "10Gbit", "6.5Gbit", "8GiB", "300ms")
@@ -221,3 +233,94 @@ def test_margins_say_on_which_side_the_migration_converges() -> None:
     (bars,) = chart.panels
     assert isinstance(bars, Bars)
     assert [name for name, _ in bars.groups] == ["now: converges", "the answer flips: does not converge"]
+
+
+@pytest.mark.parametrize(
+    ("guest", "runs"),
+    [
+        (Guest("64GiB", "10Gbit", "6.5Gbit", "8GiB"), 2), (Guest("1TiB", "100Gbit", "20Gbit", "300GiB"), 2),
+        (Guest("1TiB", "100Gbit", "20Gbit", "300GiB", tracking="initially-all-set"), 1),
+        (Guest("4TiB", "100Gbit", "20Gbit", "300GiB"), 1),
+    ],
+)  # fmt: skip
+def test_a_guest_too_large_for_two_runs_gets_one(guest: Guest, runs: int) -> None:
+    """Counted: 27, 553, 2723 and 2224 million pages."""
+    assert pilots(scenario_of(guest)[0]) == runs
+
+
+def test_a_large_guest_is_given_up_earlier_and_no_guest_before_its_computed_end() -> None:
+    never, _ = scenario_of(Guest("1TiB", "100Gbit", "20Gbit", "300GiB"))
+    slow, _ = scenario_of(Guest("1TiB", "100Gbit", "10Gbit", "300GiB"))
+    ends = forecast(slow)
+    assert ends is not None
+    assert ends.completes
+    assert never.duration == pytest.approx(1.5 * 558e9, rel=0.01)
+    assert slow.duration >= 1.5 * ends.total_s * 1e9
+
+
+def test_the_work_of_a_run_is_known_before_it() -> None:
+    """Of runs of this guest 4.4 million pages were harvested, 21.1 million sent in 69.3 s (seeds 1 to 30)."""
+    assert computed_work(scenario_of(GUEST)[0]) == pytest.approx(4.42e6 + 21.1e6 + 693 * 2000, rel=0.02)
+
+
+def test_margins_beyond_the_budget_are_computed_and_say_so() -> None:
+    bench = Bench(1)
+    margins = margins_of(small_guest(), True, converging(1.0), bench, work=5_000)
+    assert bench.done == 0
+    assert not any(margin.confirmed for margin in margins)
+    told = list(margin_lines(margins))
+    assert "does not converge" not in "\n".join(told)
+    assert told[-1].startswith("Margins marked 'not run' are computed from the dirty curve and not confirmed")
+
+
+def test_few_runs_name_the_budget_that_made_them_few() -> None:
+    assert rule_words(Rule("work", 30, None, 1.1e9, 9e8), 2) == (
+        "2 runs instead of 30: one is work of 1,100 million pages, and the budget of an answer is 900 million pages; "
+        "--reps 30 runs all"
+    )
+    assert "n = 1), so its figures have no interval" in rests_on(predicted(1))
+
+
+@pytest.mark.parametrize(
+    ("loads", "pages"),
+    [
+        ([("0B", "4MiB"), ("2MiB", "4MiB")], 1536), ([("8MiB", "4MiB"), ("0B", "4MiB")], 2048),
+        ([("0B", "8MiB"), ("2MiB", "1MiB")], 2048),
+    ],
+)  # fmt: skip
+def test_pages_that_two_workloads_write_are_counted_once(loads: list[tuple[str, str]], pages: int) -> None:
+    table = small_guest().resolved()
+    load = {"pattern": "uniform", "write_rate": "2000/s"}
+    table["vm"]["workload"] = [{**load, "at": at, "size": size} for at, size in loads]
+    scenario = hostsim.Scenario.model_validate(table)
+    assert guest_curve(workloads_of(scenario), 1).max_pages == pages
+
+
+@pytest.mark.parametrize(
+    ("said", "mode", "overrides", "found"),
+    [
+        ("", "auto-converge", (), "initially-all-set"), ("", "dirty-limit", (), "dirty-ring"), ("", "postcopy", (), "tcg"),
+        ('dirty_tracking = "tcg"', "auto-converge", (), "tcg"),
+        ("", "auto-converge", ("vm.dirty_tracking=tcg",), "tcg"),
+    ],
+)  # fmt: skip
+def test_a_file_that_names_no_log_is_logged_as_options_are(
+    tmp_path: Path, said: str, mode: str, overrides: tuple[str, ...], found: str
+) -> None:  # fmt: skip
+    file = tmp_path / "vm.toml"
+    file.write_text(f'[vm]\nmemory = "16MiB"\n{said}\n[migration]\nbandwidth = "1MiB/s"\n', encoding="utf-8")
+    assert Given(file, Guest(mode=mode), overrides).scenario().vm.dirty_tracking == found
+
+
+@pytest.mark.parametrize(
+    ("guest", "knob", "told"),
+    [
+        (Guest("8MiB", "1Gbit", "1/s", "", "1ms"), "downtime_limit_ms", "QEMU takes no shorter downtime limit (now 1 ms)"),
+        (Guest("64MiB", "1Gbit", "40Mbit"), "working_set_bytes", "the working set is all memory already (now 67.1 MB)"),
+    ],
+)  # fmt: skip
+def test_a_figure_that_is_as_far_as_it_can_be_says_so(guest: Guest, knob: str, told: str) -> None:
+    """It said that by computation no value changed the answer, which no computation had looked for."""
+    knobs = [one for one in KNOBS if one.name == knob]
+    (margin,) = margins_of(scenario_of(guest)[0], True, converging(1.0), Bench(1), knobs)
+    assert margin_words(margin) == told

@@ -81,7 +81,7 @@ def test_a_task_that_thinks_is_not_slowed_by_its_sleeps() -> None:
     result = run(made)
     assert float(result.guest["work_ns"][0]) == pytest.approx(0.3 * 20e9)
     assert figures_of(result)["guest_slowdown_percent"] == pytest.approx(0.0, abs=1e-9)
-    curve = guest_curve(build(made).workloads, made.vm.memory_pages, 1)
+    curve = guest_curve(build(made).workloads, 1)
     assert float(curve(0.1)) == pytest.approx(0.1 * 0.3 * 4000, rel=0.03), "by its mean rate"
 
 

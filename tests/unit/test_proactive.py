@@ -1,4 +1,4 @@
-"""A machine whose VM's idle pages are paged out by the clock: who goes, what is counted, what a run tells of it."""
+"""A machine that pages out a VM's idle pages by the clock: the pages that go, the counts, the results of a run."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def test_a_machine_without_reclaim_measures_no_window() -> None:
 
 
 def test_what_came_before_the_warm_up_is_over_is_not_counted() -> None:
-    """The same run, measured from another moment: what happens is the same, what is counted is less."""
+    """The same run, measured from a later moment: the events are equal, the counts are smaller."""
     early, late = machine("idle", age_scans=1), machine("idle", age_scans=1, warm_up_ms=55)
     for one in (early, late):
         one.run()

@@ -1,4 +1,4 @@
-"""Proactive reclaim: what goes, what comes back, what a migration makes of it."""
+"""Proactive reclaim: pages that go, pages that come back, and both during a migration."""
 
 from __future__ import annotations
 

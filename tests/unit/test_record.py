@@ -1,4 +1,4 @@
-"""Recording a live QEMU, without one: what is sent, what is written, and what is said when something is wrong."""
+"""Recording a live QEMU, without one: commands, records, and the messages of failures."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from hostsim.core.errors import OutputError
-from hostsim.logs import read_logs
+from hostsim.logs.sniff import read_logs
 from hostsim.measure.live.dirty_rates import DirtyRates, Guest
 from hostsim.measure.live.line_file import LineFile
 from hostsim.measure.live.recording import READ_ONLY, Recording, Wanted, _later_than

@@ -9,9 +9,9 @@ import pytest
 
 from hostsim.report import drawing
 from hostsim.report.charts.chart import Axis, Bar, Bars, Chart, HeatMap, Line, Panel, spans_decades
-from hostsim.report.charts.compare import compare_chart, places
 from hostsim.report.charts.pictures import FORMATS, THREE_ACROSS, _ncols, figure_of
-from hostsim.report.charts.studies import AGE_BARS, age_chart
+from hostsim.report.html.kinds.compare import compare_chart, places
+from hostsim.report.html.kinds.studies import AGE_BARS, age_chart
 
 
 @pytest.mark.parametrize(("low", "high"), [(1, 1e9), (0.9, 11), (2.1e3, 6e3), (1e-4, 1.3), (100, 100_000), (3, 3.1e12)])

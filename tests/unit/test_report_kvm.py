@@ -1,4 +1,4 @@
-"""What is shown and told of KVM's dirty logging."""
+"""Tables, pictures and sentences on KVM's dirty logging."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ import pytest
 from hostsim.report.charts.migration import dirty_log
 from hostsim.report.charts.pictures import figure_of
 from hostsim.report.html.registry import charts_of, run_content
-from hostsim.report.kvm_tables import kvm_table, migration_tables
+from hostsim.report.tables import kvm_table, migration_tables
 from hostsim.results import store
 from hostsim.results.columns import names
 from hostsim.results.kvm import KVM_ROUNDS
 from hostsim.results.rounds import ROUNDS
 from hostsim.verdict import diagnose, evidence_from_result, render
-from hostsim.verdict.logging_cost import LoggingCost
+from hostsim.verdict.evidence import LoggingCost
 from tests.helpers.kvm_synthetic import N_BUSY, WP_NS, kvm_migration
 from tests.helpers.synthetic import migration, run_result
 from tests.unit.test_report_tables import text_of

@@ -15,8 +15,7 @@ from hostsim.report.charts.chart import Marks, Panel
 from hostsim.report.charts.files import picture
 from hostsim.report.charts.migration import NUDGE_S, headline, saw_tooth, timeline
 from hostsim.report.charts.pictures import figure_of
-from hostsim.report.html.pictures import pictures_of
-from hostsim.report.html.registry import run_content
+from hostsim.report.html.registry import pictures_of, run_content
 from hostsim.report.verdict_texts import verdict_file
 from hostsim.results.rounds import ROUNDS
 from hostsim.results.series import EVENTS, SERIES
@@ -153,7 +152,7 @@ def test_a_migration_that_hardly_began_has_no_picture() -> None:
 
 
 def test_a_run_without_the_extra_still_has_its_verdict(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("hostsim.report.html.pictures.has_plots", lambda: False)
+    monkeypatch.setattr("hostsim.report.html.registry.has_plots", lambda: False)
     monkeypatch.setattr(files, "has_plots", lambda: False)
     assert pictures(run_result(migration())) == {}
     assert re.fullmatch(r"no plots: .*pip install .*matplotlib>=.* .*pyarrow>=.*", files.missing_files())

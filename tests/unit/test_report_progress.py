@@ -7,7 +7,7 @@ import io
 import pytest
 from rich.console import Console
 
-from hostsim.report import progress, steps_progress
+from hostsim.report import progress
 
 S = 1_000_000_000
 INFO = {"round": 3, "remaining_bytes": 1e9, "bandwidth_bytes_per_s": 3e8, "dirty_bytes_per_s": 1e8}
@@ -104,8 +104,8 @@ def test_steps_are_counted_with_what_they_were_about(
 ) -> None:
     screen = io.StringIO()
     console = Console(file=screen, force_terminal=is_terminal, width=100)
-    monkeypatch.setattr(steps_progress, "err_console", lambda: console)
-    with steps_progress.steps_progress(12, quiet=quiet) as step:
+    monkeypatch.setattr(progress, "err_console", lambda: console)
+    with progress.steps_progress(12, quiet=quiet) as step:
         step("flushing")
         step("mapping")
     assert all((text in screen.getvalue()) == shown for text in ("mapping", "2/12"))

@@ -14,9 +14,9 @@ from hostsim.measure.kvm.chain_costs import CHAINS, WORKS, ChainCosts
 from hostsim.measure.kvm.host import KvmHost
 from hostsim.measure.kvm.real_selftest import RealPhase, _median_of
 from hostsim.measure.selftest.dirty_log_perf_test import CLEAR, DIRTY_MEMORY, ENABLE, Phase
-from hostsim.report.charts.beside import chains_chart, phases_chart, simulated_phases_chart
+from hostsim.report.beside import write_real
 from hostsim.report.charts.chart import Bars, Panel
-from hostsim.report.real_files import write_real
+from hostsim.report.html.kinds.beside import chains_chart, phases_chart, simulated_phases_chart
 
 pytestmark = pytest.mark.quick
 HOST = KvmHost("shadow", pml=False, release="6.18.44-amd64", title="AMD EPYC, in a virtual machine", n_cpus=2)

@@ -17,8 +17,7 @@ from hostsim.costs.exits import COST_KEYS, COSTED, EXITS, N_KINDS, RETRY, USER_S
 from hostsim.kvm.loops import layout
 from hostsim.kvm.tally import Tally, exits_of
 from hostsim.report.columns import Role, shown
-from hostsim.report.kvm_tables import migration_tables
-from hostsim.report.memory_tables import LATENCY_COLUMNS, PASS_COLUMNS, VM_COLUMNS
+from hostsim.report.tables import LATENCY_COLUMNS, PASS_COLUMNS, VM_COLUMNS, migration_tables
 from hostsim.results import collect, tables
 from hostsim.results.ageing import AGEING
 from hostsim.results.columns import INT, Column, Columns, in_place, labels, names, read_row, titles

@@ -10,10 +10,9 @@ import numpy as np
 import pytest
 
 from hostsim import simulation
-from hostsim.report.compare_words import ended_words, verdict_lines
-from hostsim.report.html.pictures import pictures_of
-from hostsim.report.html.registry import run_content
-from hostsim.report.memory_tables import host_tables
+from hostsim.report.compare_report import ended_words, verdict_lines
+from hostsim.report.html.registry import pictures_of, run_content
+from hostsim.report.tables import host_tables
 from hostsim.report.verdict_texts import verdict_texts
 from hostsim.results.encode import json_bytes
 from hostsim.results.memory import HostResult
@@ -22,8 +21,7 @@ from hostsim.results.tables import RunResult
 from hostsim.scenario import Scenario
 from hostsim.study.compare.figures import figures_of
 from hostsim.study.compare.summary import Row, Summary
-from hostsim.theory.age_histogram import age_counts, expected_counts, misplaced_share
-from hostsim.theory.page_rates import page_rates_per_s
+from hostsim.theory.working_set import age_counts, expected_counts, misplaced_share, page_rates_per_s
 
 LOCK = ("mmu-lock", "mmu-lock-waits")
 LOAD = {"pattern": "hotcold", "hot_size": "1MiB", "hot_share": 0.95, "write_rate": "20000/s", "read_rate": "20000/s"}

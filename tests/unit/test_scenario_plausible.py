@@ -11,8 +11,7 @@ import pytest
 from hostsim.scenario import Scenario
 from hostsim.scenario.assumed import assumptions_of
 from hostsim.scenario.complete import complete
-from hostsim.scenario.limits import machine_limits
-from hostsim.scenario.plausible import CHECKS, surely_sent_bytes_per_s, warnings_of
+from hostsim.scenario.plausible import CHECKS, machine_limits, surely_sent_bytes_per_s, warnings_of
 from hostsim.simulation import run
 
 CORE = machine_limits().core_touches_per_s
@@ -133,7 +132,7 @@ def test_one_stream_beyond_the_slow_end_rests_on_its_range(link: str, sent: str)
     assert text.endswith("the answer rests on host.page_send_ns = 2080")
 
 
-def test_max_bandwidth_is_a_brake_like_the_link() -> None:
+def test_max_bandwidth_is_a_limit_like_the_link() -> None:
     slow = {**STREAM, "bandwidth": "1GB/s"}
     assert warnings_of(scenario(load(1), migration=slow, link={"bandwidth": "100Gbit/s"})) == ()
 

@@ -7,7 +7,7 @@ import pytest
 
 from hostsim.scenario import reference
 from hostsim.scenario.catalogue import catalogue, scenario_folder
-from hostsim.scenario.nearest import nearest, wanted_name
+from hostsim.scenario.problems import nearest, wanted_name
 from hostsim.spte_index.designs import DESIGNS
 
 

@@ -55,8 +55,9 @@ def test_defaults_are_those_of_the_era() -> None:
     assert (plan_of().eager_split, plan_of().interface) == (True, "clear-dirty-log")
     old = plan_of(era="E1", source=HUGE)
     assert (old.eager_split, old.interface, old.recovery) == (False, "get-dirty-log", "none")
-    recovered = {era: (plan_of(era=era, source=HUGE).recovery, plan_of(era=era).flush_each) for era in ("E4", "E5")}
-    assert recovered == {"E4": ("zap", True), "E5": ("in-place", False)}
+    plans = {era: plan_of(era=era, source=HUGE) for era in ("E3", "E4", "E5")}
+    recovered = {era: (plan.recovery, plan.recovery_flush) for era, plan in plans.items()}
+    assert recovered == {"E3": ("zap", "spte"), "E4": ("zap", "each"), "E5": ("in-place", "slot")}
     assert plan_of(era="E4", eager_split=False).eager_split is False
 
 

@@ -166,11 +166,19 @@ def test_slots_are_flushed_one_by_one(run: Run) -> None:
     assert result.of(CLEAR)[0].duration_ns == 2 * PAGES * 30 + 4 * 661
 
 
-def test_a_slot_whose_pages_are_large_again_is_flushed_once_or_a_region_at_a_time(run: Run) -> None:
+def test_a_slot_whose_pages_are_large_again_is_flushed_once_or_by_region_or_by_spte(run: Run) -> None:
     regions = 4 * PAGES // 512
-    once, each = (run(4, PAGES, page_size="2MiB", era=era).of(DISABLE)[0] for era in ("E5", "E4"))
+    once, each, sptes = (run(4, PAGES, page_size="2MiB", era=era).of(DISABLE)[0] for era in ("E5", "E4", "E3"))
+    spte_ns = round(36_000 / 512)
     assert (once.pages, once.tally.flushes, once.duration_ns) == (regions, 1, regions * 36_000 + 661)
     assert (each.pages, each.tally.flushes, each.duration_ns) == (regions, regions, regions * (36_000 + 661))
+    assert (sptes.pages, sptes.tally.flushes, sptes.duration_ns) == (regions, 4 * PAGES, 4 * PAGES * (spte_ns + 661))
+
+
+@pytest.mark.parametrize("mmu", ["direct", "shadow"])
+def test_the_rmap_is_flushed_once_in_every_era(run: Run, mmu: str) -> None:
+    found = [run(4, PAGES, page_size="2MiB", era=era, mmu=mmu).of(DISABLE)[0].tally.flushes for era in ("E2", "E4", "E6")]
+    assert found == [1, 1, 1]
 
 
 def test_nothing_is_flushed_where_nothing_was_recovered(run: Run) -> None:

@@ -73,7 +73,7 @@ def test_the_curve_of_a_sweep_is_what_its_vcpus_reach(stride: int, reached: int,
     """Walked touch by touch: each vCPU writes a page each 3/1000 s."""
     load = sweep(3, stride_pages=stride, split=split)
     size, starts = (320, (0, 0, 0)) if split else (960, first_visits(load, 9))
-    curve = guest_curve([load], 960, 9)
+    curve = guest_curve([load], 9)
     for touches in (1, 10, 79, 80, 200, 319, 330, 1000):
         walks = [(i * size if split else 0, start) for i, start in enumerate(starts)]
         written = {first + (start + n) * stride % size for first, start in walks for n in range(touches)}
@@ -82,5 +82,5 @@ def test_the_curve_of_a_sweep_is_what_its_vcpus_reach(stride: int, reached: int,
 
 
 def test_the_curve_of_a_shared_sweep_depends_on_the_seed() -> None:
-    curves = [guest_curve([sweep(3)], 960, seed).at(np.array([0.5])) for seed in range(5)]
+    curves = [guest_curve([sweep(3)], seed).at(np.array([0.5])) for seed in range(5)]
     assert len({float(curve[0]) for curve in curves}) > 1

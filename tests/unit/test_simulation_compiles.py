@@ -1,4 +1,4 @@
-"""What a start has to compile, and how the bar says so."""
+"""The loops that a start has to compile, and the progress bar meanwhile."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from hostsim import Scenario
 from hostsim.compiled import code_store, compiling
 from hostsim.compiled.compiling import KINDS, Loop, Standing, compiling_watched, loops_of, loops_to_compile
 from hostsim.compiled.jit import jit
-from hostsim.report import compile_progress, progress
-from hostsim.report.compile_progress import compile_bar, compiling_words
+from hostsim.report import progress
+from hostsim.report.progress import compile_bar, compiling_words
 from hostsim.simulation import kinds_of
 from hostsim.warm_up import SCENARIOS, warm_up
 from tests.tidy.source import package_sources
@@ -112,7 +112,7 @@ def test_compiling_is_heard() -> None:
 def test_a_terminal_sees_what_is_compiled(monkeypatch: pytest.MonkeyPatch, is_terminal: bool, quiet: bool) -> None:
     screen = io.StringIO()
     console = Console(file=screen, force_terminal=is_terminal, width=80)
-    monkeypatch.setattr(compile_progress, "err_console", lambda: console)
+    monkeypatch.setattr(progress, "err_console", lambda: console)
     monkeypatch.setattr(progress, "err_console", lambda: console)
 
     def thrice(value: int) -> int:

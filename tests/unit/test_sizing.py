@@ -9,7 +9,8 @@ from rich.console import Console
 
 from hostsim.core.errors import InputError
 from hostsim.measure.selftest.options import Options, asked_for
-from hostsim.report import compare_progress
+from hostsim.report import progress as bars
+from hostsim.report.progress import describe_runs
 from hostsim.study import sizing
 from hostsim.study.ageing.options import AgeOptions
 from hostsim.study.ageing.preset import age_plan
@@ -55,15 +56,15 @@ def test_there_are_as_many_workers_as_fit() -> None:
 
 def test_the_bar_says_what_is_left() -> None:
     progress = Progress(4, done=1, shares={1: 0.5})
-    assert compare_progress.left_words(progress, 30.0) == "about 50 s left"
-    assert compare_progress.describe(progress) == "1 of 4 runs, at 50%"
-    assert compare_progress.left_words(Progress(4), 30.0) == ""
+    assert bars.left_words(progress, 30.0) == "about 50 s left"
+    assert describe_runs(progress) == "1 of 4 runs, at 50%"
+    assert bars.left_words(Progress(4), 30.0) == ""
 
 
 @pytest.mark.parametrize(("seconds", "quiet", "is_said"), [(200.0, False, True), (3.0, False, False), (200.0, True, False)])
 def test_long_runs_are_announced(monkeypatch: pytest.MonkeyPatch, seconds: float, quiet: bool, is_said: bool) -> None:
     screen = io.StringIO()
     console = Console(file=screen, force_terminal=True, width=80, no_color=True, highlight=False)
-    monkeypatch.setattr(compare_progress, "err_console", lambda: console)
-    compare_progress.say_size(Size(6, seconds, GIB, 2), quiet=quiet)
+    monkeypatch.setattr(bars, "err_console", lambda: console)
+    bars.say_size(Size(6, seconds, GIB, 2), quiet=quiet)
     assert ("6 runs, 2 at a time: about 100 s, at most 2.15 GB of memory" in screen.getvalue()) == is_said

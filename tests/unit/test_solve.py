@@ -10,14 +10,15 @@ import pytest
 import hostsim
 from hostsim.core.errors import InputError
 from hostsim.report.charts.chart import Bars
-from hostsim.report.charts.solve import changes_chart
-from hostsim.report.solve_files import frontier_table
-from hostsim.report.solve_words import command_lines, commands_of, runs_grid, solution_lines
+from hostsim.report.html.kinds.solve import changes_chart
+from hostsim.report.solve_report import command_lines, commands_of, frontier_table, runs_grid, solution_lines
 from hostsim.study.predict.bench import Bench
 from hostsim.study.predict.given import Given
-from hostsim.study.predict.guest import Guest
+from hostsim.study.predict.guest import Guest, scenario_of, tracking_overrides
 from hostsim.study.predict.knobs import KNOBS
+from hostsim.study.predict.margins import margins_of
 from hostsim.study.solve import frontier
+from hostsim.study.solve.candidates import Search, goal_of, may_reach, throttled, why_not, with_mode
 from hostsim.study.solve.solution import Cell
 from hostsim.study.solve.target import Target, read_target
 from tests.helpers.predicted import run_figures, small_guest, solved
@@ -137,3 +138,93 @@ def test_the_table_of_pairs_says_how_sure_each_is() -> None:
     grid = runs_grid(solved())
     assert [row[2:5] for row in grid.cells] == [("0.95 [0.76, 0.99]", "20", "other seeds")] * 2
     assert frontier_table(solved()).columns["p_low"].tolist()[2] == pytest.approx(0.764, abs=0.001)
+
+
+def _throttled_guest(tracking: str = "") -> Guest:
+    """16 MiB at 200 Mbit/s, of which 4 MiB are written at 262 Mbit/s: a throttle of about a quarter lets it converge."""
+    return Guest("16MiB", "200Mbit", "8000 pages/s", "4MiB", "20ms", tracking=tracking)
+
+
+@pytest.mark.parametrize(
+    ("tracking", "found"), [("", "initially-all-set"), ("get-dirty-log", "get-dirty-log"), ("tcg", "tcg")]
+)
+def test_a_throttle_is_searched_under_the_log_that_the_guest_has(tracking: str, found: str) -> None:
+    """Under TCG a sync waits for throttled vCPUs; a scenario that names no log is one of KVM, as in predict --mode."""
+    base, _ = scenario_of(_throttled_guest(tracking))
+    one = throttled(base, Target(), 40)
+    assert one is not None
+    assert one.vm.dirty_tracking == found
+
+
+def test_a_throttle_says_under_which_log_it_was_run() -> None:
+    base, _ = scenario_of(_throttled_guest())
+    found = hostsim.solve(base, "converge=0.9", vary=("throttle",), reps=2, workers=1)
+    (change,) = found.changes
+    assert change.helps
+    assert change.settings is not None
+    assert change.settings["vm.dirty_tracking"] == "initially-all-set"
+    lower = throttled(base, Target(), int(change.value or 0) - 10) if change.value not in (20.0, None) else None
+    assert lower is None or not Search(Target(), Bench(1), 1e9).reaches(lower)
+    assert "initially-all-set, as the scenario names none" in "\n".join(solution_lines(found))
+
+
+def test_a_search_that_is_too_much_work_says_how_much() -> None:
+    search = Search(Target(), Bench(1), 1000)
+    assert not search.reaches(small_guest())
+    assert search.bench.done == 0
+    assert search.dear_words == "a run is work of 1 million pages and the search has 1 million pages"
+
+
+def test_a_mechanism_that_needs_rings_gets_them() -> None:
+    base, _ = scenario_of(_throttled_guest())
+    assert tracking_overrides(base.vm, "dirty-limit") == ["vm.dirty_tracking=dirty-ring"]
+    assert tracking_overrides(base.vm, "postcopy") == []
+
+
+def test_a_mechanism_that_ends_any_migration_is_run_whatever_is_computed() -> None:
+    """The computation gives post-copy three passes, which is more time than a run of the search has."""
+    base, _ = scenario_of(Guest("64GiB", "10Gbit", "15Gbit", "8GiB"))
+    switched, wider = (with_mode(base, name, Target()) for name in ("postcopy", "multifd"))
+    assert switched is not None
+    assert wider is not None
+    assert may_reach(switched, Target())
+    assert not may_reach(wider, Target())
+
+
+def test_a_downtime_that_leaves_no_limit_says_why() -> None:
+    """It said that the search had run out of work, and that the limit was 1 ms now."""
+    base, _ = scenario_of(Guest("16MiB", "200Mbit", "2Gbit", "16MiB"))
+    found = hostsim.solve(base, "converge=0.9,downtime<=10ms", vary=("downtime-limit",), reps=2, workers=1)
+    (change,) = found.changes
+    assert change.today == 300
+    assert "a downtime of 10 ms leaves a limit of 1 ms at most, and that misses it" in change.obstacle
+
+
+def test_a_value_that_was_too_dear_to_run_is_told_as_computed() -> None:
+    base, _ = scenario_of(Guest("2TiB", "100Gbit", "20Gbit", "300GiB"))
+    (margin,) = margins_of(base, False, goal_of(base, Target()), Bench(1), [KNOBS[2]], 4e8)
+    text = why_not(base, margin, Target())
+    assert text.startswith("by computation 34")
+    assert text.endswith("the search has 400 million pages")
+
+
+def test_a_downtime_that_is_missed_asks_for_a_shorter_limit() -> None:
+    """With 300 ms QEMU stops the guest 373 ms. It said that no limit up to 156 ms reached 200 ms, which 78 ms does."""
+    base, _ = scenario_of(Guest("64MiB", "200Mbit", "40Mbit", "16MiB"))
+    found = hostsim.solve(base, "converge=0.9,downtime<=200ms", vary=("downtime-limit",), reps=3, workers=1)
+    (change,) = found.changes
+    assert change.helps
+    assert change.today == 300
+    assert change.value in (156.0, 78.0, 39.0, 20.0)
+    assert found.best == change
+
+
+def test_advice_beside_a_shorter_limit_names_the_limit() -> None:
+    """Runs of a faster link took the longest limit that the target leaves; the command left the scenario's longer one."""
+    base, _ = scenario_of(Guest("64MiB", "200Mbit", "400Mbit", "32MiB"))
+    kinds = ("bandwidth", "downtime-limit")
+    found = hostsim.solve(base, "converge=0.9,downtime<=200ms", vary=kinds, reps=2, workers=1)
+    assert all("migration.downtime_limit=" in one["command"] for one in commands_of(found))
+    faster = next(change for change in found.changes if change.kind == "bandwidth")
+    assert faster.helps
+    assert "together with a downtime limit of 156 ms" in "\n".join(solution_lines(found))

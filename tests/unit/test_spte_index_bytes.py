@@ -1,4 +1,4 @@
-"""Memory of every index, counted, against what the structures of the kernels take."""
+"""Memory of every index, counted, against the sizes of the kernels' structures."""
 
 from __future__ import annotations
 

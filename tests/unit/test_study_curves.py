@@ -10,12 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hostsim.core.errors import InputError
-from hostsim.theory.curve_limits import bandwidth_needed_bytes_per_s, converges, longest_standing_pass_s
 from hostsim.theory.dirty_curve import DirtyCurve
-from hostsim.theory.fit import curve_of, fit_classes
-from hostsim.theory.nnls import nonneg_least_squares
+from hostsim.theory.fit import curve_of, fit_classes, nonneg_least_squares
+from hostsim.theory.floor import bandwidth_needed_bytes_per_s, converges, longest_standing_pass_s
 from hostsim.theory.page_classes import PageClasses
-from hostsim.theory.precopy_map import iterate_precopy
+from hostsim.theory.precopy import iterate_precopy
 
 MEASURED = DirtyCurve.from_points([1.0, 2.0, 4.0], [300.0, 500.0, 700.0], max_pages=1000.0)
 

@@ -10,17 +10,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hostsim.theory.dirty_curve import DirtyCurve
-from hostsim.theory.precopy_map import (
+from hostsim.theory.precopy import (
     Caps,
     geometric_precopy,
     iterate_precopy,
     never_completes_above_pages,
+    page_seconds,
+    predict_precopy,
     saturating_curve,
     saturating_fixed_point,
+    throughput_mbps,
+    transferred_bytes,
 )
-from hostsim.theory.predict import predict_precopy
 from hostsim.theory.throttle import increments_needed, run_fraction, sleep_ns, steps_needed, throttle_needed
-from hostsim.theory.wire import page_seconds, throughput_mbps, transferred_bytes
 
 
 @given(st.integers(1, 10**6), st.floats(0.0, 0.99), st.floats(1e-4, 2.0))

@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 
 from hostsim.theory import queues
-from hostsim.theory.log_buffers import faults_of_touches, full_buffer_exits, hidden_faults
-from hostsim.theory.page_tables import table_count, tables_by_level
+from hostsim.theory.kvm_counts import faults_of_touches, full_buffer_exits, hidden_faults, table_count, tables_by_level
 
 
 def test_waits_by_hand() -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from hostsim.report.two_by_two_report import two_by_two_tables
+from hostsim.report.age_report import two_by_two_tables
 from hostsim.study.ageing.two_by_two import Cell, run_all
 from hostsim.study.ageing.two_by_two_words import verdict_lines
 

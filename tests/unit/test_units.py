@@ -118,7 +118,7 @@ def test_rates_parse_to_the_same(number: int, places: int) -> None:
 
 
 def outcome(parse: Callable[[object], Fraction | float], value: object) -> Fraction | float:
-    """What it parses to; 0 where it is an input error."""
+    """The parsed value; 0 where it is an input error."""
     try:
         return parse(value)
     except InputError:

@@ -1,4 +1,4 @@
-"""What ends a run: its duration, the end of the work, so many passes over its memory."""
+"""Ends of a run: its duration, the end of the work, so many passes over its memory."""
 
 from __future__ import annotations
 

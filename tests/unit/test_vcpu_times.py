@@ -1,4 +1,4 @@
-"""Whose wait is whose: the time of each vCPU adds up, and the migration thread's waits are its own."""
+"""The time of each vCPU adds up, and the waits of the migration thread are counted apart."""
 
 from __future__ import annotations
 

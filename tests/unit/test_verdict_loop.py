@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from hostsim.logs import parse_logs
+from hostsim.logs.sniff import parse_logs
 from hostsim.theory.dirty_curve import DirtyCurve
 from hostsim.verdict import Evidence, Verdict, diagnose, evidence_from_log
 from tests.unit.verdict_loop import WIRE, Loop, hotcold, sequential, uniform

@@ -1,4 +1,4 @@
-"""Logs that cannot tell, and how a verdict is written."""
+"""Logs without an answer, and the text of a verdict."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from hostsim.logs import parse_logs
+from hostsim.logs.sniff import parse_logs
 from hostsim.verdict import Confidence, Remedy, Verdict, diagnose, evidence_from_log, render
 
 

@@ -82,7 +82,7 @@ def test_what_a_result_tells() -> None:
     assert [r.pending_pages for r in evidence.rounds] == [0, 5_000]
     assert [r.duration_s for r in evidence.rounds] == [3.0, 1.0]
     assert evidence.bandwidth_bytes_per_s == LINK
-    assert evidence.brake == "link"
+    assert evidence.bottleneck == "link"
     assert evidence.curve is not None
     assert evidence.curve(1.0) == pytest.approx(saturating(0.5)(1.0), rel=1e-6)
 

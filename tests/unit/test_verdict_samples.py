@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from hostsim.logs import read_logs
+from hostsim.logs.sniff import read_logs
 from hostsim.verdict import Verdict, diagnose, evidence_from_log, render
 
 SAMPLES = Path(__file__).parents[1] / "data" / "logs" / "query_migrate_samples.jsonl"

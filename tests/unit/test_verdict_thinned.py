@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from hostsim.logs import parse_logs
+from hostsim.logs.sniff import parse_logs
 from hostsim.theory.dirty_curve import DirtyCurve
 from hostsim.theory.floor import floor_pages
 from hostsim.verdict import Evidence, Verdict, diagnose, evidence_from_log, explain_log, render

@@ -1,4 +1,4 @@
-"""What auto-converge has cost the guest, in one line of the verdict."""
+"""The cost of auto-converge to the guest, in one line of the verdict."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ import pytest
 from hostsim.scenario import Scenario
 from hostsim.simulation import run
 from hostsim.verdict.diagnose import diagnose
+from hostsim.verdict.evidence import Throttled
 from hostsim.verdict.from_result import evidence_from_result
-from hostsim.verdict.throttled import Throttled, throttled_of
+from hostsim.verdict.throttled import throttled_of
 
 
 def series(percents: list[int], speeds: list[float], status: str = "active") -> dict[str, Any]:

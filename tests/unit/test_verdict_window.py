@@ -51,7 +51,7 @@ def test_a_run_over_a_long_way_is_held_by_its_window(far: Path) -> None:
     """64 KiB each 100 ms are 0.66 MB/s of the 10 Gbit/s that the link has."""
     result = simulation.run(load_scenario(far))
     evidence = evidence_from_result(result)
-    assert evidence.brake == "window"
+    assert evidence.bottleneck == "window"
     assert evidence.carried_bytes_per_s == 655_360
     assert result.migrations[0].query["ram"]["transferred"] == pytest.approx(3 * 655_360, rel=0.06)
     remedy = diagnose(evidence).remedy("bandwidth")
@@ -65,7 +65,7 @@ def test_a_run_over_a_long_way_is_held_by_its_window(far: Path) -> None:
 def test_a_faster_link_is_advised_only_where_the_link_is_the_limit(limit: str, wanted: str) -> None:
     stream = Stream(LINK if limit == "link" else LINK / 10, limit, LINK / 100, 0.1)
     evidence = known(saturating(1.5, 0.5), stream=stream)
-    assert evidence.brake == ("link" if limit == "link" else "window")
+    assert evidence.bottleneck == ("link" if limit == "link" else "window")
     remedy = diagnose(evidence).remedy("bandwidth")
     assert remedy is not None
     assert wanted in remedy.text

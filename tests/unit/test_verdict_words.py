@@ -7,8 +7,8 @@ from collections.abc import Callable
 
 import pytest
 
-from hostsim.report.compare_words import figure_words, ratio_words
-from hostsim.report.study_words import value_words
+from hostsim.report.compare_report import figure_words, ratio_words
+from hostsim.report.studies import value_words
 from hostsim.verdict.words import (
     bandwidth_words,
     bytes_words,

@@ -6,16 +6,16 @@ from typing import Any
 
 import pytest
 
-from hostsim.report.kvm_tables import migration_tables
+from hostsim.report.tables import migration_tables
 from hostsim.results.tables import RunResult
 from hostsim.scenario import Scenario
 from hostsim.simulation import run
 from hostsim.verdict.confirm import confirmed, unconfirmed
 from hostsim.verdict.from_result import evidence_from_result
+from hostsim.verdict.mechanisms.xbzrle import CACHE, XbzrleCost
 from hostsim.verdict.model import Verdict
 from hostsim.verdict.render import render
 from hostsim.verdict.trial import try_out
-from hostsim.verdict.xbzrle_cost import CACHE, XbzrleCost
 
 ENOUGH = float("inf")
 

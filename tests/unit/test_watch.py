@@ -14,10 +14,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hostsim.logs import parse_logs
 from hostsim.logs.growing import GrowingLog
+from hostsim.logs.sniff import parse_logs
 from hostsim.report.watch_display import View, watch_display
-from hostsim.report.watch_forecasts import Forecasts
+from hostsim.report.watch_live import Forecasts
 from hostsim.report.watch_study import screen_lines as study_lines
 from hostsim.report.watch_study import watch_folder
 from hostsim.report.watch_view import Stall, Watched, as_object, plain_line, screen_lines, sparkline

@@ -1,4 +1,4 @@
-"""QEMU's pre-copy loop page by page, plain and small: what the verdict's forecasts have to agree with.
+"""QEMU's pre-copy loop page by page, plain and small: the verdict's forecasts have to agree with it.
 
 A rate-limited window sends its quota at its start, in one cyclic sweep over the dirty pages; then, once a window, one
 test for sync and stop. Uniform or hot/cold writes, or a sweep, between the windows.

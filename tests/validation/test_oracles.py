@@ -10,18 +10,20 @@ import pytest
 from hostsim.core.errors import InputError
 from hostsim.theory.page_classes import PageClasses
 from hostsim.validation import run_suites
-from hostsim.validation.oracles_drawn import drawn_rows
+from hostsim.validation.oracles_forms import drawn_rows
 from hostsim.validation.rows import Row
 from hostsim.validation.samples import (
     closed_requester_row,
     distinct_rows,
     harvest_row,
     little_row,
+    mean_z,
     page_bits_row,
+    page_bits_z,
     pages_sent_row,
     throughput_row,
+    variance_z,
 )
-from hostsim.validation.sigmas import mean_z, page_bits_z, variance_z
 
 
 @pytest.fixture

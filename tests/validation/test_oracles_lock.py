@@ -11,7 +11,7 @@ from hostsim.theory import queues
 from hostsim.validation.lock_runs import ENTRY_NS, EXIT_NS, Arrivals, LockRun, Loops, exit_costs
 from hostsim.validation.oracles_lock import READ_NS, WRITE_NS, lock_rows
 from hostsim.validation.rows import Row, sigma
-from hostsim.validation.sigmas import sample_z
+from hostsim.validation.samples import sample_z
 
 
 def run_of(start_ns: list[int], pages: int, mode: int, hold_ns: int, loop_ns: int = 50) -> LockRun:

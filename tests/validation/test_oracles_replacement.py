@@ -10,12 +10,12 @@ import pytest
 
 from hostsim.memory.policies.idle import IdlePages
 from hostsim.memory.swap_service import Constant, Exponential
-from hostsim.theory.replacement.policies import POLICIES
-from hostsim.validation import oracles_replacement, oracles_working_set
+from hostsim.theory.replacement import POLICIES
+from hostsim.validation import oracles_ageing, oracles_replacement
+from hostsim.validation.oracles_ageing import working_set_rows
 from hostsim.validation.oracles_replacement import replacement_rows
 from hostsim.validation.oracles_swap import swap_rows
-from hostsim.validation.oracles_working_set import working_set_rows
-from hostsim.validation.published_replacement import hit_ratio_rows
+from hostsim.validation.published_memory import hit_ratio_rows
 from hostsim.validation.rows import Row
 
 
@@ -58,7 +58,7 @@ class Forgetful(IdlePages):
 
 
 def test_lost_accessed_bits_are_seen(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(oracles_working_set, "IdlePages", Forgetful)
+    monkeypatch.setattr(oracles_ageing, "IdlePages", Forgetful)
     rows = list(working_set_rows())
     assert failed(rows, "O12-run/idle") >= 3
     assert failed(rows, "O13-run") >= 1

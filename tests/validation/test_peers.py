@@ -13,9 +13,7 @@ from numpy.typing import NDArray
 
 from hostsim.guest.popularity import zipf_shares
 from hostsim.scenario.trace_lackey import load_lackey
-from hostsim.theory.replacement.optimal import NEVER_USED, find_next_uses
-from hostsim.theory.replacement.policies import POLICIES
-from hostsim.theory.replacement.protocol import dense_pages
+from hostsim.theory.replacement import NEVER_USED, POLICIES, dense_pages, find_next_uses
 
 PEERS = {"fifo": libcachesim.FIFO, "clock": libcachesim.Clock, "lru": libcachesim.LRU, "min": libcachesim.Belady}
 NEVER = (1 << 63) - 1

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from hostsim.validation.kvm_postcopy import postcopy_rows
-from hostsim.validation.published_postgres import postgres_rows
-from hostsim.validation.published_userfault import userfault_rows
+from hostsim.validation.published_postcopy import postgres_rows, userfault_rows
 from hostsim.validation.qemu import rows
 
 CASES = (

@@ -7,10 +7,9 @@ import math
 
 import pytest
 
-from hostsim.theory.precopy_map import PrecopyOutcome
+from hostsim.theory.precopy import PrecopyOutcome
 from hostsim.validation import run_suites
-from hostsim.validation.published_curve import curve_rows, fitted_classes, fitted_total_rows
-from hostsim.validation.published_field import run_fraction_rows
+from hostsim.validation.published_precopy import curve_rows, fitted_classes, fitted_total_rows, run_fraction_rows
 from hostsim.validation.published_zstd import zstd_rows
 from hostsim.validation.rows import Row, digits, exact, relative, selected, sigma
 from tests.helpers.shared import once

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from hostsim.validation.index_runs import descriptors_by_sptes
-from hostsim.validation.published_index import ENTRIES_OF, index_rows
+from hostsim.validation.published_kvm import ENTRIES_OF, index_rows
 from hostsim.validation.rows import Row
 
 

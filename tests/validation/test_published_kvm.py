@@ -8,11 +8,9 @@ from pathlib import Path
 import pytest
 
 from hostsim.validation import run_suites
-from hostsim.validation.data import published
-from hostsim.validation.kvm import GROUPS, kvm_rows
-from hostsim.validation.kvm_faults import ARM64
 from hostsim.validation.kvm_machine import dirtied, logged, machine, measured, seconds, time_row
-from hostsim.validation.rows import Row
+from hostsim.validation.published_kvm import ARM64, GROUPS, kvm_rows
+from hostsim.validation.rows import Row, published
 from tests.helpers.shared import once
 
 FITTED = {
@@ -25,7 +23,7 @@ FITTED = {
 }  # fmt: skip
 MISSES = {
     "K4/on/16": 0.211, "K4/on/32": 0.212, "K4/on/64": 0.270, "K4/off-5%/8": 0.155, "K3b/enable/64": 0.289,
-    "K3b/clear/64": 0.206, "K6/before": 0.125,
+    "K3b/clear/64": 0.206, "K6/before": 0.067,
 }  # fmt: skip
 """Out of tolerance, and by how much.
 
@@ -34,7 +32,8 @@ way; a store to memory of the other socket takes 50 ns longer (85 to 135 ns). Wh
 modelled. With 64 vCPUs a thread of the host needs 26 to 41 % longer, too (K3b): they outnumber the cores.
 K4 off-5% with 8 vCPUs is one run; the order in which 8 vCPUs queue decides 10 % of its time.
 K6 before 6.13: the sheet's flush of 64 vCPUs was computed as if all of them were in guest mode at each flush; vCPUs that
-write meanwhile are in exits for a part of the time, and no IPI goes to them.
+write meanwhile are in exits for a part of the time, and no IPI goes to them. Each is asked all the same, at 13 ns, which
+halved the error (it was 0.125).
 """
 SPREAD = 0.149
 """K3 and K4 with 8 and 16 vCPUs set one constant, with 32 and 64 another: none of the eight rows decides it, and each misses

@@ -1,4 +1,4 @@
-"""S2, S3 and O33 under swap: rows pass, and what is wrong would not."""
+"""S2, S3 and O33 under swap: rows pass, and wrong figures would not."""
 
 from __future__ import annotations
 
@@ -8,11 +8,9 @@ import pytest
 from hostsim.kvm.page_waits import PageWaits
 from hostsim.memory.fault_waits import VCPU
 from hostsim.theory.far_memory import AgeHistograms, smallest_age
-from hostsim.validation.oracles_faults import fault_rows
-from hostsim.validation.published_far_memory import far_memory_rows
-from hostsim.validation.published_swap import swap_rows
+from hostsim.validation.oracles_swap import fault_rows, swapping_vm
+from hostsim.validation.published_memory import far_memory_rows, swap_rows
 from hostsim.validation.rows import Row
-from hostsim.validation.swap_runs import swapping_vm
 
 
 @pytest.fixture(scope="module")

@@ -32,6 +32,8 @@ def _aged(state: State, flags: int, stale: int) -> int:
         return flags | OLD | stale
     if state.ageing == ZAPS:
         return flags & KEPT
+    # W goes: the fault that ends the tracking gives back R and X alone (spte.c::mark_spte_for_access_track,
+    # ::restore_acc_track_spte).
     return (flags | TRACKED) & (~WRITABLE & 0xFF)
 
 

@@ -51,7 +51,11 @@ def span_end(k: Kvm, region: int) -> int:
 
 @inlined
 def needed(sptes: Sptes, state: State, page: int, is_write: bool) -> int:
-    """The need of an access: a kind of fault, LOG, FILL, YOUNG or NOTHING. LOG and FILL make young too."""
+    """The need of an access to ``page``: MAP, TRACK, SPLIT or WP for a fault, or LOG, FILL, YOUNG, NOTHING for no fault.
+
+    ``sptes`` and ``state`` are read only. LOG and FILL make the page young, too.
+    is_write: the access writes.
+    """
     flags = flags_of(sptes, page)
     if flags & PRESENT == 0:
         return MAP
@@ -69,7 +73,7 @@ def needed(sptes: Sptes, state: State, page: int, is_write: bool) -> int:
 
 @inlined
 def wanted_flags(state: State, is_write: int) -> int:
-    """Flags without which a page is armed."""
+    """Flags without which an spte stops an access: PRESENT; for is_write 1 also W, and D if ``state`` logs by D bits."""
     if is_write == 0:
         return PRESENT
     return PRESENT | WRITABLE | (DIRTY if hardware_logs(state) else 0)
@@ -77,14 +81,20 @@ def wanted_flags(state: State, is_write: int) -> int:
 
 @inlined
 def is_armed(sptes: Sptes, state: State, page: int, is_write: int) -> bool:
-    """Whether an access to ``page`` would be seen."""
+    """Whether an access to ``page`` would be seen by the host: a write if ``is_write`` is 1, else a read.
+
+    ``sptes`` and ``state`` are read only.
+    """
     wanted, flags = wanted_flags(state, is_write), flags_of(sptes, page)
     return bool(flags & (wanted | STOPPED) != wanted or (is_write == 1 and sptes.spte[page] & BLANK != 0))
 
 
 @inlined
 def armed_as(sptes: Sptes, state: State, page: int, is_write: int) -> int:
-    """0: ``page`` is not armed; FULL: it is; IF_MISSED: it is STALE, and only an access that misses the TLB is seen."""
+    """How ``page`` is armed for writes (is_write 1) or reads: 0: not armed; FULL; IF_MISSED: its spte is STALE.
+
+    An access to a STALE spte is seen only if it misses the TLB. ``sptes`` and ``state`` are read only.
+    """
     wanted, flags = wanted_flags(state, is_write), flags_of(sptes, page)
     blank = is_write == 1 and sptes.spte[page] & BLANK != 0
     if flags & (wanted | STOPPED) == wanted and not blank:
@@ -148,6 +158,8 @@ def _mark_visits(k: Kvm, p: int, first: int, end: int) -> None:
     while visit < 0 and page < end:
         page += 1
         visit = visit_of(row, page - row[FIRST_GFN])
+    # The pages of a sweep lie ``gcd`` apart. From one to the next the number of the visit grows by STRIDE_INVERSE, modulo
+    # CYCLE: an addition, where ``visit_of`` takes four divisions.
     while page < end:
         if sweep_sees(k, k.parts[p].touch_class, page, k.parts[p].is_write):
             set_visit(k.tape, k.classes[k.parts[p].touch_class], visit)
@@ -177,7 +189,7 @@ def count_range(k: Kvm, first: int, end: int, sign: int) -> None:
     while low < end:
         region = low >> REGION_BITS
         high = min(end, (region + 1) * REGION_PAGES)
-        is_known = sign < 0 and high - low == REGION_PAGES
+        is_known = sign < 0 and high - low == REGION_PAGES  # a whole region is counted out by the count that it has
         for is_write in range(2):
             counted = k.counts[is_write, region] if is_known else _count(k.sptes, k.state, low, high, is_write)
             k.counts[is_write, region] += sign * counted
@@ -194,9 +206,10 @@ def count_range(k: Kvm, first: int, end: int, sign: int) -> None:
 
 @inlined
 def disarm_page(k: Kvm, page: int, read: int, write: int) -> None:
-    """``page`` is no longer armed as it was for reads, for writes; 0: it was not, or still is.
+    """Count ``page`` out: it is no longer armed as it was.
 
-    A sweep's marks go when they are come upon.
+    read, write: how it was armed for reads, for writes, as ``armed_as`` has it; 0: it was not armed, or still is.
+    The mark of a sweep's visit stays until the sweep reaches the page.
     """
     # Every exit comes here, so the parts are walked once for reads and writes together.
     region, upper = page >> REGION_BITS, super_at(k, page)
@@ -206,7 +219,7 @@ def disarm_page(k: Kvm, page: int, read: int, write: int) -> None:
     if write > 0:
         k.counts[1, region] -= 1
         k.counts[1, upper] -= 1
-    for p in range(k.state.counted_parts):
+    for p in range(k.state.counted_parts):  # parts of sweeps, which come last, have marks and no counts
         part = k.parts[p]
         if page < part.first or page >= part.end:
             continue

@@ -14,7 +14,7 @@ from hostsim.spte_index.spte import PRESENT
 
 @inlined
 def look_up(k: Kvm, v: int, now_ns: int) -> None:
-    """VCPU ``v`` looks the host page of its fault up; it waits (PFN, FAULTS) if that takes time."""
+    """Look up the host page of the fault of vCPU ``v`` at ``now_ns``; stage PFN or FAULTS if that takes time."""
     vcpu = k.vcpus[v]
     look_ns = k.state.pfn_ns
     if k.state.is_backed == 1:
@@ -57,7 +57,10 @@ def take_page(k: Kvm, v: int) -> None:
 
 @jit
 def look_again(k: Kvm, v: int, now_ns: int) -> None:
-    """The host has the page for vCPU ``v``, which looks it up again with the mmu_invalidate_seq that it read before."""
+    """Let vCPU ``v``, in FAULTS, look its page up again at ``now_ns``: the host has the page now.
+
+    The vCPU keeps the mmu_invalidate_seq that it read before, so it retries if an invalidation went over the page meanwhile.
+    """
     k.vcpus[v].next_ns, k.vcpus[v].stage = now_ns, AGAIN
 
 

@@ -32,9 +32,10 @@ def log_flag(k: Kvm) -> int:
 
 @jit
 def map_filled(k: Kvm, n_pages: int) -> None:
-    """A guest that has run for long: a page with content is mapped, writable and dirty; a page without content is blank.
+    """Lay out a guest that has run for long: pages with content are mapped, writable and dirty, the others are blank.
 
-    Under a cap the first pages with content are mapped, so many as it lets be.
+    n_pages: pages of the VM; sptes beyond them fill the last region and stay empty.
+    Under a cap on sptes (``k.state.cap_sptes``) the first pages with content are mapped, up to the cap.
     """
     spte, huge = k.sptes.spte, k.state.is_huge == 1
     full, room = PRESENT | WRITABLE | DIRTY, k.state.cap_sptes if k.state.cap_sptes > 0 else n_pages
@@ -104,7 +105,11 @@ def _narrow(k: Kvm, region: int, split: bool) -> None:
 
 @jit
 def start_log(k: Kvm, all_set: bool, eager: bool, now_ns: int) -> None:
-    """Logging is on: all pages are dirty to begin with, or clean and protected."""
+    """Switch logging on at ``now_ns``.
+
+    all_set: KVM_DIRTY_LOG_INITIALLY_SET: all pages are in the log and none is protected; else all are clean and protected.
+    eager: large sptes are split now; else each loses W, and the first write fault splits it.
+    """
     spte, flag = k.sptes.spte, log_flag(k)
     count_range(k, 0, len(spte), -1)
     k.state.is_logged = 1
@@ -143,6 +148,26 @@ def count_recoverable(k: Kvm) -> int:
     return n
 
 
+@jit
+def count_recoverable_sptes(k: Kvm, n: NDArray[np.int64]) -> None:
+    """The sptes that switching the log off zaps one by one, by region, then by block.
+
+    n: int64[n_regions + n_blocks], in place: 4 KiB sptes of each region, and 2 MiB sptes of each block, that
+    ``count_recoverable`` counts; 0 for the others.
+    """
+    n[:] = 0
+    regions, block = len(k.sptes.level), k.state.block_regions
+    for region in range(regions):
+        if _is_recoverable(k, region):
+            for page in range(region * REGION_PAGES, (region + 1) * REGION_PAGES):
+                n[region] += k.sptes.spte[page] & PRESENT != 0
+    if block > 1:
+        for at in range(regions // block):
+            if _highest_level(k, at * block) == 1:
+                for region in range(at * block, (at + 1) * block):
+                    n[regions + at] += k.sptes.level[region] == 1
+
+
 @part
 def _recover(k: Kvm, region: int, recovery: int) -> None:
     """A region becomes large again, or empty to be mapped large later."""
@@ -152,7 +177,7 @@ def _recover(k: Kvm, region: int, recovery: int) -> None:
 
 @part
 def _recover_blocks(k: Kvm, recovery: int) -> None:
-    """So do blocks of 1 GiB in which something is mapped, and not as a whole."""
+    """Blocks of 1 GiB that are not mapped as a whole, nor empty, become large again, or empty to be mapped large later."""
     block = k.state.block_regions
     for first in range(0, len(k.sptes.level) - block + 1, block):
         if _highest_level(k, first) != 1:
@@ -166,7 +191,11 @@ def _recover_blocks(k: Kvm, recovery: int) -> None:
 
 @jit
 def stop_log(k: Kvm, recovery: int, now_ns: int) -> None:
-    """Logging is off: no log, no rings; regions become large again, or empty to be mapped large later."""
+    """Switch logging off at ``now_ns``: the log and the rings are empty.
+
+    recovery: RECOVER_NONE; RECOVER_ZAP: split regions are unmapped, to be mapped large later; RECOVER_IN_PLACE: they are
+    large.
+    """
     n_pages = len(k.sptes.spte)
     count_range(k, 0, n_pages, -1)
     k.state.is_logged = 0
@@ -314,7 +343,10 @@ def take_rings(k: Kvm, got: Bytes, n: NDArray[np.int64], first: int, end: int) -
 
 @jit
 def reset_rings(k: Kvm, now_ns: int) -> None:
-    """KVM_RESET_DIRTY_RINGS: pages of collected entries are write-protected again, and the entries leave the rings."""
+    """KVM_RESET_DIRTY_RINGS at ``now_ns``: collected entries leave the rings, and their pages are write-protected again.
+
+    ``k``: rings, sptes, versions and counts of armed pages change in place.
+    """
     flag, size = log_flag(k), (k.buffers.shape[1] - PML_ENTRIES)
     lowest, highest = len(k.sptes.spte), -1
     for v in range(len(k.vcpus)):

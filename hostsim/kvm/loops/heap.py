@@ -28,7 +28,7 @@ def push(heap: Records[Next], size: int, ns: int, vcpu: int) -> int:
 
 @inlined
 def sift_top(heap: Records[Next], size: int, ns: int, vcpu: int) -> None:
-    """Put ``vcpu`` where it belongs, the place at the top being free."""
+    """Put (ns, vcpu) into ``heap`` of ``size`` entries in place of its top, which has been taken."""
     at, below = 0, 1
     while below < size:
         if below + 1 < size and _before(heap[below + 1], heap[below].ns, heap[below].vcpu):

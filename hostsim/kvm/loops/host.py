@@ -16,7 +16,7 @@ from hostsim.kvm.loops.work import active_time, start_clocks, stop_clocks
 
 @jit
 def kick(k: Kvm, v: int, now_ns: int) -> None:
-    """Ask vCPU ``v`` to user space: at once from the guest, else when its exit is over."""
+    """Ask vCPU ``v`` to leave for user space: at ``now_ns`` if it is in the guest, else when its exit is over."""
     vcpu = k.vcpus[v]
     if vcpu.stage == OUT:
         return
@@ -28,7 +28,7 @@ def kick(k: Kvm, v: int, now_ns: int) -> None:
 
 @jit
 def enter_guest(k: Kvm, v: int, now_ns: int, entry_ns: int) -> None:
-    """KVM_RUN: vCPU ``v``, which is OUT, enters the guest."""
+    """KVM_RUN: vCPU ``v``, which is OUT, leaves user space at ``now_ns`` and is in the guest ``entry_ns`` later."""
     vcpu = k.vcpus[v]
     vcpu.is_kicked = vcpu.is_ring_full = 0
     vcpu.away_since_ns, vcpu.exit_kind = now_ns, NO_EXIT
@@ -45,7 +45,10 @@ def stop_at(k: Kvm, v: int, work_ns: int) -> None:
 
 @jit
 def interrupt(k: Kvm, now_ns: int) -> int:
-    """An IPI to every vCPU in guest mode: an exit, PML buffer drained, and an entry. Returns how many there were."""
+    """Send an IPI at ``now_ns`` to every vCPU of ``k`` in guest mode: an exit, its PML buffer drained, an entry.
+
+    Returns the number of vCPUs in guest mode.
+    """
     running = 0
     for v in range(len(k.vcpus)):
         if k.vcpus[v].stage == IN_GUEST:
@@ -60,7 +63,7 @@ def interrupt(k: Kvm, now_ns: int) -> int:
 
 @part
 def grant_all(k: Kvm, now_ns: int) -> None:
-    """Grant mmu_lock to all at the head of the queue that can hold it together."""
+    """Grant mmu_lock of ``k`` at ``now_ns`` to all at the head of the queue that can hold it together."""
     who = 0
     while who >= 0:
         who = grant_next(k, now_ns)
@@ -70,7 +73,10 @@ def grant_all(k: Kvm, now_ns: int) -> None:
 
 @jit
 def request_lock(k: Kvm, host: int, mode: int, now_ns: int) -> None:
-    """A host asks for mmu_lock; its grant is a row of Kvm.due."""
+    """Queue ``host`` for mmu_lock at ``now_ns``; the grant, at once or later, is a row of ``k.due``.
+
+    mode: SHARED or EXCLUSIVE.
+    """
     k.waiters[len(k.vcpus) + host].state, k.waiters[len(k.vcpus) + host].lock_mode = HOST_WAITING, mode
     join_queue(k, len(k.vcpus) + host, mode, now_ns)
     grant_all(k, now_ns)
@@ -79,7 +85,7 @@ def request_lock(k: Kvm, host: int, mode: int, now_ns: int) -> None:
 
 @jit
 def release_lock(k: Kvm, host: int, now_ns: int) -> None:
-    """A host drops mmu_lock, and the head of the queue is granted it at once."""
+    """Drop mmu_lock, which ``host`` holds, at ``now_ns``, and grant it at once to the head of the queue."""
     k.waiters[len(k.vcpus) + host].state, k.waiters[len(k.vcpus) + host].is_watched = HOST_IDLE, 0
     k.state.host_holders -= 1
     leave_lock(k.state, k.waiters[len(k.vcpus) + host].lock_mode)
@@ -88,7 +94,10 @@ def release_lock(k: Kvm, host: int, now_ns: int) -> None:
 
 @jit
 def begin_work(k: Kvm, n_pages: int) -> None:
-    """The vCPUs, all out of the guest, have new work: count the armed pages, find the first candidate of each stream."""
+    """Begin new work with all vCPUs of ``k`` out of the guest: count armed pages, find the first candidate of each stream.
+
+    n_pages: pages of the VM.
+    """
     count_range(k, 0, n_pages, 1)
     for s in range(len(k.streams)):
         find(k, s, 0, False)
@@ -96,7 +105,7 @@ def begin_work(k: Kvm, n_pages: int) -> None:
 
 @jit
 def carry_on(k: Kvm, now_ns: int) -> None:
-    """The vCPUs, all out of the guest, go on with work of which their clocks have done a part elsewhere."""
+    """Go on at ``now_ns`` with work that the clocks of ``k`` began on the source; all vCPUs are out of the guest."""
     for s in range(len(k.streams)):
         stream, row = k.streams[s], k.ints[k.streams[s].touch_class]
         active_ns = active_time(row, work_at(k.clocks[stream.clock], now_ns))

@@ -12,8 +12,8 @@ from hostsim.kvm.loops.layout import IN_GUEST, Kvm, State
 from hostsim.kvm.loops.streams import pass_by, rearm
 from hostsim.spte_index.spte import KEPT, PRESENT
 
-# Model limit: the hptes of all vCPUs are one table that is full when all of theirs would be; in KVM each vCPU has a table of
-# its own, unmaps what is in that, and maps again what another vCPU has mapped for itself.
+# Model limit: the hptes of all vCPUs are one table with the sum of their caps. In KVM each vCPU has a table of its own: it
+# unmaps the hptes of that table alone, and maps pages again that another vCPU has mapped for itself.
 
 
 @inlined
@@ -24,7 +24,10 @@ def at_cap(state: State, kind: int) -> bool:
 
 @late
 def unmap_all(k: Kvm, v: int, now_ns: int) -> None:
-    """VCPU ``v`` unmaps all of memory; vCPUs before it have made their touches of this instant."""
+    """Unmap all of memory for vCPU ``v``, which found the cap reached at ``now_ns``.
+
+    Events of one instant are ordered by vCPU, so vCPUs before ``v`` have made their touches of ``now_ns``.
+    """
     n_pages = len(k.sptes.spte)
     count_range(k, 0, n_pages, -1)
     for page in range(n_pages):

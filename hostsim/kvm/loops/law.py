@@ -40,6 +40,8 @@ def _first_unseen(k: Kvm, first: int, end: int, wanted: int) -> int:
         if k.sptes.level[region] != 0 and k.sptes.large[region] & (wanted | TRACKED) != wanted:
             continue
         large = k.sptes.level[region] != 0
+        # Counted without an early end, so that the compiler takes many pages at a time: the check runs at every harvest, and
+        # the page is looked for only if the law is broken.
         bad = 0
         for page in range(low, high):
             writable = large or k.sptes.spte[page] & (wanted | TRACKED) == wanted
@@ -67,7 +69,10 @@ def first_unrecorded(k: Kvm, first: int, end: int) -> int:
 
 @jit
 def first_unharvested(k: Kvm, got: NDArray[np.uint8], n_pages: int) -> int:
-    """First gfn with a record that user space has not got, or -1."""
+    """First of gfns [0, n_pages) with a record that user space has not got, or -1.
+
+    got: uint8[n_pages], 1: user space has the record.
+    """
     by_spte = k.state.has_d_bits == 1 and k.state.has_pml == 0
     _note_buffers(k)
     found = -1

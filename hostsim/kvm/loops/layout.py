@@ -41,6 +41,17 @@ UNIT = 1 << 24
 """Weight of a page in a part by weight whose pages are alike; STALE ones differ, by their chance to miss the TLB."""
 STALE_ROW = 2
 """Of Kvm.counts: 1 where a region, and how many regions of 512, may have STALE sptes."""
+BLOCK = 8
+"""Draws of a stream that are made at once."""
+RING = 2 * BLOCK
+"""Draws of a stream that are kept: two blocks, as hints look a draw ahead."""
+TRIED = 4
+"""Places, and pages of a region, whose words are made ahead; a draw seldom tries more."""
+THINS, PLACES, REGIONS, PROBES = 0, 1, 1 + TRIED, 1 + 2 * TRIED
+"""Rows of a stream in Kvm.words: thinning; TRIED places; TRIED times whether the region of a place is taken; TRIED - 1
+pages of a region, as the first one tried is the place.
+"""
+N_ROWS = 3 * TRIED
 LEVELS_MAX = 7
 """Levels of a tree of visits: 32 ** 7 pages."""
 
@@ -102,6 +113,7 @@ class State(Record):
     lock_writers: int
     lock_head: int  # of Kvm.lock_ring
     lock_queued: int
+    lock_last: int  # 1 + the vCPU or host slot that was granted mmu_lock last; 0: none yet
     host_holders: int  # holders that are host processes or walkers
     invalidate_seq: int  # mmu_invalidate_seq
     invalidate_in_progress: int  # mmu_invalidate_in_progress
@@ -180,10 +192,7 @@ class Stream(Record):
     visit: int  # of a sweep: the candidate's number within its cycle
     page: int  # gfn of the candidate; -1: the loop draws it at next_work_ns
     draws: int
-    tried: int  # gfn that is tried first if ..
-    tried_part: int  # .. the candidate goes to this part
-    ahead: int  # gfn that draw number ..
-    ahead_draw: int  # .. will try first if it goes to the same part
+    draws_made: int  # draws below this number, and not below the last RING of them, are in Kvm.words and Kvm.waits
     drawn_weight: int  # armed weight when the candidate was drawn
     offset_ns: int  # lateness of its writes among those of its class
     key0: int  # of its draws
@@ -222,6 +231,8 @@ class Rate(Record):
 
     mean_ns: float  # between touches of a page; of a paced class the share of writes to its hot part
     scale: float  # of the weights; with TLBs, of sweeps and traces: time between touches of a page [ns]
+    hot_share: float  # of a paced class: share of its writes to a weight of 1 in its hot part
+    cold_share: float  # and in its cold part
 
 
 class Waiter(Record):
@@ -312,14 +323,16 @@ class Kvm(ByReference):
     armed pages by is_write and by region, then by 512 regions; STALE_ROW. parts: [n_parts], those of sweeps last; ints:
     int64[n_classes, N_INTS] of hostsim.guest.touch; classes, rates: [n_classes]; page_weights: int64, of WEIGHTED classes
     from DATA_OFFSET on; tape: int64, trees of visits (32 a word), traces, sums of armed weights, and the tables of TLBs.
-    streams: [n_streams], by vCPU; exact: float64[n_streams], the work time of a drawn touch before rounding, or the share of
-    writes that went to armed pages when a write was drawn; clocks: int64[n_clocks, N_FIELDS]; own_clocks: int64[n_clocks],
-    rows of clocks by vCPU, -1 - row: of a task that is parked. vcpus: [n_vcpus]; heap: [n_vcpus], scratch; buffers:
-    int64[n_vcpus, 512 + n], PML buffer and dirty ring; waiters: [n_vcpus + n_hosts]; lock_ring: int64[n_vcpus + n_hosts],
-    the queue of mmu_lock. costs; queue_ns: int64[n_modes, n], added to a hold by others at the lock; crowd_ns: int64[n],
-    added to making a host page by others that make one.
+    streams: [n_streams], by vCPU; words: uint32[n_streams * N_ROWS * RING], waits: float64[n_streams * RING], their
+    draws of the time to come: words of 32 bits, and exponentials of mean 1 for a class that is not PACED; exact:
+    float64[n_streams], the work time of a drawn touch before rounding, or the share of writes that went to armed pages
+    when a write was drawn; clocks: int64[n_clocks, N_FIELDS]; own_clocks: int64[n_clocks], rows of clocks by vCPU, -1 -
+    row: of a task that is parked. vcpus: [n_vcpus]; heap: [n_vcpus], scratch; buffers: int64[n_vcpus, 512 + n], PML
+    buffer and dirty ring; waiters: [n_vcpus + n_hosts]; lock_ring: int64[n_vcpus + n_hosts], the queue of mmu_lock.
+    costs; queue_ns: int64[n_modes, n], added to a hold by others at the lock; crowd_ns: int64[n], added to making a host
+    page by others that make one.
     log: [capacity]; due: [n]. backing: uint8[n_pages] if is_backed; fresh: int64[n], pages that got frames at hand, oldest
-    first. latencies: int64[WALKER_CALLS + n_hosts, N_COUNTERS], as in hostsim.core.latencies: exits from guest to guest or
+    first. latencies: int64[WALKER_CALLS + n_hosts, N_COUNTERS], as in hostsim.core.latency: exits from guest to guest or
     to user space, waits for mmu_lock, its holds, calls of walkers. walks: [n_hosts]; calls: [n_hosts, CALLS_MAX]; found:
     uint8[n_hosts, FOUND_MAX], 1: the call found the page young, the call under way included; flush_ns: int64[n_vcpus + 1], a
     flush by how many vCPUs are in guest mode; unseen: float64[n_hosts], pages called old that were expected to be accessed.
@@ -336,6 +349,8 @@ class Kvm(ByReference):
     page_weights: Ints
     tape: Ints
     streams: Records[Stream]
+    words: NDArray[np.uint32]
+    waits: NDArray[np.float64]
     exact: NDArray[np.float64]
     clocks: Ints
     own_clocks: Ints

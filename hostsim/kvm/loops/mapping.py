@@ -17,7 +17,7 @@ from hostsim.spte_index.spte import AGED, BLANK, DIRTY, IN_LOG, KEPT, PRESENT, R
 
 @inlined
 def set_spte(k: Kvm, page: int, value: int) -> None:
-    """The 4 KiB spte of ``page``, and what its place holds of the page's content, become ``value``. Disarms at most."""
+    """Set the byte of the 4 KiB spte of ``page``, with the page's flags (KEPT), to ``value``: never arms it."""
     # Read before the change: the counts held the page as it was armed before.
     read, write = armed_as(k.sptes, k.state, page, 0), armed_as(k.sptes, k.state, page, 1)
     k.sptes.spte[page] = value
@@ -30,7 +30,7 @@ def set_spte(k: Kvm, page: int, value: int) -> None:
 
 @inlined
 def mark_dirty(k: Kvm, v: int, page: int) -> None:
-    """mark_page_dirty_in_slot: the bit in the log, or an entry in the ring of vCPU ``v``."""
+    """mark_page_dirty_in_slot: set the bit of ``page`` in the log, or put an entry into the ring of vCPU ``v``."""
     if k.sptes.spte[page] & IN_LOG != 0:
         return
     k.sptes.spte[page] |= IN_LOG
@@ -52,7 +52,11 @@ def drain_pml(k: Kvm, v: int) -> int:
 
 @part
 def set_region(k: Kvm, region: int, level: int, large: int, small: int) -> None:
-    """All sptes of a region at once: a large one with flags ``large`` (level 1, 2), or 512 with flags ``small``."""
+    """Set all sptes of ``region`` at once.
+
+    level: 0: 512 sptes of 4 KiB; 1, 2: a large spte of 2 MiB, of 1 GiB.
+    large: flags of the large spte; small: flags of the 512. Flags of the pages (KEPT) stay.
+    """
     first = region * REGION_PAGES
     k.sptes.level[region], k.sptes.large[region] = level, large
     for page in range(first, first + REGION_PAGES):
@@ -84,7 +88,10 @@ def is_empty_block(k: Kvm, region: int) -> bool:
 
 @part
 def set_regions_counted(k: Kvm, first: int, end: int, level: int, large: int, small: int) -> None:
-    """``set_region`` for regions [first, end), with the counts of armed pages kept."""
+    """``set_region`` for regions [first, end), with the counts of armed pages in ``k`` kept.
+
+    level, large, small: as in ``set_region``.
+    """
     count_range(k, first * REGION_PAGES, end * REGION_PAGES, -1)
     for region in range(first, end):
         set_region(k, region, level, large, small)
@@ -115,7 +122,10 @@ def _split(k: Kvm, v: int, page: int, now_ns: int) -> None:
 
 @inlined
 def sets_region(sptes: Sptes, state: State, kind: int, page: int) -> bool:
-    """Whether the fault sets one large spte, or replaces it."""
+    """Whether a fault of ``kind`` on ``page`` sets one large spte, or replaces one.
+
+    ``sptes`` and ``state`` are read only.
+    """
     region = page >> REGION_BITS
     if sptes.level[region] != 0:
         return True
@@ -190,7 +200,10 @@ def handle(k: Kvm, v: int, kind: int, page: int, is_write: bool, now_ns: int) ->
 
 @inlined
 def note_access(k: Kvm, page: int, kind: int) -> None:
-    """An access that faults no more, of LOG, FILL or YOUNG: the hardware sets A, a LOG sets D, a FILL or LOG is a write."""
+    """Make an access to ``page`` that does not fault: the hardware sets A; LOG sets D, too; FILL and LOG are writes.
+
+    kind: LOG, FILL or YOUNG.
+    """
     # Model limit: the first write to a page of zeros makes it young, also where the TLB has its translation.
     region, value = page >> REGION_BITS, k.sptes.spte[page] & (~AGED & 0xFF)
     if k.sptes.level[region] != 0:

@@ -6,8 +6,8 @@ vCPUs and threads of the host stand in one queue.
 from __future__ import annotations
 
 from hostsim.compiled.jit import inlined, part
-from hostsim.core.latencies import note
-from hostsim.costs.exits import MAP, NOTHING, SHARED, SPLIT, SPURIOUS
+from hostsim.core.latency import note
+from hostsim.costs.exits import EXCLUSIVE, MAP, NOTHING, SHARED, SPLIT, SPURIOUS
 from hostsim.kvm.loops.armed import needed
 from hostsim.kvm.loops.hptes import at_cap
 from hostsim.kvm.loops.layout import (
@@ -31,7 +31,12 @@ from hostsim.spte_index.spte import Sptes
 
 @inlined
 def queue_host_event(k: Kvm, now_ns: int, what: int, who: int) -> None:
-    """Queue an event that the host has to handle."""
+    """Append a row to ``k.due``: an event that the host has to handle.
+
+    now_ns: its time.
+    what: DUE_GRANTED ... DUE_WALKED.
+    who: the vCPU or the host slot, by ``what``.
+    """
     due = k.due[k.state.n_due]
     due.ns, due.what, due.who = now_ns, what, who
     k.state.n_due += 1
@@ -39,7 +44,7 @@ def queue_host_event(k: Kvm, now_ns: int, what: int, who: int) -> None:
 
 @inlined
 def join_queue(k: Kvm, who: int, mode: int, now_ns: int) -> None:
-    """Queue ``who``, a vCPU or n_vcpus + a host slot, for the lock."""
+    """Queue ``who``, a vCPU or n_vcpus + a host slot, for the lock from ``now_ns`` on; mode: SHARED or EXCLUSIVE."""
     k.waiters[who].lock_mode, k.waiters[who].asked_ns = mode, now_ns
     at = k.state.lock_head + k.state.lock_queued
     # A comparison and no remainder: a division costs more than the rest of a request.
@@ -49,7 +54,7 @@ def join_queue(k: Kvm, who: int, mode: int, now_ns: int) -> None:
 
 @part
 def queue_contended(k: Kvm, now_ns: int) -> None:
-    """Tell hosts that hold the lock and watch it, once, that a vCPU or a host process is queued."""
+    """Report to each host that holds the lock of ``k`` and watches it, once, that a waiter is queued at ``now_ns``."""
     # After each event of a vCPU: hosts hold the lock rarely, and the loop over them is left out then.
     if k.state.lock_queued == 0 or k.state.host_holders == 0:
         return
@@ -62,7 +67,7 @@ def queue_contended(k: Kvm, now_ns: int) -> None:
 
 @inlined
 def leave_lock(state: State, mode: int) -> None:
-    """A holder drops the lock."""
+    """Take one holder of ``mode``, SHARED or EXCLUSIVE, off the counts in ``state``."""
     if mode == SHARED:
         state.lock_readers -= 1
     else:
@@ -71,7 +76,7 @@ def leave_lock(state: State, mode: int) -> None:
 
 @inlined
 def grant_next(k: Kvm, now_ns: int) -> int:
-    """Grant the lock to the head of the queue, if it can be granted; returns the head, or -1."""
+    """Grant the lock of ``k`` to the head of the queue at ``now_ns``, if it can be granted; returns the head, or -1."""
     if k.state.lock_queued == 0:
         return -1
     who = k.lock_ring[k.state.lock_head]
@@ -84,6 +89,10 @@ def grant_next(k: Kvm, now_ns: int) -> int:
     k.state.lock_queued -= 1
     # Those that spin on the lock, or share it, slow the holder down: counted before the new holder is.
     others = k.state.lock_queued + k.state.lock_readers + k.state.lock_writers
+    # The lock word and what the lock protects lie in the cache of the last holder, whether or not somebody waits.
+    if others == 0 and mode == EXCLUSIVE and k.state.lock_last != 1 + who:
+        others = min(1, k.state.lock_last)
+    k.state.lock_last = 1 + who
     if mode == SHARED:
         k.state.lock_readers += 1
     else:
@@ -105,7 +114,10 @@ def grant_next(k: Kvm, now_ns: int) -> int:
 
 @inlined
 def is_stale(k: Kvm, v: int, kind: int) -> bool:
-    """mmu_invalidate_retry_gfn: whether an invalidation has gone, or goes, over the page that a fault looked up."""
+    """mmu_invalidate_retry_gfn: whether an invalidation went, or goes, over the page that vCPU ``v`` looked up.
+
+    kind: of the fault; only MAP and SPLIT use the host page.
+    """
     if kind not in (MAP, SPLIT):
         return False
     state, page = k.state, k.vcpus[v].page
@@ -116,7 +128,11 @@ def is_stale(k: Kvm, v: int, kind: int) -> bool:
 
 @inlined
 def kind_now(sptes: Sptes, state: State, page: int, is_write: bool) -> int:
-    """Kind of fault that an access needs now; SPURIOUS if it needs none any more."""
+    """Kind of fault that an access to ``page`` needs now; SPURIOUS if it needs none any more.
+
+    ``sptes`` and ``state`` are read only.
+    is_write: the access writes.
+    """
     kind = needed(sptes, state, page, is_write)
     return SPURIOUS if kind == NOTHING or kind >= LOG else kind
 

@@ -14,7 +14,10 @@ from hostsim.kvm.loops.work import stop_clocks
 
 @jit
 def park(k: Kvm, v: int, now_ns: int) -> int:
-    """The task of vCPU ``v``, which is in FAULTS, sleeps; the vCPU enters the guest without it. Returns the task's clock."""
+    """Put the task of vCPU ``v``, which is in FAULTS, to sleep at ``now_ns``; the vCPU enters the guest without it.
+
+    Returns the work clock of the task.
+    """
     vcpu = k.vcpus[v]
     clock = k.streams[vcpu.stream].clock
     for at in range(vcpu.clock_first, vcpu.clock_end):
@@ -26,7 +29,7 @@ def park(k: Kvm, v: int, now_ns: int) -> int:
 
 @jit
 def unpark(k: Kvm, v: int, clock: int, now_ns: int) -> None:
-    """The page is resident: an interrupt wakes the task, which runs when vCPU ``v`` is in the guest next."""
+    """Wake the task of ``clock`` by an interrupt at ``now_ns``: it runs when vCPU ``v`` is in the guest next."""
     vcpu = k.vcpus[v]
     if vcpu.stage == IN_GUEST:
         stop_clocks(k, v, now_ns)

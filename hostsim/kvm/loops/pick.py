@@ -2,46 +2,68 @@
 
 from __future__ import annotations
 
-from hostsim.compiled.jit import inlined, jit, late
+from hostsim.compiled.jit import inlined, late, part
 from hostsim.core.rng import keyed_uniform, keyed_word
 from hostsim.guest.touch import DATA_OFFSET, FIRST_GFN, KIND, WEIGHTED
-from hostsim.kvm.loops.armed import FULL, armed_as, is_armed, super_at, weight_of
-from hostsim.kvm.loops.layout import BY_WEIGHT, REGION_BITS, STALE_ROW, SUPER_BITS, UNIT, Kvm, Part, State
-from hostsim.spte_index.spte import REGION_PAGES, Sptes
+from hostsim.kvm.loops.armed import FULL, STOPPED, armed_as, is_armed, super_at, wanted_flags, weight_of
+from hostsim.kvm.loops.draws import TRIES, column, word_at
+from hostsim.kvm.loops.layout import (
+    BY_WEIGHT,
+    PLACES,
+    PROBES,
+    REGION_BITS,
+    REGIONS,
+    STALE_ROW,
+    SUPER_BITS,
+    TRIED,
+    UNIT,
+    Kvm,
+    Part,
+    State,
+)
+from hostsim.spte_index.spte import BLANK, REGION_PAGES, Sptes
 
 SPARSE = 32
 """With fewer than 1 page in SPARSE armed, places are not tried any more: counts lead to the page."""
-TRIES = 64
 SUPER_PAGES = 1 << SUPER_BITS
 
 
 @inlined
-def place(part: Part, key0: int, draw: int, attempt: int) -> int:
-    """The page of ``part`` that is tried then, armed or not."""
-    return int(part.first + ((keyed_word(key0, draw, attempt) * (part.end - part.first)) >> 32))
+def place(part: Part, word: int) -> int:
+    """The page of ``part``, armed or not, on which ``word`` of a draw falls."""
+    return int(part.first + ((word * (part.end - part.first)) >> 32))
 
 
 @inlined
-def within(page: int, key1: int, draw: int, attempt: int) -> int:
-    """The page in the region of ``page`` that is tried then, once ``page`` itself was tried."""
-    return int(page - page % REGION_PAGES + (keyed_word(key1, draw, TRIES + attempt) >> (32 - REGION_BITS)))
+def within(page: int, word: int) -> int:
+    """The page in the region of ``page`` on which ``word`` falls."""
+    return int(page - page % REGION_PAGES + (word >> (32 - REGION_BITS)))
 
 
 @inlined
-def pick(k: Kvm, p: int, key0: int, key1: int, draw: int, tried: int) -> int:
-    """An armed gfn of part ``p``, of which there is one at least; keyed by (key0, key1, draw).
+def is_nearly_all(part: Part) -> bool:
+    """Whether so many pages of ``part`` are armed that the first place of a draw mostly is."""
+    n_pages = part.end - part.first
+    return bool(part.armed >= n_pages - (n_pages >> 3))
 
-    tried: the ``place`` of attempt 0.
-    """
-    part = k.parts[p]
+
+@inlined
+def pick(k: Kvm, p: int, s: int) -> int:
+    """An armed gfn of part ``p``, of which there is one at least, by the draw under way of stream ``s``."""
+    part, key0, key1, draw = k.parts[p], int(k.streams[s].key0), int(k.streams[s].key1), int(k.streams[s].draws)
+    # While many pages are armed, a drawn place is armed after a few tries, each of which reads a count or a byte. The walk
+    # over the counts reads hundreds of them, but its length does not grow as armed pages become few.
     if part.kind != BY_WEIGHT and part.armed * SPARSE >= part.end - part.first:
-        page = _try(k, p, key0, key1, draw, tried)
+        page = _take(k, part, column(s, draw))
+        if page < 0:
+            page = _try(k, p, key0, key1, draw)
         if page >= 0:
             return page
     elif _are_alike(k, p) and part.armed // UNIT * SPARSE >= part.end - part.first:
         page = _try_weights(k, p, key0, key1, draw)
         if page >= 0:
             return page
+    # The product of a number below 1 may round up to ``armed`` itself.
     rest = min(int(keyed_uniform(key0, key1, draw, TRIES) * part.armed), part.armed - 1)
     return _weigh_out(k, p, rest) if part.kind == BY_WEIGHT else _walk(k, p, rest)
 
@@ -53,12 +75,61 @@ def _are_alike(k: Kvm, p: int) -> bool:
 
 
 @inlined
-def _try(k: Kvm, p: int, key0: int, key1: int, draw: int, tried: int) -> int:
+def _is_cut(part: Part, page: int) -> bool:
+    """Whether a part of the region of ``page`` lies outside ``part``, so that the region's count says too much."""
+    start = page - page % REGION_PAGES
+    return bool(start < part.first or start + REGION_PAGES > part.end)
+
+
+@inlined
+def first_taken(k: Kvm, part: Part, at: int) -> int:
+    """Number of the first place of a draw whose region is taken, by its share of armed pages, or cut; TRIED: none.
+
+    at: the ``column`` of the draw.
+    """
+    for n in range(TRIED):
+        page = place(part, word_at(k.words, at, PLACES + n))
+        counted = k.counts[part.is_write, page >> REGION_BITS]
+        if word_at(k.words, at, REGIONS + n) >> (32 - REGION_BITS) < counted or _is_cut(part, page):
+            return n
+    return TRIED
+
+
+@inlined
+def _take(k: Kvm, part: Part, at: int) -> int:
+    """As ``_try``, with the words made ahead; -1 where they do not tell the page."""
+    n = first_taken(k, part, at)
+    if n == TRIED:
+        return -1
+    page = place(part, word_at(k.words, at, PLACES + n))
+    if _is_cut(part, page) or k.sptes.level[page >> REGION_BITS] != 0:
+        return -1
+    if k.counts[part.is_write, page >> REGION_BITS] == REGION_PAGES:
+        return page
+    return _first_armed(k, page, part.is_write, at)
+
+
+@inlined
+def _first_armed(k: Kvm, page: int, is_write: int, at: int) -> int:
+    """The first of ``page``, whose region has 4 KiB sptes, and the pages there tried after it that is armed; -1: none."""
+    wanted = wanted_flags(k.state, is_write)
+    mask = wanted | STOPPED | (BLANK if is_write == 1 else 0)
+    if k.sptes.spte[page] & mask != wanted:
+        return page
+    for n in range(TRIED - 1):
+        other = within(page, word_at(k.words, at, PROBES + n))
+        if k.sptes.spte[other] & mask != wanted:
+            return other
+    return -1
+
+
+@late
+def _try(k: Kvm, p: int, key0: int, key1: int, draw: int) -> int:
     """Places drawn until one is armed, or -1 after TRIES: the region by its share of armed pages, then the page."""
     part = k.parts[p]
     first, end, is_write = part.first, part.end, part.is_write
     for attempt in range(TRIES):
-        page = tried if attempt == 0 else place(part, key0, draw, attempt)
+        page = place(part, keyed_word(key0, draw, attempt))
         region = page >> REGION_BITS
         counted = k.counts[is_write, region]
         if counted == 0:
@@ -66,6 +137,9 @@ def _try(k: Kvm, p: int, key0: int, key1: int, draw: int, tried: int) -> int:
         start = region * REGION_PAGES
         if counted == REGION_PAGES:
             return int(page)
+        # The count of a region holds pages outside the part, too: at the edges of the part the page itself decides. Else the
+        # region is taken with the probability of its share, and then one of its armed pages: all armed pages stay equally
+        # likely, and a region that is refused costs no look at its sptes.
         if start < first or start + REGION_PAGES > end:
             if is_armed(k.sptes, k.state, page, is_write):
                 return int(page)
@@ -79,7 +153,7 @@ def _try_weights(k: Kvm, p: int, key0: int, key1: int, draw: int) -> int:
     """Places drawn until one is kept, each with its weight out of UNIT, or -1 after TRIES."""
     part = k.parts[p]
     for attempt in range(TRIES):
-        page = place(part, key0, draw, attempt)
+        page = place(part, keyed_word(key0, draw, attempt))
         seen = armed_as(k.sptes, k.state, page, part.is_write)
         if seen == FULL:
             return int(page)
@@ -88,14 +162,14 @@ def _try_weights(k: Kvm, p: int, key0: int, key1: int, draw: int) -> int:
     return -1
 
 
-@jit
+@part
 def _within(sptes: Sptes, state: State, page: int, is_write: int, counted: int, key: int, draw: int) -> int:
     """One of the ``counted`` armed pages of the region of ``page``, which was drawn."""
-    probe = page
+    probe = page  # the page that was drawn comes first: ``streams._fetch`` has asked memory for its byte
     for attempt in range(TRIES):
         if is_armed(sptes, state, probe, is_write):
             return probe
-        probe = within(page, key, draw, attempt)
+        probe = within(page, keyed_word(key, draw, TRIES + attempt))
     rest = (keyed_word(key, draw, 2 * TRIES) * counted) >> 32
     probe = page - page % REGION_PAGES
     while rest > 0 or not is_armed(sptes, state, probe, is_write):
@@ -121,6 +195,7 @@ def _weigh_out(k: Kvm, p: int, rest: int) -> int:
         at += 1
     page = max(part.first, (lower + at - part.weights_at) << REGION_BITS)
     row = k.ints[part.touch_class]
+    # Without STALE sptes in the region each armed page has its full weight, which is read in order, without a call a page.
     if row[KIND] == WEIGHTED and k.counts[STALE_ROW, page >> REGION_BITS] == 0:
         at = row[DATA_OFFSET] - row[FIRST_GFN]
         while rest >= 0:

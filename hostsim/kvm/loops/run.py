@@ -31,10 +31,11 @@ def _heap(k: Kvm) -> int:
 
 @jit
 def run_vcpus(k: Kvm, horizon_ns: int, anew: bool) -> int:
-    """Events of vCPUs strictly below ``horizon_ns`` and before the next of a walker; anew: the heap is built first.
+    """Handle events of vCPUs strictly below ``horizon_ns`` and before the next event of a walker.
 
-    Returns the time of the event that comes next, or NEVER. Stops early when Kvm.due gets rows; the events that are left in
-    that instant come with the next call.
+    anew: build the heap of ``k`` first.
+    Returns the time of the event that comes next [ns], or NEVER. Stops early when ``k.due`` gets rows; the events that are
+    left in that instant come with the next call.
     """
     heap = k.heap
     size = _heap(k) if anew else k.state.heap_size
@@ -71,7 +72,7 @@ def run_vcpus(k: Kvm, horizon_ns: int, anew: bool) -> int:
 
 @jit
 def run_with_walkers(k: Kvm, horizon_ns: int, run: Code) -> int:
-    """``run_vcpus`` with the events of walkers, which come before those of vCPUs in the same instant.
+    """``run_vcpus`` of ``k`` up to ``horizon_ns`` with the walkers' events, which come first in an instant.
 
     run: code of ``run_vcpus``. It is called, not inlined: it takes longest of all loops to compile, and most guests are not
     aged.

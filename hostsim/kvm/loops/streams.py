@@ -9,14 +9,13 @@ from __future__ import annotations
 
 from hostsim.compiled.jit import inlined, late
 from hostsim.compiled.prefetch import prefetch
-from hostsim.core.rng import NEVER, keyed_exponential, keyed_uniform, keyed_uniform_most
+from hostsim.core.rng import NEVER, keyed_uniform, uniform_of
 from hostsim.guest.armed import NO_WRITE
-from hostsim.guest.paced import next_hit, page_share
+from hostsim.guest.paced import next_hit
 from hostsim.guest.pacing import MODE, STOPPED, work_at
 from hostsim.guest.touch import (
     CYCLE,
     FIRST_GFN,
-    HOT_PAGES,
     N_PAGES,
     PACED,
     RATE_DEN,
@@ -30,13 +29,26 @@ from hostsim.guest.touch import (
     touch_time,
 )
 from hostsim.kvm.loops.armed import sweep_sees
-from hostsim.kvm.loops.layout import IN_GUEST, REGION_BITS, UNIFORM, Ints, Kvm, Stream
-from hostsim.kvm.loops.pick import pick, place, within
+from hostsim.kvm.loops.draws import ACCEPT, PART, column, expected_wait, reach, word_at
+from hostsim.kvm.loops.layout import (
+    IN_GUEST,
+    PLACES,
+    PROBES,
+    REGION_BITS,
+    THINS,
+    TRIED,
+    UNIFORM,
+    Ints,
+    Kvm,
+    Part,
+    Stream,
+)
+from hostsim.kvm.loops.pick import first_taken, is_nearly_all, pick, place, within
 from hostsim.kvm.loops.visits import clear_visit, next_visit
 from hostsim.kvm.loops.work import active_time, touch_ns, work_time
 
-ACCEPT, PART = 1 << 20, 1 << 21
-"""Keys of draws beside those of the page."""
+MOST = 0xFFFFFFFF
+"""The largest word."""
 
 
 @inlined
@@ -76,30 +88,31 @@ def _find_visit(k: Kvm, stream: Stream, row: Ints, active_ns: int, goes_on: bool
         return
     stream.found_index, stream.visit = start + visit, visit
     stream.next_work_ns = work_time(row, touch_time(row[RATE_NUM], row[RATE_DEN], start + visit))
-    stream.page = row[FIRST_GFN] + (row[START_PAGE] + visit * row[STRIDE]) % row[N_PAGES]
+    ahead = row[START_PAGE] + visit * row[STRIDE]
+    stream.page = row[FIRST_GFN] + (ahead if ahead < row[N_PAGES] else ahead % row[N_PAGES])
 
 
 @inlined
 def _shares(k: Kvm, c: int) -> tuple[float, float]:
     """Shares of the writes of paced class ``c`` that go to armed pages of its hot part and of its cold part."""
-    row, p = k.ints[c], k.classes[c].part
-    hot_share, scale = k.rates[c].mean_ns, k.rates[c].scale
-    hot = k.parts[p].armed / scale * page_share(hot_share, row[HOT_PAGES])
-    return hot, k.parts[p + 1].armed / scale * page_share(1.0 - hot_share, row[N_PAGES] - row[HOT_PAGES])
+    p = k.classes[c].part
+    return k.parts[p].armed * k.rates[c].hot_share, k.parts[p + 1].armed * k.rates[c].cold_share
 
 
 @inlined
 def _draw_write(k: Kvm, s: int, stream: Stream, row: Ints, active_ns: int) -> None:
     hot, cold = _shares(k, stream.touch_class)
-    due = touch_index(row[RATE_NUM], row[RATE_DEN], max(0, active_ns - stream.offset_ns))
+    since_ns = active_ns - stream.offset_ns
+    due = touch_index(row[RATE_NUM], row[RATE_DEN], since_ns) if since_ns > 0 else 0
     stream.draws += 1
+    reach(k, s, stream.draws + 1)
     k.exact[s] = hot + cold
     write = next_hit(int(stream.key0), int(stream.draws), max(stream.index, due), hot + cold)
     stream.found_index = write
     stream.next_work_ns = NEVER
     if write < NO_WRITE:
         stream.next_work_ns = work_time(row, touch_time(row[RATE_NUM], row[RATE_DEN], write) + stream.offset_ns)
-        _expect(k, stream, k.classes[stream.touch_class].part + (1 if _is_cold(stream, hot, cold) else 0))
+        _expect(k, s, k.classes[stream.touch_class].part + (1 if _is_cold(stream, hot, cold) else 0))
 
 
 @inlined
@@ -108,18 +121,19 @@ def _draw_touch(k: Kvm, s: int, stream: Stream, row: Ints, active_ns: int, goes_
     part = k.parts[k.classes[c].part]
     armed = part.armed
     stream.draws += 1
+    reach(k, s, stream.draws + 1)
     stream.drawn_weight, stream.next_work_ns = armed, NEVER
     if not goes_on:
         k.exact[s] = active_ns
     if armed == 0:
         return
     mean_ns = k.rates[c].mean_ns if part.kind == UNIFORM else k.rates[c].scale
-    wait_ns = keyed_exponential(int(stream.key0), int(stream.key1), 0, int(stream.draws)) * (mean_ns / armed)
+    wait_ns = expected_wait(k, s, stream.draws) * (mean_ns / armed)
     if wait_ns < 4.0e18:
         k.exact[s] += wait_ns
         stream.next_work_ns = work_time(row, int(k.exact[s]))
         if stream.kind != WEIGHTED:
-            _expect(k, stream, k.classes[c].part)
+            _expect(k, s, k.classes[c].part)
 
 
 @inlined
@@ -129,47 +143,31 @@ def _is_cold(stream: Stream, hot: float, cold: float) -> bool:
 
 
 @inlined
-def _expect(k: Kvm, stream: Stream, p: int) -> None:
-    """Note the page that the stream tries first at its next candidate, and fetch the bytes that the draw after it tries.
+def _expect(k: Kvm, s: int, p: int) -> None:
+    """Fetch the bytes that the draw after the one at hand will read.
 
-    The bytes are seldom in a cache, and the candidate may be due sooner than memory answers; the places of the draw after it
-    are known a whole exit ahead.
+    They are seldom in a cache, and that draw may be due sooner than memory answers; its words are known a whole exit ahead.
     """
-    part, key0, draw = k.parts[p], int(stream.key0), int(stream.draws)
-    if stream.tried_part != p or stream.ahead_draw != draw:
-        stream.ahead = place(part, key0, draw, 0)
-        _fetch(k, p, stream.ahead)
-    stream.tried, stream.tried_part = stream.ahead, p
-    stream.ahead, stream.ahead_draw = place(part, key0, draw + 1, 0), draw + 1
-    _fetch(k, p, stream.ahead)
-    _fetch_more(k, p, stream)
+    part, at = k.parts[p], column(s, k.streams[s].draws + 1)
+    if is_nearly_all(part):
+        # More hints than are used cost more than they save.
+        _fetch(k, part, place(part, word_at(k.words, at, PLACES)))
+        return
+    page = place(part, word_at(k.words, at, PLACES + first_taken(k, part, at) % TRIED))
+    _fetch(k, part, page)
+    for n in range(TRIED - 1):
+        prefetch(k.sptes.spte, within(page, word_at(k.words, at, PROBES + n)))
 
 
 @inlined
-def _fetch(k: Kvm, p: int, page: int) -> None:
-    prefetch(k.counts[k.parts[p].is_write], page >> REGION_BITS)
+def _fetch(k: Kvm, part: Part, page: int) -> None:
+    prefetch(k.counts[part.is_write], page >> REGION_BITS)
     prefetch(k.sptes.spte, page)
 
 
 @inlined
-def _fetch_more(k: Kvm, p: int, stream: Stream) -> None:
-    """Fetch what draw ``ahead_draw`` tries if its first place is not armed: places after it, and pages in their regions."""
-    part, key0, key1, draw = k.parts[p], int(stream.key0), int(stream.key1), int(stream.ahead_draw)
-    n_pages = part.end - part.first
-    # While nearly all pages are armed the first place mostly is, and more hints than are used cost more than they save.
-    if part.armed >= n_pages - (n_pages >> 3):
-        return
-    second = place(part, key0, draw, 1)
-    _fetch(k, p, second)
-    _fetch(k, p, place(part, key0, draw, 2))
-    prefetch(k.sptes.spte, within(stream.ahead, key1, draw, 0))
-    prefetch(k.sptes.spte, within(stream.ahead, key1, draw, 1))
-    prefetch(k.sptes.spte, within(second, key1, draw, 0))
-
-
-@inlined
 def page_of(k: Kvm, s: int) -> int:
-    """The page of the candidate that has come up; -1 if it goes to no armed page."""
+    """The page of the candidate of stream ``s`` of ``k``, whose time has come; -1 if the touch goes to no armed page."""
     stream = k.streams[s]
     if stream.page >= 0:
         return int(stream.page)
@@ -177,18 +175,15 @@ def page_of(k: Kvm, s: int) -> int:
     p = k.classes[c].part
     if stream.kind == PACED:
         hot, cold = _shares(k, c)
-        if not _is_still(stream, hot + cold, k.exact[s]):
+        if not _is_still(k, s, hot + cold, k.exact[s]):
             return -1
         if _is_cold(stream, hot, cold):
             p += 1
-    elif not _is_still(stream, float(k.parts[p].armed), float(stream.drawn_weight)):
+    elif not _is_still(k, s, float(k.parts[p].armed), float(stream.drawn_weight)):
         return -1
     if k.parts[p].armed == 0:
         return -1
-    key0, draw, tried = int(stream.key0), int(stream.draws), stream.tried
-    if stream.tried_part != p:
-        tried = place(k.parts[p], key0, draw, 0)
-    stream.page = pick(k, p, key0, int(stream.key1), draw, tried)
+    stream.page = pick(k, p, s)
     return int(stream.page)
 
 
@@ -198,14 +193,14 @@ def _uniform(stream: Stream, purpose: int) -> float:
 
 
 @inlined
-def _is_still(stream: Stream, now: float, drawn: float) -> bool:
+def _is_still(k: Kvm, s: int, now: float, drawn: float) -> bool:
     """Thinning: whether a touch drawn when ``drawn`` was armed goes to the part that still is."""
     if now >= drawn:
         return True
     # Few pages were disarmed meanwhile, so most touches are accepted for all low bits of the draw.
-    if keyed_uniform_most(int(stream.key0), int(stream.draws), ACCEPT) * drawn < now:
+    if uniform_of(word_at(k.words, column(s, k.streams[s].draws), THINS), MOST) * drawn < now:
         return True
-    return _uniform(stream, ACCEPT) * drawn < now
+    return _uniform(k.streams[s], ACCEPT) * drawn < now
 
 
 @inlined

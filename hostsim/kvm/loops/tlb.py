@@ -37,20 +37,21 @@ def mark_stale(k: Kvm, first: int, end: int) -> None:
     """Regions of pages [first, end) may have STALE sptes."""
     for region in range(first >> REGION_BITS, (end + REGION_PAGES - 1) >> REGION_BITS):
         upper = super_at(k, region * REGION_PAGES)
+        # The upper count is one of regions: a region that is marked already adds nothing.
         k.counts[STALE_ROW, upper] += 1 - k.counts[STALE_ROW, region]
         k.counts[STALE_ROW, region] = 1
 
 
 @jit
 def flush_translations(k: Kvm, now_ns: int) -> int:
-    """kvm_flush_remote_tlbs: an IPI to the vCPUs in guest mode, a request that the others find; no spte is STALE any more.
+    """kvm_flush_remote_tlbs of ``k`` at ``now_ns``: an IPI to the vCPUs in guest mode, a request that the others find.
 
-    Returns how many vCPUs were in guest mode.
+    No spte is STALE afterwards. Returns the number of vCPUs that were in guest mode.
     """
     running = interrupt(k, now_ns)
     lowest, highest, n_regions = len(k.sptes.spte), -1, len(k.sptes.level)
     for upper in range(n_regions, k.counts.shape[1]):
-        if k.counts[STALE_ROW, upper] == 0:
+        if k.counts[STALE_ROW, upper] == 0:  # 512 regions at a look: most flushes find few pages that were aged
             continue
         k.counts[STALE_ROW, upper] = 0
         begin = (upper - n_regions) << (SUPER_BITS - REGION_BITS)

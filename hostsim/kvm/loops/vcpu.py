@@ -6,7 +6,7 @@ Each step ends in one of a few ways (``step``); that each is written once matter
 from __future__ import annotations
 
 from hostsim.compiled.jit import inlined
-from hostsim.core.latencies import note
+from hostsim.core.latency import note
 from hostsim.core.rng import NEVER
 from hostsim.costs.cost_rules import PML_ENTRIES
 from hostsim.costs.exits import MAP, NONE, NOTHING, PML_FULL, SPLIT, SPURIOUS, TRACK, WP
@@ -48,7 +48,7 @@ the guest; its exit has been handled; it runs; it waits for its next event.
 
 @inlined
 def is_write(k: Kvm, v: int) -> bool:
-    """Whether the access under way is a write."""
+    """Whether the access under way of vCPU ``v`` of ``k`` is a write."""
     return bool(k.streams[k.vcpus[v].stream].is_write == 1)
 
 
@@ -194,7 +194,7 @@ def _done(k: Kvm, v: int) -> None:
 
 @inlined
 def log_exit(k: Kvm, v: int, kind: int) -> None:
-    """A row in the log of exits for the exit of vCPU ``v``, while there is room."""
+    """Append the exit of vCPU ``v``, of ``kind``, to ``k.log`` while there is room."""
     at = k.state.logged_exits
     if at < len(k.log):
         exit_ = k.log[at]

@@ -12,7 +12,11 @@ WORD_BITS = 32
 
 @inlined_and_called
 def visit_of(row: Ints, page: int) -> int:
-    """Number within the cycle of a sweep's visit to ``page`` (from FIRST_GFN), or -1 if it leaves the page out."""
+    """Number of a sweep's visit to ``page`` within its cycle, or -1 if the sweep leaves the page out.
+
+    row: int64[N_INTS], the touch class of the sweep.
+    page: counted from FIRST_GFN of the class.
+    """
     distance = (page - row[START_PAGE]) % row[N_PAGES]
     if distance % row[STRIDE_GCD] != 0:
         return -1
@@ -21,25 +25,25 @@ def visit_of(row: Ints, page: int) -> int:
 
 @inlined_and_called
 def set_visit(bits: Ints, levels: TouchClass, visit: int) -> None:
-    """Mark ``visit``; levels: the class of the sweep. In place."""
+    """Mark ``visit`` in ``bits``, the tape of the VM, in place; levels: the class of the sweep."""
     at = visit
     for level in range(levels.n_levels):
         word = levels.level_at[level] + at // WORD_BITS
         before = bits[word]
         bits[word] = before | (1 << (at % WORD_BITS))
-        if before != 0:
+        if before != 0:  # the levels above have a mark for this word already
             return
         at = at // WORD_BITS
 
 
 @inlined_and_called
 def clear_visit(bits: Ints, levels: TouchClass, visit: int) -> None:
-    """Take the mark of ``visit`` away. In place."""
+    """Take the mark of ``visit`` out of ``bits``, the tape of the VM, in place; levels: the class of the sweep."""
     at = visit
     for level in range(levels.n_levels):
         word = levels.level_at[level] + at // WORD_BITS
         bits[word] = bits[word] & ~(1 << (at % WORD_BITS))
-        if bits[word] != 0:
+        if bits[word] != 0:  # the word keeps its mark in the level above
             return
         at = at // WORD_BITS
 
@@ -52,7 +56,8 @@ def _lowest(word: int) -> int:
 
 @inlined_and_called
 def next_visit(bits: Ints, levels: TouchClass, visit: int) -> int:
-    """First marked visit at or after ``visit`` in the same cycle, or -1."""
+    """First visit marked in ``bits`` at or after ``visit`` in the same cycle, or -1; levels: the class of the sweep."""
+    # Up until a word has a mark at or behind the place, then down by the lowest marks: two words a level at most.
     level, at = 0, visit
     while level < levels.n_levels:
         n_words = levels.level_at[level + 1] - levels.level_at[level]

@@ -1,13 +1,13 @@
 """Threads of the host that make one mmu-notifier call after the other, each under mmu_lock: ageing, among the vCPUs' events.
 
 Linux virt/kvm/kvm_main.c::kvm_handle_hva_range, mm/vmscan.c::walk_pte_range. Their events have the host's rank, and come
-after what other threads of the host do in their instant; of two walkers the one in the lower slot goes first.
+after those of other threads of the host in the same instant; of two walkers the one in the lower slot goes first.
 """
 
 from __future__ import annotations
 
 from hostsim.compiled.jit import inlined, jit, part
-from hostsim.core.latencies import note
+from hostsim.core.latency import note
 from hostsim.core.rng import NEVER
 from hostsim.costs.exits import NONE
 from hostsim.kvm.loops.ageing import Bytes, clear_young, test_young
@@ -34,7 +34,12 @@ from hostsim.kvm.loops.tlb import flush_translations, judge_old
 
 @jit
 def begin_walk(k: Kvm, host: int, event: int, mode: int, flushes: bool, n_calls: int, now_ns: int) -> None:
-    """The walker in slot ``host`` makes the ``n_calls`` that are in Kvm.calls, from now on."""
+    """Let the walker in slot ``host`` make calls [0, n_calls) of ``k.calls[host]``, one after the other, from ``now_ns`` on.
+
+    event: CALL_CLEAR_FLUSH, CALL_CLEAR or CALL_TEST.
+    mode: how the kernel takes mmu_lock for ageing: SHARED, EXCLUSIVE or NONE.
+    flushes: CALL_CLEAR_FLUSH flushes young pages.
+    """
     walk = k.walks[host]
     walk.event, walk.lock_mode, walk.does_flush = event, mode, flushes
     walk.call, walk.n_calls, walk.found_bytes, walk.found = 0, n_calls, 0, 0

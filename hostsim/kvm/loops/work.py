@@ -61,7 +61,7 @@ def stop_clocks(k: Kvm, v: int, now_ns: int) -> None:
 
 @inlined
 def start_clocks(k: Kvm, v: int, now_ns: int) -> None:
-    """The vCPU ``v`` is in the guest again; clocks of parked tasks (hostsim.kvm.loops.parking) stand still."""
+    """Start the clocks of vCPU ``v``, in the guest again at ``now_ns``; clocks of parked tasks (parking.py) stand still."""
     vcpu = k.vcpus[v]
     for at in range(vcpu.clock_first, vcpu.clock_end):
         if k.own_clocks[at] < 0:  # its task sleeps until the host has the page
@@ -72,18 +72,30 @@ def start_clocks(k: Kvm, v: int, now_ns: int) -> None:
 
 
 @inlined
+def _window(row: Ints) -> tuple[int, int, int]:
+    """Start, length and period of the active windows of a class, in the time of one of its clocks."""
+    start, length, period, n = row[WINDOW_START], row[WINDOW_LENGTH], row[WINDOW_PERIOD], row[CLOCK_COUNT]
+    if n > 1:  # three divisions at each touch of a sweep, which mostly has a clock of its own
+        start, length, period = start // n, length // n, period // n
+    return int(start), int(length), int(period)
+
+
+@inlined
 def active_time(row: Ints, work_ns: int) -> int:
-    """Time spent in the active windows of a class by one of its clocks; row: its ints."""
+    """Time spent in the active windows of a class by one of its clocks [ns], when the clock has run ``work_ns``.
+
+    row: int64[N_INTS], the class.
+    """
     if row[WINDOW_LENGTH] == ALWAYS:
         return int(work_ns)
-    n = row[CLOCK_COUNT]
-    return window_local(row[WINDOW_START] // n, row[WINDOW_LENGTH] // n, row[WINDOW_PERIOD] // n, work_ns)
+    start, length, period = _window(row)
+    return window_local(start, length, period, work_ns)
 
 
 @inlined
 def work_time(row: Ints, active_ns: int) -> int:
-    """Inverse of ``active_time``."""
+    """Work time [ns] at which a clock of the class ``row`` has spent ``active_ns`` in active windows."""
     if row[WINDOW_LENGTH] == ALWAYS or active_ns >= NEVER:
         return int(active_ns)
-    n = row[CLOCK_COUNT]
-    return window_global(row[WINDOW_START] // n, row[WINDOW_LENGTH] // n, row[WINDOW_PERIOD] // n, active_ns)
+    start, length, period = _window(row)
+    return window_global(start, length, period, active_ns)

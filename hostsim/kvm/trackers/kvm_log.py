@@ -113,8 +113,8 @@ class KvmLog:
     def _stop(self) -> Timed[None]:
         yield from self._slot_calls(self._plan.costs.disable_call_ns)
         recovered_before = self.recovered_regions
-        if self._plan.flush_each and self._plan.recovery != "none":
-            yield from self._recover_each()
+        if self._plan.recovery_flush != "slot" and self._plan.recovery != "none":
+            yield from self._recover_each() if self._plan.recovery_flush == "each" else self._recover_by_spte()
         else:
             yield from self._vm.lock.hold(self._plan.slot_mode, self._stop_hold_ns, self._plan.stop_unit_ns)
             for _ in range(self._plan.n_slots if self.recovered_regions > recovered_before else 0):
@@ -135,20 +135,41 @@ class KvmLog:
         return self._plan.stop_hold_ns(regions, self._n_pages - regions * REGION_PAGES)
 
     def _recover_each(self) -> Timed[None]:
-        """Zap the 4 KiB sptes of a region and flush, under mmu_lock, before the next region (until 5.17).
+        """Zap the page table of a region and flush, under mmu_lock, before the next region (5.19 to 6.12).
 
         arch/x86/kvm/mmu/tdp_mmu.c::zap_collapsible_spte_range.
         """
-        # Model limit: before 5.19 (commit 5ba7c4c6d1c7) the TDP MMU flushes after each 4 KiB spte that it zaps; here after
-        # each region. The log of 96 GiB in 1 GiB pages took 45.7 s to stop on 5.15 (20211110223010.1392399-1-bgardon), 1.8 s
-        # here.
         region_ns = self._plan.stop_hold_ns(1)
         for _ in range(self._count_recovered()):
             yield from self._vm.lock.during(self._plan.slot_mode, self._zap_and_flush(region_ns))
 
-    def _zap_and_flush(self, region_ns: int) -> Timed[None]:
-        yield self._env.timeout(region_ns)
-        yield from self._vm.flush()
+    def _recover_by_spte(self) -> Timed[None]:
+        """Zap spte after spte and flush after each, under mmu_lock, which yields between two (5.13 to 5.18).
+
+        arch/x86/kvm/mmu/tdp_mmu.c::zap_collapsible_spte_range, ::tdp_mmu_zap_spte_atomic.
+        """
+        # Model limit: zapping spte by spte costs an spte as much as zapping the page table of a region costs one of its 512.
+        self._count_recovered()
+        spte_ns = self._plan.stop_spte_ns
+        for sptes in self._engine.log.recoverable_sptes().tolist():
+            yield from self._zap_sptes(sptes, spte_ns)
+
+    def _zap_sptes(self, sptes: int, spte_ns: int) -> Timed[None]:
+        """The turns of one region; those behind a flush that interrupts no vCPU are one hold."""
+        # Model limit: if a flush of a region finds no vCPU in guest mode, the rest of its 512 sptes is zapped as if none
+        # entered the guest meanwhile. An event for each of millions of flushes would take minutes.
+        mode, running = self._plan.slot_mode, 1
+        while sptes > 0 and running > 0:
+            running = yield from self._vm.lock.during(mode, self._zap_and_flush(spte_ns))
+            sptes -= 1
+        if sptes > 0:
+            unit_ns = spte_ns + self._vm.flush.count_idle(sptes)
+            yield from self._vm.lock.hold(mode, sptes * unit_ns, unit_ns)
+
+    def _zap_and_flush(self, zap_ns: int) -> Timed[int]:
+        """Returns the number of vCPUs that the flush has interrupted."""
+        yield self._env.timeout(zap_ns)
+        return (yield from self._vm.flush())
 
     def _drain(self) -> None:
         """Kick every vCPU out of the guest, which drains its PML buffer (vmx.c::vmx_sync_dirty_log)."""

@@ -56,6 +56,9 @@ def huge_bytes() -> int:
 
 
 def make_cycle(words: Words, n_lines: int, rng: np.random.Generator) -> None:
-    """In place: the first word of each of ``n_lines`` lines gets the index of the next line of one random cycle."""
+    """Link ``n_lines`` lines of ``words`` into one random cycle, drawn by ``rng``.
+
+    words: uint64[n_lines x 8], in place: the first word of each line gets the index of the next line's first word.
+    """
     order = rng.permutation(n_lines).astype(np.uint64) * np.uint64(64 // WORD_BYTES)
     words[order] = np.roll(order, -1)

@@ -33,8 +33,9 @@ LARGEST_LEAST_BYTES, LARGEST_MOST_BYTES = 256 * MIB, 1024 * MIB
 SHARE_OF_MEMORY = 4
 """The largest footprint is at most one part in so many of the available memory."""
 LOW, LOW_OF_SHARED = (0.25, "lower quartile"), (0.1, "lower tenth")
-"""The repetition that a number is, and words for it. Other users of the machine lengthen timings, so it is a low one; loads
-of a cache that they share become loads of memory while they use it, ten times as long, so there it is a lower one.
+"""The quantile of the repetitions that becomes a number, with its words. Others on the machine lengthen timings: it is a low
+quantile. Loads of a shared cache become loads of memory while others use the cache, ten times as long: there the
+quantile is lower.
 """
 NOISY = 0.5
 """A spread above this is worth a word."""
@@ -93,7 +94,12 @@ def check_options(base: str) -> None:
 
 
 def calibrate(base: str = "cascade-lake", *, quick: bool = False, progress: Progress | None = None) -> Calibration:
-    """Measure this machine. InputError as ``check_options``; MemoryError if there is no memory to measure."""
+    """Measure this machine. InputError as ``check_options``; MemoryError if there is no memory to measure.
+
+    base: sheet whose numbers stay where nothing is measured.
+    quick: fewer repetitions.
+    progress: called with (step, steps done, steps in all).
+    """
     check_options(base)
     machine, sheet = read_machine(), load_costs(base)
     plan = effort(largest_bytes(machine), quick=quick)

@@ -61,9 +61,10 @@ def plateaus(curve: Curve) -> list[Plateau]:
 
 
 def plateaus_at(curve: Curve, cache_bytes: Sequence[float]) -> list[Plateau] | None:
-    """Levels where caches of known sizes put them, clear of the edges, of the last cache the nearest part alone.
+    """Levels of ``curve`` where caches of ``cache_bytes`` put them; None if they do not rise.
 
-    None if they do not rise.
+    Points near the edges of a level are left out; of the last cache only the nearest part is used, since neighbours share
+    it.
     """
     lows, highs = [0.0, *(CLEAR * size for size in cache_bytes)], [*(size / CLEAR for size in cache_bytes), math.inf]
     if len(cache_bytes) > 1:
@@ -76,7 +77,7 @@ def plateaus_at(curve: Curve, cache_bytes: Sequence[float]) -> list[Plateau] | N
 
 
 def knees(curve: Curve, found: Sequence[Plateau]) -> list[float]:
-    """Footprint [bytes] at which the latency passes half-way, in logarithms, from each level to the next."""
+    """Footprints [bytes] at which the latency of ``curve`` is half-way between neighbours of ``found``, in logarithms."""
     return [_crossing(curve, low, high) for low, high in pairwise(found)]
 
 
@@ -115,7 +116,10 @@ def _crossing(curve: Curve, low: Plateau, high: Plateau) -> float:
 
 
 def matched(knee_bytes: Sequence[float], cache_bytes: Sequence[float]) -> list[int | None]:
-    """For each cache the knee that ends it, None if there is none: in order, the nearest where some are missing."""
+    """For each of ``cache_bytes`` the index in ``knee_bytes`` of the knee that ends the cache; None: there is no such knee.
+
+    In order; where knees are missing, each knee goes to the cache of the nearest size.
+    """
     if len(knee_bytes) >= len(cache_bytes):
         return list(range(len(cache_bytes)))
     found: list[int | None] = [None] * len(cache_bytes)
@@ -128,10 +132,10 @@ def matched(knee_bytes: Sequence[float], cache_bytes: Sequence[float]) -> list[i
 
 
 def agrees(knee: float, reported: float, within: float = AGREE) -> bool:
-    """Whether a knee [bytes] confirms the size that the kernel reports [bytes]."""
+    """Whether ``knee`` [bytes] confirms ``reported``, the kernel's size [bytes]: a factor of ``within`` at most."""
     return 1 / within <= knee / reported <= within
 
 
 def rounded(size: float) -> int:
-    """The power of two nearest to ``size`` [bytes] by ratio: as much as a knee tells of a cache that neighbours share."""
+    """The power of two nearest to ``size`` [bytes] by ratio: a knee of a shared cache is no more exact than that."""
     return 1 << round(math.log2(size))

@@ -87,7 +87,10 @@ def is_compiled() -> bool:
 
 
 def measure_all(plan: Effort, report: Report) -> Found:
-    """Dependent loads round a random cycle through ever more memory, then all timings of TIMINGS; so in each round."""
+    """Measure dependent loads round a random cycle through ever more memory, then all timings of TIMINGS; so in each round.
+
+    plan: footprints, rounds and repetitions. report: called with the name of each step of the first round.
+    """
     before = huge_bytes()
     words = written(plan.footprints_bytes[-1])
     huge = huge_bytes() - before >= words.nbytes // 2

@@ -47,7 +47,7 @@ def _quoted(text: str) -> str:
 
 
 def as_object(found: Calibration, file: str) -> dict[str, Any]:
-    """Everything, numbers of the base sheet excepted, in the terms of JSON."""
+    """``found`` as JSON has it, without numbers of the base sheet; ``file``: where the sheet was written."""
     return {
         "file": file,
         "machine": found.machine.title,

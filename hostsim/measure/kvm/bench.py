@@ -82,7 +82,7 @@ def _clocked(call: Callable[[], object]) -> tuple[int, int]:
 
 
 def asking(vm: Vm, calls: Sequence[Call]) -> Timing:
-    """Time ioctls of the VM."""
+    """Time of the ioctls ``calls`` of ``vm``, as the host sees it."""
     return host_timing(vm, partial(vm.ask, calls))
 
 
@@ -131,7 +131,7 @@ class Bench:
         return timing
 
     def keep(self, name: str, ns: float, why_not: str = "") -> None:
-        """Keep a value that was computed, unless there is a reason against it."""
+        """Keep ``ns``, computed for number ``name``; if ``why_not`` is not "", keep that reason instead."""
         if why_not:
             self.refused[name].append(why_not)
         else:

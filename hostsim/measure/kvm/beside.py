@@ -40,7 +40,7 @@ class Pair:
 
 
 def pairs(real: Sequence[RealPhase], simulated: Sequence[Phase]) -> list[Pair]:
-    """Phase by phase; both sides ran phases of equal names."""
+    """Phases of ``real`` beside those of ``simulated``, which have the same names in the same order."""
     assert [(one.name, one.iteration) for one in real] == [(one.name, one.iteration) for one in simulated]
     return [Pair(*both) for both in zip(real, simulated, strict=True)]
 
@@ -64,7 +64,10 @@ def as_row(pair: Pair) -> dict[str, Any]:
 
 
 def verdict(found: Sequence[Pair], within: float = 0.2) -> Iterator[str]:
-    """How many phases that are long enough agree, and which do not."""
+    """Lines: how many phases of ``found`` that are long enough agree, and which do not.
+
+    within: largest deviation of simulated over real from 1.
+    """
     long = [pair for pair in found if pair.real_ns_a_page >= SHORT_NS]
     far = [pair for pair in long if not 1 - within <= pair.ratio <= 1 + within]
     near = len(long) - len(far)

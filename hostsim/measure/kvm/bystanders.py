@@ -40,7 +40,7 @@ class Bystanders:
 
 
 def check_quiet(share: float, *, accept: bool) -> None:
-    """KvmError if others took so much that times are theirs, unless a busy machine is accepted."""
+    """KvmError if other processes took a ``share`` of the processors above BUSY_SHARE, unless ``accept``."""
     if share > BUSY_SHARE and not accept:
         reason = f"other processes took {share:.0%} of the processors' time, more than {BUSY_SHARE:.0%}"
         raise refusal("the machine is busy", reason, "measure while nothing else runs, or accept it with --busy")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
@@ -13,7 +14,7 @@ from hostsim.measure.kvm.device import Kvm
 from hostsim.measure.kvm.estimates import estimate
 from hostsim.measure.kvm.host import KvmHost, read_host
 from hostsim.measure.kvm.measures import MEASURES
-from hostsim.measure.kvm.memory_size import LARGEST_BYTES, memory_bytes
+from hostsim.measure.kvm.memory_size import memory_bytes
 from hostsim.measure.kvm.numbers import AT_WISH, CANNOT, MEANING, RENAMED, NumberMaker
 from hostsim.measure.kvm.rules import BUSY_SHARE, REPETITIONS_MIN
 from hostsim.measure.kvm.vm import pinned, usable_cpus
@@ -23,20 +24,21 @@ from hostsim.measure.privileged.measures import AsRoot, measure_as_root
 
 @dataclass(frozen=True)
 class Plan:
-    """Every measurement is made in each round, in new VMs: the repetitions of a number lie far apart in time, and spells in
-    which a neighbour is busy meet few of them. Together more than a number needs, for such as are refused.
+    """Rounds of measurements: each measurement is made in each round, in a new VM.
 
+    The repetitions of a number then lie far apart in time, so that a neighbour that is busy for a while meets few of them.
+    There are more repetitions than a number needs, since some may be refused.
     repetitions: of each measurement in a round; chain_repetitions: of chains of sptes, which take longest.
+    rounds: the fewest; more follow while the last of them is expected to end within seconds.
     """
 
-    rounds: int
     repetitions: int
     chain_repetitions: int
+    rounds: int = 4
+    seconds: float = 24.0
 
 
-PLAN, QUICK = Plan(8, 2, 1), Plan(1, REPETITIONS_MIN, REPETITIONS_MIN)
-SLOW = Plan(4, 2, 2)
-"""Where faults take so long that VMs are smaller."""
+PLAN, QUICK = Plan(2, 2), Plan(REPETITIONS_MIN, REPETITIONS_MIN, rounds=1, seconds=0.0)
 
 Progress = Callable[[str, int, int], None]
 
@@ -77,7 +79,7 @@ def calibrate_kvm(
     quick: a single round, with no repetition to spare.
     busy: accept a machine on which other processes work.
     as_root: also measure ageing and, if it says so, swap-ins; the host is put back.
-    progress: called with the next measurement, how many are done, of how many.
+    progress: called with the next measurement, how many are done, of how many; so many as now seem to fit into the time.
     Raises KvmError if the machine is busy or KVM fails.
     """
     look_first(accept=busy)
@@ -85,20 +87,34 @@ def calibrate_kvm(
     bystanders = Bystanders()
     with pinned(cpus[0]):
         size = memory_bytes(kvm, cpus)
-        plan = QUICK if quick else PLAN if size == LARGEST_BYTES else SLOW
+        plan = QUICK if quick else PLAN
         bench = Bench(kvm, plan.repetitions, size, cpus, host.pml, plan.chain_repetitions)
         swapped_to = measure_as_root(bench, as_root) if as_root else ""
-        for done, (what, measure) in enumerate([*MEASURES.items()] * plan.rounds):
-            if progress:
-                progress(what, done, plan.rounds * len(MEASURES))
-            measure(bench)
+        _measure(bench, plan, progress)
     share = bystanders.share()
     check_quiet(share, accept=busy)
     return replace(calibration_of(host, bench, share), swapped_to=swapped_to)
 
 
+def _measure(bench: Bench, plan: Plan, progress: Progress | None) -> None:
+    """Every measurement, round by round, as the plan says."""
+    begin_s = time.monotonic()
+    made, rounds = 0, plan.rounds
+    while made < rounds:
+        for at, (what, measure) in enumerate(MEASURES.items()):
+            if progress:
+                progress(what, made * len(MEASURES) + at, rounds * len(MEASURES))
+            measure(bench)
+        made += 1
+        a_round_s = (time.monotonic() - begin_s) / made
+        rounds = max(plan.rounds, int(plan.seconds / a_round_s))
+
+
 def calibration_of(host: KvmHost, bench: Bench, share: float) -> KvmCalibration:
-    """Numbers, reasons and chains from the repetitions of ``bench``."""
+    """Numbers, reasons for missing ones, and chains, from the repetitions of ``bench`` on ``host``.
+
+    share: of the processors' time that other processes took meanwhile.
+    """
     remark = f", other processes took {share:.0%} of the processors" if share > BUSY_SHARE else ""
     maker = NumberMaker(host, bench, remark)
     numbers = tuple({number.name: number for number in [*maker.derived(), *maker.measured()]}.values())

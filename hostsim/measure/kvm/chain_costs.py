@@ -155,9 +155,9 @@ def _rmap(length: int) -> tuple[BaseIndex, list[np.ndarray[tuple[int], np.dtype[
 
 
 def form_ns(costs: CacheCosts, work: str, length: int) -> float:
-    """Closed form: a head, descriptors beyond one spte, and each spte with its share of a line, all read in order.
+    """Closed form [ns] at ``costs`` for a page with ``length`` sptes: head, descriptors, sptes, all read in order.
 
-    GET changes one spte of a page, the others are looked at; enabling and unmapping change all.
+    work: of WORKS; "get" changes one spte of a page and looks at the others, all else changes each spte.
     """
     footprint = PAGES * (HEAD_BYTES + length * 8 + (ceil(length / DESC_SPTES) * 128 if length > 1 else 0))
     stream_ns, load_ns = costs.stream_ns(footprint), costs.load_ns(footprint)

@@ -40,6 +40,7 @@ def chains(bench: Bench) -> None:
     for length in CHAINS:
         memory_bytes = bench.memory_bytes // SHARE
         with bench.vm(memory_bytes=OTHER_BYTES) as other, bench.vm(memory_bytes=memory_bytes, aliases=length) as vm:
+            vm.memory.lay_in_a_row()
             for _ in range(bench.chain_repetitions):
                 if not _chain_round(bench, other, vm, length):
                     names = [further_name(work) for work in CHAIN_WORK]

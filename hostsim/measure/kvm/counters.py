@@ -44,5 +44,5 @@ def _described(raw: bytes) -> tuple[str, int, int]:
 
 
 def changed(before: Counter[str], after: Counter[str]) -> dict[str, int]:
-    """Counters that moved, and by how much; gauges may have fallen."""
+    """Counters that moved from ``before`` to ``after``, and by how much; gauges may have fallen."""
     return {name: delta for name in after if (delta := after[name] - before[name])}

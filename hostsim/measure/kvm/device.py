@@ -68,7 +68,10 @@ def ioctl(descriptor: int, request: int, argument: ctypes.Structure | int = 0) -
 
 
 def check_platform(machine: str | None = None, system: str | None = None) -> None:
-    """KvmError where the guest's program cannot run: it is x86-64 code, and KVM is Linux."""
+    """KvmError where the guest's program cannot run: it is x86-64 code, and KVM is Linux.
+
+    machine, system: as platform.machine and sys.platform name them; None: this machine's.
+    """
     machine, system = machine or platform.machine(), system or sys.platform
     if system != "linux" or machine not in {"x86_64", "AMD64"}:
         raise refusal("KVM", f"this is {machine} under {system}", "hostsim measures KVM on x86-64 Linux only")

@@ -17,10 +17,10 @@ from hostsim.measure.calibrate.sample import Sample
 from hostsim.measure.kvm.chains import CHAIN_WORK, CHAINS, chain_name
 
 OF_LAYOUT = frozenset({
-    "first_map_pass_ns", "map_pass_ns", "mprotect_page_ns", "unmap_page_ns", "pages_a_map_fault",
+    "pages_a_map_fault",
     *(chain_name(work, length) for work in CHAIN_WORK for length in CHAINS),
 })  # fmt: skip
-"""Work on the host's page structures, in a row or scattered, and on descriptors of the rmap, which are as well."""
+"""Work on descriptors of the rmap, which lie in a row or scattered."""
 OF_PAIRS = frozenset({"first_map_more_ns", "scattered_fault_ns", "clear_one_more_ns"})
 """Differences of two timings, one right after the other."""
 

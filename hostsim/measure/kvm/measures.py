@@ -18,7 +18,6 @@ from hostsim.measure.kvm.bench import Bench, Timing, asking, guest_timing, host_
 from hostsim.measure.kvm.chains import chains
 from hostsim.measure.kvm.flushes import flushes
 from hostsim.measure.kvm.guest import Command, Work
-from hostsim.measure.kvm.page_tables import PAGE_BYTES
 from hostsim.measure.kvm.passes import (
     ASKED,
     FAULTS,
@@ -39,13 +38,13 @@ LOOPS = 5
 GETS = 64
 SMALL_BYTES = 64 << 10
 """Of the smaller of two VMs between whose times a line is drawn: next to nothing, so that its time is that of the call."""
-SWITCHES = 5
-"""The log of the smaller VM is switched on and off so often in one repetition."""
 FULL_BYTES = 16 << 20
 """Of the VM whose dirty ring is full again and again."""
 EXITS, USER_EXITS = 2000, 100
 MAPPED_SHARE = 4
 """One page in so many is mapped again in a logged slot, where each takes a fault."""
+MAPPED_AGAIN = 2
+"""Pages that the host has made once are mapped and protected so often."""
 PACES_US, PACED_WRITES = (200, 1000), 40
 RACES = 2
 """Passes of all vCPUs through one memory whose mean is a repetition: the vCPU that is ahead changes by chance."""
@@ -63,30 +62,29 @@ def loops_and_maps(bench: Bench) -> None:
             bench.take("populate_pass_ns", write(vm), n, about(FAULTS, n))
             bench.take("loop_ns", least(lambda: write(vm, LOOPS)), n * LOOPS, none_of(FAULTS))
             bench.take("read_loop_ns", least(lambda: guest_timing(vm, read)), n * LOOPS, none_of(FAULTS))
-            _in_this_layout(bench, vm)
+            vm.memory.lay_in_a_row()
             _first_mapped(bench, vm)
-            _in_this_layout(bench, vm)
+            _mapped_again(bench, vm)
 
 
 def _first_mapped(bench: Bench, vm: Vm) -> None:
     """Pages that the host has just made, and that no VM has mapped, then the same pages mapped again."""
     n = vm.spec.n_pages
-    vm.memory.array(np.uint64)[:: PAGE_BYTES // 8] = 1
     first = bench.take("first_map_pass_ns", write(vm), n, *_of_maps(n))
     again = _mapped(vm)
     bench.keep("first_map_more_ns", (first.ns - again.ns) / n, complaint_of([first, again], *_of_maps(n)))
 
 
-def _in_this_layout(bench: Bench, vm: Vm) -> None:
-    """Pages where the host has put them: mapped again, protected, unmapped.
+def _mapped_again(bench: Bench, vm: Vm) -> None:
+    """Pages that lie in a row in the host's memory: mapped again, protected, unmapped.
 
-    Each repetition has two layouts. Whether pages in a row lie in a row for the host changes a mapping, an unmapping and an
-    mprotect by up to a factor of two, and a neighbour changes them by less.
+    Where they lie anywhere, as on a host that has run for long, mprotect takes up to twice as long, mapping 1.4 times.
     """
     n = vm.spec.n_pages
-    mapped = bench.take("map_pass_ns", _mapped(vm), n, *_of_maps(n))
-    bench.keep("pages_a_map_fault", n / max(1, mapped.counters.get(FAULTS, 1)))
-    bench.take("mprotect_page_ns", host_timing(vm, partial(vm.memory.protect, mmap.PROT_READ)), n, about(LEAVES, -n))
+    for _ in range(MAPPED_AGAIN):
+        mapped = bench.take("map_pass_ns", _mapped(vm), n, *_of_maps(n))
+        bench.keep("pages_a_map_fault", n / max(1, mapped.counters.get(FAULTS, 1)))
+        bench.take("mprotect_page_ns", host_timing(vm, partial(vm.memory.protect, mmap.PROT_READ)), n, about(LEAVES, -n))
     _mapped(vm)
     bench.take("unmap_page_ns", host_timing(vm, partial(unmap, vm)), n, about(LEAVES, -n))
 
@@ -105,44 +103,39 @@ def clear_log(bench: Bench) -> None:
     """Manual protect: enabling by size, faults, GET, CLEAR, disabling by size."""
     flags = abi.KVM_DIRTY_LOG_MANUAL_PROTECT_ENABLE
     with bench.vm(manual_protect=flags) as vm, bench.vm(manual_protect=flags, memory_bytes=SMALL_BYTES) as small:
-        write_all(small, vm)
+        vms = (small, vm)
+        write_all(*vms)
         for _ in range(bench.repetitions):
-            few = [_switched(bench, small) for _ in range(SWITCHES)]
-            many = [_switch(bench, vm, on=True)]
-            _clear_round(bench, vm)
-            many.append(_switch(bench, vm, on=False))
-            write(vm)
-            names = (("enable_call_ns", "protect_page_ns"), ("disable_call_ns", "disable_page_ns"))
-            for (a_call, a_page), times, ns in zip(names, zip(*few, strict=True), many, strict=True):
-                _keep_line(bench, a_call, a_page, (small, vm), (times, ns))
+            enabled = [_switch(bench, one, on=True) for one in vms]
+            _dirtied_and_cleared(small)
+            _clear_round(bench, vm)  # after the small VM: the switch that comes next is the first after other work
+            disabled = [_switch(bench, one, on=False) for one in vms]
+            _keep_line(bench, "enable_call_ns", "protect_page_ns", vms, enabled)
+            _keep_line(bench, "disable_call_ns", "disable_page_ns", vms, disabled)
+            write_all(*vms)
 
 
-def _switched(bench: Bench, vm: Vm) -> tuple[float, float]:
-    """(ns to enable the log of ``vm``, ns to disable it)."""
-    enable_ns, bitmaps = _switch(bench, vm, on=True), vm.bitmaps()
+def _dirtied_and_cleared(vm: Vm) -> None:
+    bitmaps = vm.bitmaps()
     write(vm)
     vm.ask([*vm.gets(bitmaps), *vm.clears(bitmaps)])
-    disable_ns = _switch(bench, vm, on=False)
-    write(vm)
-    return enable_ns, disable_ns
 
 
 def _switch(bench: Bench, vm: Vm, *, on: bool) -> float:
     """Time [ns] to switch the log with empty caches, as when it is switched in earnest: once, after other work.
 
-    A call that follows another one takes half as long.
+    A call soon after another one takes half as long, or somewhat more, by what the processor has kept of the kernel's code.
     """
     bench.empty_caches()
     return asking(vm, vm.logs(on=on)).ns
 
 
-def _keep_line(bench: Bench, a_call: str, a_page: str, vms: Sequence[Vm], ns: tuple[Sequence[float], float]) -> None:
-    """Keep the slope over the pages of a small and a large VM, and the intercept for each time of the small one."""
-    (few, many), (times, of_many_ns) = (vm.spec.n_pages for vm in vms), ns
-    page_ns = max(0.0, (of_many_ns - min(times)) / (many - few))
+def _keep_line(bench: Bench, a_call: str, a_page: str, vms: Sequence[Vm], ns: Sequence[float]) -> None:
+    """Keep the slope over the pages of a small and a large VM, and the intercept."""
+    (few, many), (of_few_ns, of_many_ns) = (vm.spec.n_pages for vm in vms), ns
+    page_ns = max(0.0, (of_many_ns - of_few_ns) / (many - few))
     bench.keep(a_page, page_ns)
-    for of_few_ns in times:
-        bench.keep(a_call, max(0.0, of_few_ns - few * page_ns))
+    bench.keep(a_call, max(0.0, of_few_ns - few * page_ns))
 
 
 def _clear_round(bench: Bench, vm: Vm) -> None:
@@ -157,6 +150,7 @@ def get_log(bench: Bench) -> None:
     """GET that protects: faults back to back, far apart in memory, and far apart in time."""
     with bench.vm() as vm:
         n = vm.spec.n_pages
+        vm.memory.lay_in_a_row()
         write(vm)
         vm.ask(vm.logs(on=True))
         bitmaps = vm.bitmaps()
@@ -202,8 +196,8 @@ def all_set(bench: Bench) -> None:
         bitmaps = vm.bitmaps()
         write_all(small, vm)
         for _ in range(bench.repetitions):
-            few_ns, many_ns = (_switch(bench, one, on=True) for one in (small, vm))
-            _keep_line(bench, "all_set_call_ns", "all_set_page_ns", (small, vm), ([few_ns], many_ns))
+            enabled = [_switch(bench, one, on=True) for one in (small, vm)]
+            _keep_line(bench, "all_set_call_ns", "all_set_page_ns", (small, vm), enabled)
             vm.ask(vm.gets(bitmaps))
             first = asking(vm, vm.clears(bitmaps))
             bench.take("all_set_first_clear_ns", first, vm.spec.n_pages, Expected(ASKED, 1, 2))
@@ -312,7 +306,7 @@ def _full_exits(bench: Bench, vm: Vm, room: int) -> None:
 def _met_full(ns: NDArray[np.float64], room: int) -> NDArray[np.float64]:
     """Times of the writes that met a full ring, in their order: they are ``room`` writes apart, or one less.
 
-    Single writes may be as long because a neighbour had the processor, so that the length of one tells nothing.
+    A single write may be as long because a neighbour had the processor, so its length alone does not decide.
     """
     rows = [ns[first :: step] for step in (room - 1, room) for first in range(step)]
     return max(rows, key=lambda row: float(np.median(row)))

@@ -30,7 +30,7 @@ Row = Sequence[Timing]
 
 
 def write(vm: Vm, passes: int = 1, alias: int = 0) -> Timing:
-    """One vCPU writes every page."""
+    """Time of one vCPU of ``vm`` that writes every page ``passes`` times, through mapping number ``alias`` of its memory."""
     return guest_timing(vm, [Work(Command.WRITE, address_of(0, alias), vm.spec.n_pages, passes=passes)])
 
 
@@ -52,7 +52,7 @@ def forget(vm: Vm, n_bytes: int | None = None) -> None:
 
 
 def least(timing: Callable[[], Timing]) -> Timing:
-    """The shortest of IN_A_ROW timings, its counters with it."""
+    """The shortest of IN_A_ROW timings, with its own counters."""
     return min((timing() for _ in range(IN_A_ROW)), key=lambda one: one.ns)
 
 

@@ -93,7 +93,12 @@ def check_real(spec: WalkedSpec) -> None:
 def run_real(
     kvm: Kvm, spec: WalkedSpec, plan: Plan, *, busy: bool = False, step: Callable[[str], None] = lambda _about: None
 ) -> RealResult:
-    """Run all phases RUNS times. KvmError if the machine is busy, KVM fails, or a page is not in the log that should be."""
+    """Run all phases RUNS times on ``kvm``. KvmError if the machine is busy, KVM fails, or a page is missing in the log.
+
+    spec: the VM. plan: phases and iterations.
+    busy: accept a busy machine.
+    step: called with a sentence after each run.
+    """
     check_real(spec)
     look_first(accept=busy)
     bystanders, cpus = Bystanders(), usable_cpus()
@@ -109,7 +114,10 @@ def run_real(
 
 
 def vm_spec(spec: WalkedSpec, cpus: tuple[int, ...]) -> VmSpec:
-    """The VM of the selftest's options; huge pages are transparent ones, which need no root."""
+    """The real VM for the options ``spec`` of a selftest, its vCPUs on ``cpus``.
+
+    Huge pages are transparent ones, which need no root.
+    """
     huge = spec.mmu.page_size != "4KiB"
     return VmSpec(
         spec.n_pages * PAGE_BYTES, spec.n_vcpus, huge=huge, guest_huge=huge, manual_protect=MANUAL[spec.interface],

@@ -149,7 +149,7 @@ class Vcpu:
         self._orders.put(True)
 
     def go(self) -> None:
-        """Tell the guest that waits to begin; its thread's time counts from here."""
+        """Let the waiting guest begin; its thread's time counts from here."""
         self._from_ns = time.clock_gettime_ns(self._clock)
         self.mailbox.go = 1
 

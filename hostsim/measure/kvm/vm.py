@@ -233,7 +233,7 @@ class Vm:
         return self.vcpus[vcpu].finish()
 
     def _release(self, active: Sequence[tuple[Vcpu, Work]], patience_s: float = 10) -> None:
-        """All guests wait in guest mode, then all are told to go."""
+        """Wait until all guests wait in guest mode, then let all begin."""
         until = time.monotonic() + patience_s
         while not all(vcpu.mailbox.ready for vcpu, _ in active):
             if time.monotonic() > until:

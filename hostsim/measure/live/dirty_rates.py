@@ -81,7 +81,10 @@ class DirtyRates:
         return f"a window of {broken[0] / 1e9:g} s: QEMU {older} measures whole seconds, 8.2 and later milliseconds"
 
     def step(self, qmp: Qmp, *, is_migrating: bool) -> Iterator[tuple[str, Any]]:
-        """Begin the next measurement or look after the one under way: yields (command, answer) of each that has ended."""
+        """Begin the next measurement by ``qmp``, or look after the current one; yield (command, answer) of each that ends.
+
+        is_migrating: a migration has begun; measurements that are left are dropped, since they would disturb it.
+        """
         if not self._left:
             return
         if is_migrating:

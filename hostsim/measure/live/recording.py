@@ -297,7 +297,7 @@ def _later_than(status: str, events: list[Line]) -> list[Line]:
 
 
 def _event_status(event: Line) -> str:
-    """The status that an event of a migration tells; "" for another one."""
+    """The status in an event of a migration; "" for another event."""
     data = event.get("data")
     return str(data.get("status", "")) if event.get("event") == "MIGRATION" and isinstance(data, dict) else ""
 

@@ -71,7 +71,10 @@ class Kernel:
 
 
 def ages(bench: Bench, kernel: Kernel | None = None) -> None:
-    """Time to age a page by its sptes, or the reason for which there is none."""
+    """Measure with ``bench`` the time to age a page by its sptes, or note the reason why it cannot be measured.
+
+    kernel: its page_idle bitmap; None: this machine's.
+    """
     kernel = kernel or Kernel()
     if why_not := kernel.why_not():
         bench.absent["age_page_ns"] = why_not

@@ -20,7 +20,10 @@ class AsRoot:
 
 
 def check_options(*, kvm: bool, as_root: bool, swap: str | None) -> AsRoot | None:
-    """The options of a command; None if root is not asked for. InputError or KvmError before anything is measured."""
+    """The options of a command that measures as root; None without ``as_root``. InputError, KvmError.
+
+    kvm: --kvm was given. swap: the choice of --swap, None: not given.
+    """
     if as_root and not kvm:
         raise InputError([Problem("", "--as-root", "no --kvm", "both: ageing and swap-ins are KVM's", "--kvm --as-root")])
     if swap is not None and not as_root:

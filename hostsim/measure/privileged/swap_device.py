@@ -54,7 +54,10 @@ def swaps_on(text: str | None = None) -> list[SwapDevice]:
 
 
 def take_device(choice: str, back: PuttingBack, n_bytes: int) -> SwapDevice:
-    """The device to swap to; with ZRAM one that ``back`` removes. KvmError if there is none, or it is too small."""
+    """The device to swap to: by ``choice`` a new zram, which ``back`` removes, or the present device.
+
+    n_bytes: to be swapped out. KvmError if there is no device, or it is too small.
+    """
     if choice == ZRAM:
         return _make_zram(back, 2 * n_bytes)
     devices = swaps_on()

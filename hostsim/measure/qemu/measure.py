@@ -30,12 +30,12 @@ Progress = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Measurement:
-    """What was measured.
+    """Measurements of this QEMU.
 
     cases: in the form of measured cases, those that ran.
     dirty_rates: of calc-dirty-rate.
     refused: measurements that QEMU refuses here, each with its words.
-    foreign_share: of the processors' time, that others took.
+    foreign_share: share of the processors' time that other processes took.
     """
 
     cases: tuple[dict[str, Any], ...]
@@ -45,7 +45,10 @@ class Measurement:
 
 
 def n_steps(plan: Sequence[Planned], repeats: int, modes: Sequence[str]) -> int:
-    """Calls of the progress callback."""
+    """Number of calls of the progress callback: one a repeat of each case of ``plan``, and one for each of ``modes``.
+
+    repeats: of each case.
+    """
     return len(plan) * repeats + len(modes)
 
 

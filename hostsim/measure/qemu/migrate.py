@@ -159,7 +159,10 @@ def _goes_on(dst: Qemu, start: Mailbox) -> bool:
 
 
 def rom_pages_of(bench: Bench, guest: Guest) -> tuple[int, int]:
-    """(pages of all RAMBlocks, non-zero ones of QEMU's own): a VM that has not run is migrated to nowhere."""
+    """(pages of all RAMBlocks, non-zero pages of QEMU's own): ``guest`` is migrated to nowhere before it has run.
+
+    bench: binary and folder.
+    """
     with Qemu(bench.binary, Place(bench.folder, "rom"), guest.image(bench.tsc_hz), guest.mem_mib, "kvm", ("-S",)) as qemu:
         qemu.qmp.ask("migrate-set-parameters", max_bandwidth=0)
         qemu.qmp.ask("migrate", uri="exec:cat > /dev/null")

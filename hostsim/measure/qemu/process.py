@@ -127,7 +127,10 @@ def _whole_numbers(stats: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, in
 
 
 def options(place: Place, mem_mib: int, accel: str) -> list[str]:
-    """The command line: no default device, no display, one vCPU."""
+    """The command line of QEMU: no default device, no display, one vCPU.
+
+    place: paths of firmware and QMP socket. mem_mib: memory [MiB]. accel: "kvm" or "tcg", with its options.
+    """
     return [
         "-accel", accel, "-cpu", CPU[accel.split(",", 1)[0]], "-machine", MACHINE, "-m", str(mem_mib), "-smp", "1",
         "-no-user-config", "-nodefaults", "-display", "none", "-vga", "none", "-bios", str(place.file("bin")),

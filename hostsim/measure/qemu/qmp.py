@@ -104,7 +104,7 @@ class Qmp:
                 return client
 
     def _run(self, work: Callable[[], Awaitable[T]], patience_s: float) -> T:
-        """The result of what ``work`` begins. It begins inside the loop: Ctrl-C before that leaves nothing unawaited."""
+        """The result of the coroutine that ``work`` makes inside the loop: so Ctrl-C before leaves none unawaited."""
 
         async def within() -> T:
             return await asyncio.wait_for(work(), patience_s)
@@ -150,7 +150,7 @@ class Qmp:
 
     def close(self) -> None:
         """Give the monitor back; QEMU runs on."""
-        with suppress(Exception):  # the peer may have closed it first, which the library tells only now
+        with suppress(Exception):  # the peer may have closed it first; the library raises that here
             self._run(self._client.disconnect, GREETING_S)
         self._runner.close()
 
@@ -173,7 +173,10 @@ def _cause(error: BaseException) -> BaseException:
 
 
 def why_not(place: str | tuple[str, int], error: Exception, greeting_s: float) -> str:
-    """The reason why there is no connection to ``place``, and the way out."""
+    """The reason why ``error`` left no connection to ``place``, and the remedy.
+
+    place: path, or (host, port). greeting_s: time that was waited for QEMU's greeting [s].
+    """
     if isinstance(error, TimeoutError):
         return (
             f"connected, but QEMU has not greeted within {greeting_s:g} s: another client holds this monitor (QEMU serves "

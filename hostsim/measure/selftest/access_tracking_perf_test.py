@@ -153,7 +153,7 @@ class _Test:
 
 
 def loop_ns(costs: CostSheet, name: str) -> int:
-    """A vCPU's own work for a page."""
+    """A vCPU's own work for a page in phase ``name``, by ``costs`` [ns]."""
     return round(costs.read_loop_ns if name in READS else costs.loop_ns)
 
 

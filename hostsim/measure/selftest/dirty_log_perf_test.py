@@ -57,7 +57,10 @@ class SelftestResult:
 
 
 def run_selftest(spec: WalkedSpec, plan: Plan) -> SelftestResult:
-    """Run all phases. InputError for a VM that its era does not offer; InvariantError if a write is lost (law 3)."""
+    """Run all phases of ``plan`` on the simulated VM ``spec``.
+
+    InputError for a VM that its era does not offer; InvariantError if a write is lost (law 3).
+    """
     vm, result = WalkedVm(spec), SelftestResult(spec, plan)
     vm.env.process(_phases(vm, result))
     vm.env.run()

@@ -8,8 +8,7 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 
 from hostsim.core.constants import PAGE_BYTES
-from hostsim.core.errors import InputError, Problem
-from hostsim.core.finding import Finding
+from hostsim.core.errors import Finding, InputError, Problem
 from hostsim.core.units import format_bytes, parse_bytes, parse_fraction
 from hostsim.costs.cost_file import is_path
 from hostsim.costs.costs import load_costs, sheet_names
@@ -19,7 +18,7 @@ from hostsim.kvm.spec import BACKING_PAGES, Interface, MmuSpec, PageSize
 from hostsim.measure.selftest.dirty_log_perf_test import Plan
 from hostsim.measure.selftest.walked_vm import WalkedSpec
 from hostsim.scenario.footprint import available_bytes
-from hostsim.scenario.nearest import nearest
+from hostsim.scenario.problems import nearest
 from hostsim.spte_index.spte import REGION_PAGES
 from hostsim.study.option_text import era_problems
 

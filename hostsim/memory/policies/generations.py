@@ -49,7 +49,12 @@ def walk_page_tables(generation: NDArray[np.int64], max_seq: int, young: NDArray
 def drop_oldest(
     generation: NDArray[np.int64], seqs: NDArray[np.int64], towards_tail: NDArray[np.int64], towards_head: NDArray[np.int64]
 ) -> None:
-    """Make room for a new generation: the oldest joins the tail of the next; promoted pages go to their own generation."""
+    """Make room for a new generation: the oldest joins the tail of the next one (mm/vmscan.c::inc_min_seq).
+
+    generation: int64[n_pages], of each page; a page that was promoted goes to its own generation. In place.
+    seqs: int64, MIN_SEQ grows by one. In place.
+    towards_tail, towards_head: the lists, as in lists.py. In place.
+    """
     first = len(generation)
     oldest = seqs[MIN_SEQ]
     head = first + oldest % MAX_NR_GENS
@@ -82,7 +87,7 @@ def isolate(
         page = towards_head[head]
         nr_pages -= 1
         take_off(page, towards_tail, towards_head)
-        if generation[page] != seqs[MIN_SEQ]:
+        if generation[page] != seqs[MIN_SEQ]:  # a walk of page tables set the number alone; the page changes lists here
             add_head(page, first + generation[page] % MAX_NR_GENS, towards_tail, towards_head)
         else:
             generation[page] = ISOLATED
@@ -202,7 +207,7 @@ class Generations:
         return Scan(asked[:count], asked[:0])
 
     def evict(self, young: Young, nr_pages: int) -> Scan:
-        """Isolate up to 64 pages of the oldest generation and evict the old ones among them."""
+        """Isolate up to 64 pages (``nr_pages``) of the oldest generation; evict the old ones by ``young``."""
         count = isolate(nr_pages, self._generation, self._seqs, *self._links, self._batch)
         asked, evicted = np.empty(count * (1 + MIN_LRU_BATCH), np.int64), np.empty(count, np.int64)
         asked_count, gone = judge(
@@ -232,5 +237,5 @@ class ColdGenerations(Generations):
         return False
 
     def evict(self, young: Young, nr_pages: int) -> Scan:
-        """See Generations; tests no page once no page is cold."""
+        """As Generations with ``young`` and ``nr_pages``; without a cold page no page is tested."""
         return super().evict(young, nr_pages) if self.cold_pages() else Scan(NO_PAGES, NO_PAGES)

@@ -47,7 +47,7 @@ class IdlePages:
         return Scan(asked, NO_PAGES)
 
     def evict(self, young: Young, nr_pages: int) -> Scan:  # noqa: ARG002  # age() has tested the pages
-        """Evict cold pages."""
+        """Evict up to ``nr_pages`` cold pages; ``young`` is not read, since ``age`` has tested the pages."""
         cold = np.flatnonzero(self._age >= self._cold_scans)
         turn = np.searchsorted(cold, self._next_gfn)
         evicted = np.roll(cold, -turn)[:nr_pages]

@@ -32,7 +32,7 @@ def add_head(page: int, head: int, towards_tail: Links, towards_head: Links) -> 
 
 @jit
 def add_heads(pages: NDArray[np.int64], head: int, towards_tail: Links, towards_head: Links) -> None:
-    """``add_head`` for int64[n] pages, one after the other."""
+    """``add_head`` for ``pages``, int64[n], one after the other, to the list of entry ``head``."""
     for page in pages:
         add_head(page, head, towards_tail, towards_head)
 
@@ -47,7 +47,7 @@ def add_tail(page: int, head: int, towards_tail: Links, towards_head: Links) -> 
 
 @part
 def take_off(page: int, towards_tail: Links, towards_head: Links) -> None:
-    """Take ``page`` off its list."""
+    """Take ``page`` off its list; ``towards_tail`` and ``towards_head`` change in place."""
     before, behind = towards_head[page], towards_tail[page]
     towards_tail[before], towards_head[behind] = behind, before
     towards_tail[page] = NOWHERE

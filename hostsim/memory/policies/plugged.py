@@ -42,7 +42,7 @@ class PluggedPolicy:
         return Scan(asked, NO_PAGES)
 
     def evict(self, young: Young, nr_pages: int) -> Scan:
-        """Never called: a plug-in's policy serves [ageing]."""
+        """Evict nothing for ``young`` and ``nr_pages``: a plug-in's policy serves [ageing], which never calls this."""
         del young, nr_pages
         return Scan(NO_PAGES, NO_PAGES)
 

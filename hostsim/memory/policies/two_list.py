@@ -32,8 +32,11 @@ def shrink_active(
 ) -> int:
     """Move ``nr_pages`` from the tail of the active list to the head of the inactive list; return their number.
 
-    The accessed bits are cleared and ignored: the kernel keeps only referenced executable file pages on the active list.
-    asked: int64, in place: the moved pages; other arrays in place.
+    The accessed bits are cleared and ignored: the kernel keeps only referenced executable file pages on the active list
+    (mm/vmscan.c::shrink_active_list).
+
+    towards_tail, towards_head, sizes: the lists and their lengths, in place.
+    young: uint8[n_pages], cleared in place. asked: int64, in place: the moved pages.
     """
     active = len(towards_tail) - len(sizes) + ACTIVE
     count = min(nr_pages, int(sizes[ACTIVE]))
@@ -74,7 +77,7 @@ def shrink_inactive(
         was_young, was_referenced = young[page] != 0, referenced[page] != 0
         asked[i], young[page], referenced[page] = page, 0, 0
         take_off(page, towards_tail, towards_head)
-        if not was_young:
+        if not was_young:  # an access before the last test does not save it (folio_check_references)
             evicted[gone] = page
             gone += 1
             sizes[INACTIVE] -= 1
@@ -121,7 +124,7 @@ class TwoList:
         return Scan(asked[:count], asked[:0])
 
     def evict(self, young: Young, nr_pages: int) -> Scan:
-        """Scan one cluster of the inactive list."""
+        """Scan one cluster of the inactive list, at most ``nr_pages``; ``young`` as in AgeingPolicy."""
         nr_pages = min(nr_pages, SWAP_CLUSTER_MAX)
         asked, evicted = np.empty(nr_pages, np.int64), np.empty(nr_pages, np.int64)
         count, gone = shrink_inactive(

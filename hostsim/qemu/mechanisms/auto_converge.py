@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from hostsim.qemu.mechanism import Mechanism
 
 if TYPE_CHECKING:
+    # Circle of types: a migration calls the step, which gets that migration.
     from hostsim.qemu.migration import Migration
 
 NAME = "auto_converge"
@@ -34,4 +35,4 @@ def _throttle(migration: Migration, dirty_bytes: int, xfer_bytes: int) -> None:
     migration.recorder.mark(migration.env.now_ns, "migration_throttle", migration.throttle.percent)
 
 
-PART = Mechanism(NAME, 5, "auto_converge", AutoConvergeParameters, brake=_throttle)
+PART = Mechanism(NAME, 5, "auto_converge", AutoConvergeParameters, throttle=_throttle)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from hostsim.qemu.mechanism import DIRTY_RING, Absent, Mechanism, Rule
 
 if TYPE_CHECKING:
+    # Circle of types: a migration calls the step, which gets that migration.
     from hostsim.qemu.dirty_limit import DirtyLimit, LimitChange
     from hostsim.qemu.migration import Migration
     from hostsim.qemu.parameters import MigrationParameters
@@ -86,7 +87,7 @@ PART = Mechanism(
         ),
     ),
     acts=_acts,
-    brake=_hold_back,
+    throttle=_hold_back,
     cancelled=_let_go,
     figures=_figures,
     newer=(Absent("dirty_limit", (8, 1), "qapi/migration.json::MigrationCapability: since 8.1"),),

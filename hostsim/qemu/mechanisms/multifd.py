@@ -9,6 +9,7 @@ from hostsim.qemu.compression import Compression, Content
 from hostsim.qemu.mechanism import Mechanism, Rule, Stream
 
 if TYPE_CHECKING:
+    # Circle of types: a migration makes its stream by the record, which gets that migration.
     from hostsim.costs.host_sheet import HostSheet
     from hostsim.qemu.migration import Migration
     from hostsim.qemu.multifd import MultifdRam

@@ -9,6 +9,7 @@ from hostsim.core.constants import PAGE_BYTES
 from hostsim.qemu.mechanism import Mechanism, Rule, Switch
 
 if TYPE_CHECKING:
+    # Circle of types: a migration switches by the record, which gets that migration.
     from hostsim.qemu.migration import Migration, Step
     from hostsim.qemu.postcopy.destination import Blocktime, Destination
 

@@ -13,8 +13,7 @@ from numpy.typing import NDArray
 from hostsim.core.clock import Clock
 from hostsim.core.errors import InvariantError
 from hostsim.core.knobs import Knobs
-from hostsim.core.latencies import make_counters
-from hostsim.core.latency import Latencies
+from hostsim.core.latency import Latencies, make_counters
 from hostsim.core.rng import NEVER
 from hostsim.core.timeline import Track
 from hostsim.guest.clocks import class_work

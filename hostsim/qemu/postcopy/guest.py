@@ -1,5 +1,8 @@
 """Post-copy: the guest at the destination, the userfaultfd thread, and the place of pages.
 
+The loops of post-copy share parameters. k: Phase, records and arrays of the phase, changed in place. r: Rules, constants.
+table: touch classes of the guest. now_ns: time of the event [ns]. gfn: a page; v: a vCPU.
+
 migration/postcopy-ram.c::postcopy_ram_fault_thread, ::postcopy_place_page, ::mark_postcopy_blocktime_begin,
 ::mark_postcopy_blocktime_end.
 """
@@ -7,7 +10,7 @@ migration/postcopy-ram.c::postcopy_ram_fault_thread, ::postcopy_place_page, ::ma
 from __future__ import annotations
 
 from hostsim.compiled.jit import part
-from hostsim.core.latencies import note
+from hostsim.core.latency import note
 from hostsim.core.rng import NEVER, keyed_word
 from hostsim.guest.clocks import class_work
 from hostsim.guest.pacing import BURST, CLOSED, MODE, T0, TICK, W0, resume, stop, work_at
@@ -101,7 +104,10 @@ def toucher(table: TouchTable, clocks: Ints, c: int, gfn: int, now_ns: int) -> i
 
 @part
 def look_ahead(k: Phase, table: TouchTable, now_ns: int, limit_ns: int) -> int:
-    """Find the next touch of a missing page for each class; return the first class without a batch, or -1."""
+    """Find the next touch of a missing page for each class of ``table``; return the first class without a batch, or -1.
+
+    now_ns: the present. limit_ns: later touches are not needed [ns].
+    """
     for c in range(len(k.classes)):
         row = k.classes[c]
         while row[AT] < row[END] and k.missing[k.touch_gfn[row[AT]]] == 0:
@@ -117,7 +123,10 @@ def look_ahead(k: Phase, table: TouchTable, now_ns: int, limit_ns: int) -> int:
 
 @part
 def touch(k: Phase, r: Rules, table: TouchTable, c: int, now_ns: int) -> None:
-    """A vCPU touches a missing page: it leaves the guest and waits in handle_userfault; the fault thread is woken."""
+    """Let a vCPU touch its next page of class ``c`` at ``now_ns``; if it is missing, the vCPU waits in handle_userfault.
+
+    ``table`` and the clocks of ``k`` decide which vCPU it is. The message wakes the fault thread.
+    """
     gfn = int(k.touch_gfn[k.classes[c, AT]])
     k.classes[c, AT] += 1
     if k.missing[gfn] == 0:  # placed since the look ahead
@@ -136,7 +145,7 @@ def touch(k: Phase, r: Rules, table: TouchTable, c: int, now_ns: int) -> None:
 
 @part
 def run_again(k: Phase, v: int, now_ns: int) -> None:
-    """The vCPU ``v`` enters the guest."""
+    """Let vCPU ``v`` enter the guest at ``now_ns``; its clocks go on, and its wait is counted."""
     vcpu = k.vcpus[v]
     vcpu[WAKE_NS] = NEVER
     if vcpu[IS_WAITING] == 1:
@@ -151,7 +160,10 @@ def run_again(k: Phase, v: int, now_ns: int) -> None:
 
 @part
 def ask(k: Phase, r: Rules, gfn: int, now_ns: int) -> None:
-    """The destination writes a request for the host page that begins at ``gfn``; a connection that is gone takes none."""
+    """Write a request of the destination for the host page that begins at ``gfn``, at ``now_ns``.
+
+    A connection that is gone takes none.
+    """
     p, at, sent_ns = k.p, k.p[REQUEST_TAIL] % len(k.requests), now_ns + r.request_ns
     k.requests[at, 0], k.requests[at, 1] = sent_ns + r.latency_ns, gfn
     p[REQUEST_TAIL] += 1
@@ -163,7 +175,7 @@ def ask(k: Phase, r: Rules, gfn: int, now_ns: int) -> None:
 
 @part
 def handle(k: Phase, r: Rules, v: int, now_ns: int) -> None:
-    """The fault thread has read the message of vCPU ``v``, whose page is still missing: it asks the source for the page."""
+    """Let the fault thread read the message of vCPU ``v`` at ``now_ns`` and ask the source for the missing page."""
     vcpu, p = k.vcpus[v], k.p
     vcpu[HANDLE_NS], vcpu[BEGIN_NS], p[LAST_BEGIN_NS] = NEVER, now_ns, now_ns
     p[DOWN] += 1
@@ -172,7 +184,7 @@ def handle(k: Phase, r: Rules, v: int, now_ns: int) -> None:
 
 @part
 def place(k: Phase, r: Rules, entry: int, busy_ns: int, now_ns: int) -> None:
-    """Place the host page whose last page is ``entry``; wake the vCPUs that wait for it (mark_postcopy_blocktime_end).
+    """Place, at ``now_ns``, the host page of ``k`` whose last page is ``entry``; wake the vCPUs that wait for it.
 
     busy_ns: wait of a vCPU, if it waits for a core.
     """

@@ -35,7 +35,7 @@ class DestinationHost(Protocol):
     vm: LiveVm
 
     def serve(self, there: LiveDestination) -> None:
-        """Tell ``there`` of touches of missing pages, and count its frames and its fresh pages, from now on."""
+        """Report touches of missing pages to ``there``, and count its frames and its fresh pages, from now on."""
         ...
 
     def allocate(self) -> Generator[simpy.Event, Any, int]:
@@ -97,7 +97,7 @@ class LiveDestination(Destination):
     # -- time
 
     def advance(self, until_ns: int = NEVER, started_ns: int = 0) -> Generator[simpy.Event, Any, int]:
-        """See Destination."""
+        """Advance the phase to ``until_ns``; see Destination.advance. started_ns: start of ram_save_iterate [ns]."""
         env, p = self._env, self.phase.p
         self._stale = True
         while True:

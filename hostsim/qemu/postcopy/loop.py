@@ -70,6 +70,7 @@ DELIVER, DELIVER_BACK, GAIN_ROOM, PLACE, PLACE_URGENT, HANDLE, ARRIVE, SEND, RUN
 
 @inlined
 def _is_full(k: Phase, r: Rules) -> bool:
+    # Between two looks one event adds the pages of one host page at most, and one request of each vCPU.
     p, page = k.p, 1 << r.host_shift
     return bool(
         p[TAIL] - p[HEAD] + page > len(k.wire)
@@ -119,12 +120,12 @@ def _next_event(k: Phase, handle_ns: int, run_ns: int, touch_ns: int) -> tuple[i
     """Time [ns] and kind of the next event; of events of one instant the first in the order PLACE ... TOUCH."""
     p, s = k.p, k.send
     now_ns, kind = NEVER, TOUCH
-    if p[HEAD] < p[FLUSHED]:
+    if p[HEAD] < p[FLUSHED]:  # pages that are gathered and not written yet have no time of arrival
         now_ns, kind = k.wire[p[HEAD] % len(k.wire), 2], PLACE
     if p[URGENT_HEAD] < p[URGENT_TAIL]:
         now_ns, kind = _sooner(k.urgent[p[URGENT_HEAD] % len(k.urgent), 2], PLACE_URGENT, now_ns, kind)
     now_ns, kind = _sooner(handle_ns, HANDLE, now_ns, kind)
-    if p[REQUEST_ARRIVED] < p[REQUEST_TAIL]:
+    if p[REQUEST_ARRIVED] < p[REQUEST_TAIL]:  # the return-path thread reads one request after the other
         arrives_ns = max(k.requests[p[REQUEST_ARRIVED] % len(k.requests), 0], p[RETURN_FREE_NS])
         now_ns, kind = _sooner(arrives_ns, ARRIVE, now_ns, kind)
     if p[SENDING] == 1 and p[IS_BLOCKED] == 0 and p[READS] == 0:
@@ -221,6 +222,8 @@ def _guest_event(k: Phase, r: Rules, table: TouchTable, kind: int, now_ns: int, 
 @jit
 def upcoming_ns(k: Phase, r: Rules) -> int:
     """Time of the next event of a phase of a live destination, whose touches are the engine's [ns]. ``k``: in place."""
+    if _due_at_once(k.p) != HORIZON:  # the engine must not run ahead of it
+        return int(k.p[NOW_NS])
     handle_ns, run_ns, touch_ns = _next_of_guest(k)
     now_ns, _ = _next_event(k, handle_ns, run_ns, touch_ns)
     if r.path.faults.any == 1:
@@ -228,10 +231,19 @@ def upcoming_ns(k: Phase, r: Rules) -> int:
     return int(now_ns)
 
 
+@inlined
+def _due_at_once(p: Ints) -> int:
+    """DRAINED or ROOM where the migration thread waits for it and need not; else HORIZON."""
+    if p[IS_DRAINING] == 1 and p[HEAD] == p[TAIL] and p[URGENT_HEAD] == p[URGENT_TAIL]:
+        return DRAINED
+    return ROOM if p[AWAITS_ROOM] == 1 and p[IS_BLOCKED] == 0 else HORIZON
+
+
 @jit
 def run_phase(k: Phase, r: Rules, table: TouchTable, horizon_ns: int, started_ns: int) -> int:
     """Let everything happen that happens before ``horizon_ns``; return a reason, HORIZON ... GROW.
 
+    k, r, table: as in hostsim.qemu.postcopy.guest.
     horizon_ns: at most 2^42 ns ahead. started_ns: start of ram_save_iterate.
     At equal times bytes arrive first (to the destination, then to the source), and a send buffer gains room; then a page is
     placed (main channel, then preempt channel), and then come the fault thread, the return path, the migration thread, vCPUs
@@ -244,10 +256,9 @@ def run_phase(k: Phase, r: Rules, table: TouchTable, horizon_ns: int, started_ns
     while True:
         if _is_full(k, r):
             return GROW
-        if p[IS_DRAINING] == 1 and p[HEAD] == p[TAIL] and p[URGENT_HEAD] == p[URGENT_TAIL]:
-            return DRAINED
-        if p[AWAITS_ROOM] == 1 and p[IS_BLOCKED] == 0:
-            return ROOM
+        due = _due_at_once(p)
+        if due != HORIZON:
+            return due
         now_ns, kind = _next_event(k, handle_ns, run_ns, touch_ns)
         if r.path.faults.any == 1:
             link_ns, link_kind = _next_of_link(k, r)

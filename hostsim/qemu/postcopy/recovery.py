@@ -34,8 +34,9 @@ ACK_BYTES = MESSAGE_BYTES + 4
 
 
 def pause(migration: Migration, destination: Destination) -> Step:
-    """postcopy_pause: keep everything until migrate-recover, exchange bitmaps, go on; without it the VM is lost.
+    """postcopy_pause of ``migration``: keep everything until migrate-recover, exchange bitmaps, go on; else the VM is lost.
 
+    destination: loses the bytes on the wire, and is asked for its bitmap.
     A handshake whose connection breaks pauses the phase again, until the next migrate-recover.
 
     # Model limit: both sides notice the break at once, the side whose TCP gives up later as well.

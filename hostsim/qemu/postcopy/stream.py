@@ -110,6 +110,7 @@ def flush_wire(k: Phase, r: Rules, t_ns: int, other_bytes: int) -> None:
         entry = k.wire[number % len(k.wire)]
         arrived_ns = _link(k, r, t_ns, entry[1])
         cost_ns = r.place_page_ns if entry[1] >= PAGE_WIRE_BYTES else r.place_zero_ns
+        # One thread loads the stream: it places a page when the page is there, and all pages before it are placed.
         p[LOAD_FREE_NS] = max(p[LOAD_FREE_NS], arrived_ns) + cost_ns
         entry[2] = p[LOAD_FREE_NS]
         p[UNREAD_BYTES] += entry[1]
@@ -135,6 +136,7 @@ def _put(k: Phase, r: Rules, gfn: int, channel: int) -> int:
     s[DIRTY_PAGES] -= 1
     n_bytes = ZERO_PAGE_BYTES if k.zero[gfn] == 1 else PAGE_WIRE_BYTES
     block = _block_of(k.block_ends, gfn)
+    # Since 8.0 each channel has a PageSearchStatus, and with it a last_sent_block of its own.
     is_apart = channel == URGENT and r.preempt == 10
     if block != (p[URGENT_BLOCK] if is_apart else s[LAST_BLOCK]):
         n_bytes += 1 + k.block_id_bytes[block]
@@ -207,7 +209,7 @@ def _send_host_page(k: Phase, r: Rules, gfn: int, channel: int, t_ns: int) -> in
         if k.bmap[page] == 0:
             continue
         is_zero = k.zero[page] == 1
-        entry = page if page == last else -1 - page
+        entry = page if page == last else -1 - page  # a host page is placed as a whole, with its last page
         n_bytes = _put(k, r, page, channel)
         t_ns += r.zero_page_ns if is_zero else r.page_ns
         if channel == URGENT:
@@ -248,6 +250,8 @@ def _is_away(k: Phase, gfn: int) -> bool:
 def act(k: Phase, r: Rules, started_ns: int) -> int:
     """A pass of the loop of ram_save_iterate at T_NS; return QUOTA, NOTHING_DIRTY or MAX_WAIT at its end, HORIZON before.
 
+    k, r: as in hostsim.qemu.postcopy.guest.
+    started_ns: start of ram_save_iterate [ns].
     AWAY: the thread has chosen HELD, whose page is swapped out; the pass goes on with that page once the source has it.
     """
     s, p = k.send, k.p
@@ -279,8 +283,9 @@ def act(k: Phase, r: Rules, started_ns: int) -> int:
 
 @part
 def arrive(k: Phase, r: Rules, now_ns: int) -> int:
-    """A request arrives at the source (ram_save_queue_pages): it is queued, or the return-path thread sends the page.
+    """Let the next request of ``k`` arrive at the source at ``now_ns`` (ram_save_queue_pages).
 
+    It is queued, or the return-path thread sends the page, by the preempt of ``r``.
     Returns HORIZON; AWAY_BACK: the return-path thread reads a page that is swapped out, and the request stays until then.
     """
     p = k.p

@@ -62,6 +62,7 @@ def write(s: Streams, path: Path, stream: int, t_ns: int, n_bytes: int) -> None:
     connections.enqueue(s.rows[stream], shared, path, max(t_ns * 1000, shared[TICK] * path.tick_ps), n_bytes)
     s.written[stream] += n_bytes
     state = s.groups[group]
+    # The copies that ``look`` has advanced are outdated: they ran ahead as if nothing more were written.
     state[IS_KNOWN], state[IS_AHEAD], state[LAST_WRITE_NS], state[ROOM_NS] = 0, 0, t_ns, NEVER
     if stream == MAIN:
         state[HAS_ROOM] = int(connections.outstanding(s.rows[MAIN]) <= path.send_buffer_bytes)
@@ -69,7 +70,10 @@ def write(s: Streams, path: Path, stream: int, t_ns: int, n_bytes: int) -> None:
 
 @part
 def qdisc_ns(k: Phase, r: Rules) -> int:
-    """Wait of a packet of URGENT for those of MAIN that its windows let into the qdisc [ns]; as of the last write."""
+    """Wait [ns] of a packet of URGENT behind bytes of MAIN that the windows of ``k`` let into the qdisc of ``r``.
+
+    As of the last write.
+    """
     row, path = k.streams.rows[MAIN], r.path
     if path.link_bytes_per_s == 0:
         return 0
@@ -145,7 +149,10 @@ def look(k: Phase, r: Rules, group: int) -> None:
 
 @part
 def deliver(k: Phase, r: Rules, group: int, now_ns: int) -> bool:
-    """Entries of ``group`` arrive now: note when each page will be placed, each request is there; False: it breaks."""
+    """Take the entries of ``group`` that arrive at ``now_ns``; False: a connection of the group breaks.
+
+    ``k`` notes when each page will be placed by the times in ``r``, and which requests have arrived.
+    """
     s, path = k.streams, _path(r, group)
     if s.ahead_shared[group, BROKEN_PS] > 0:
         return False
@@ -160,7 +167,7 @@ def deliver(k: Phase, r: Rules, group: int, now_ns: int) -> bool:
         _load(k, r, entry, LOAD_FREE_NS, now_ns)
         s.arrived[MAIN] += 1
     while _has_arrived(k, path, URGENT):
-        entry = k.urgent[s.arrived[URGENT] % len(k.urgent)]
+        entry = k.urgent[s.arrived[URGENT] % len(k.urgent)]  # entry[4]: its wait in the qdisc, as of its write
         _load(k, r, entry, URGENT_FREE_NS, now_ns + entry[4])
         s.arrived[URGENT] += 1
     return True

@@ -1,4 +1,4 @@
-"""The description of a chart: axes with quantities, lines, bars, maps, marks; nothing in it says who draws it."""
+"""The description of a chart: axes with quantities, lines, bars, maps, marks, for any library that draws."""
 
 from __future__ import annotations
 
@@ -229,7 +229,10 @@ def spans_decades(values: Sequence[float]) -> bool:
 
 
 def log_limits(panel: Panel, axis: Axis, which: Literal["x", "y"]) -> tuple[float, float]:
-    """Limits of a logarithmic axis: those given, or around all values above 0."""
+    """Limits of the logarithmic ``axis`` of ``panel``: its own ``low`` and ``high``, or 1.5 times beyond all values above 0.
+
+    which: the values: x of the lines, or y with the ends of the intervals. Without any above 0, they count as 1 to 10.
+    """
     arrays: list[Array | None] = [line.x for line in panel.lines]
     if which == "y":
         arrays = [part for line in panel.lines for part in (line.y, line.low, line.high)]

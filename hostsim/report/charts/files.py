@@ -52,8 +52,9 @@ def write_plots(out: Path, charts: Sequence[Chart], width: Width, heading: str =
 
 
 def folder_pictures(charts: Sequence[Chart], heading: str, first: str = "") -> dict[str, bytes]:
-    """The pictures of a folder of results, by file name: <chart>.png and .svg of each; nothing without matplotlib.
+    """The pictures of a folder of results, by file name: <chart>.png and .svg of each of ``charts``; {} without matplotlib.
 
+    heading: the title above each picture; "": none.
     first: the stem of the first chart's files, which then begins the stems of the others; "": each has its own name.
     """
     if not drawing.has_plots():
@@ -72,7 +73,10 @@ def _stems(charts: Sequence[Chart], first: str) -> list[str]:
 
 
 def picture(chart: Chart, kind: str, width: Width, heading: str = "") -> bytes:
-    """A picture of ``kind``; equal charts give equal bytes."""
+    """The bytes of a picture of ``chart``; equal charts give equal bytes.
+
+    kind: one of KINDS. width: of a screen, or of paper, which has more dots an inch. heading: above the chart; "": none.
+    """
     return _pictures(chart, [kind], width, heading)[kind]
 
 

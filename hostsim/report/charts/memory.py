@@ -90,7 +90,10 @@ def distributions(name: str, title: str, lines: Sequence[Line], rules: Sequence[
 
 
 def survival(name: str, latencies: Latencies, colour: Colour, dash: int = 0) -> Line:
-    """The share of waits that took longer, over time [ns]."""
+    """The line ``name``: the share of waits in ``latencies`` (at least one) that took longer, over time [ns].
+
+    colour: of the line, as ``Colour``. dash: number of its pattern, 0: solid.
+    """
     ends_ns, counts = latencies.buckets()
     longer = 1 - np.cumsum(counts) / latencies.count
     x = np.concatenate([[max(0.5, 0.75 * ends_ns[0])], np.maximum(ends_ns, 1)]).astype(float)

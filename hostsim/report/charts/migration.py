@@ -1,4 +1,4 @@
-"""Charts of a migration over time: remaining bytes, rates, guest and throttle; under KVM dirty log and mmu_lock."""
+"""Charts of a migration over time: remaining, rates, guest and throttle; dirty log and mmu_lock; a mechanism's own table."""
 
 from __future__ import annotations
 
@@ -7,9 +7,22 @@ from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
-from hostsim.core.constants import NS_PER_MS, PAGE_BYTES, PAGE_WIRE_BYTES
+from hostsim.core.constants import NS_PER_MS, NS_PER_S, PAGE_BYTES, PAGE_WIRE_BYTES
 from hostsim.costs.exits import EXITS
-from hostsim.report.charts.chart import COLOURS, N_DASHES, Array, Axis, Chart, Colour, Line, Marks, Panel, Steps
+from hostsim.report.charts.chart import (
+    COLOURS,
+    N_DASHES,
+    Array,
+    Axis,
+    Chart,
+    Colour,
+    Line,
+    Look,
+    Marks,
+    Panel,
+    Steps,
+    spans_decades,
+)
 from hostsim.results.columns import labels
 from hostsim.results.kvm import KVM_ROUNDS
 from hostsim.results.mechanism import end_words, mechanisms
@@ -17,6 +30,8 @@ from hostsim.results.series import KVM_SERIES, SERIES
 from hostsim.verdict.words import seconds_words
 
 if TYPE_CHECKING:
+    from hostsim.results.columns import Column
+    from hostsim.results.mechanism import Mechanism
     from hostsim.results.tables import MigrationResult, Table
 
 LABELS = labels((*KVM_ROUNDS, *SERIES, *KVM_SERIES))
@@ -49,13 +64,19 @@ def timeline(migration: MigrationResult, number: int = 0) -> Chart:
 
 
 def dirty_log(migration: MigrationResult, number: int = 0) -> Chart:
-    """The cost of KVM's dirty log: time that the guest lost, exits by kind, harvests."""
+    """The cost of KVM's dirty log in ``migration``: time that the guest lost, exits by kind, harvests.
+
+    number: of the migration in its run, from 0; the name of the chart has it from the second migration on.
+    """
     panels = [_slowdown(migration), _exits(migration), _harvest(migration)]
     return _over_time("kvm", "What finding dirty pages cost", migration, number, panels)
 
 
 def lock_shares(migration: MigrationResult, number: int = 0) -> Chart | None:
-    """Holders of mmu_lock and waiters for it, round by round; None where no column tells."""
+    """Holders of mmu_lock and waiters for it in each round of ``migration``; None where no column counts any.
+
+    number: as in ``dirty_log``. Rounds shorter than SHORTEST_ROUND_NS leave a gap: a share of so short a time says nothing.
+    """
     rounds = migration.rounds
     there = [name for name in LOCK if name in rounds.columns and np.any(rounds[name])]
     if not there:
@@ -187,7 +208,7 @@ def _harvest(migration: MigrationResult) -> Panel:
 
 
 def _or_gap(values: Array, least: float = 0.0) -> Array:
-    """Nothing, or up to ``least``, is a gap (NaN): a logarithmic axis has no 0."""
+    """``values``, with NaN (a gap) for those up to ``least``: a logarithmic axis has no 0."""
     return np.where(values > least, values, np.nan).astype(float)
 
 
@@ -209,7 +230,7 @@ def _marks(migration: MigrationResult) -> tuple[Marks, ...]:
 
 
 def _spans(series: Table) -> Iterator[Marks]:
-    """The time in each status of SPANS: a row of ``series`` tells that of the time since the row before."""
+    """The time in each status of SPANS: a row of ``series`` has the status since the row before."""
     statuses, t_s = series["status"][1:], _seconds(series)
     for status, colour in SPANS.items():
         edges = np.diff(np.concatenate([[False], statuses == status, [False]]).astype(int))
@@ -232,3 +253,40 @@ def _states(migration: MigrationResult) -> tuple[Steps, ...]:
 
 def _seconds(series: Table) -> Array:
     return series["t_ns"] / 1e9
+
+
+QUANTITIES = {"ns": ("time", "ns"), "bytes": ("bytes", "bytes")}
+"""Label and quantity of an axis by the unit of its columns; another unit is a label itself, of counts."""
+LINES_MAX = 200
+"""Rows whose points a line joins; more would cover the panel."""
+
+
+def own_charts(migration: MigrationResult, number: int = 0) -> Iterator[Chart]:
+    """A chart for each mechanism whose table in ``migration`` has rows with their times. number: as in ``dirty_log``."""
+    for one in mechanisms():
+        if one.moments and one.name in migration.own and len(migration.own[one.name].table):
+            yield _own_chart(one, migration.own[one.name].table, number)
+
+
+def _own_chart(one: Mechanism, table: Table, number: int) -> Chart:
+    moment = next(column for column in one.table if column.name == one.moments[0])
+    x = table[moment.name] / NS_PER_S
+    by_unit: dict[str, list[Column[Any]]] = {}
+    for column in one.table:
+        if not column.key and column.name not in one.moments:
+            by_unit.setdefault(column.unit, []).append(column)
+    panels = tuple(_panel(unit, columns, table, x) for unit, columns in by_unit.items())
+    name = one.name if number == 0 else f"{one.name}-{number + 1}"
+    return Chart(name, one.title, Axis(moment.words, "s", low=0.0), panels, group=name)
+
+
+def _panel(unit: str, columns: list[Column[Any]], table: Table, x: Any) -> Panel:
+    label, quantity = QUANTITIES.get(unit, (unit, ""))
+    values = [table[column.name].astype(float) for column in columns]
+    look: Look = "line" if len(x) <= LINES_MAX else "points"
+    is_log = spans_decades([one for value in values for one in value.tolist()])
+    lines = [
+        Line(column.label or column.heading, x, np.where(value > 0, value, np.nan) if is_log else value, colour, look)
+        for column, value, colour in zip(columns, values, COLOURS, strict=False)
+    ]
+    return Panel(Axis(lines[0].name if len(lines) == 1 else label, quantity, is_log, None if is_log else 0.0), tuple(lines))

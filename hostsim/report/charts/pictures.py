@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import textwrap
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Literal
@@ -318,7 +319,7 @@ def _Scaled(divisor: float, inner: Any) -> Any:  # noqa: N802
 
 
 def _legend(axes: Axes, part: Panel | Bars, form: Format, columns: int, *, below: bool) -> None:
-    """Above the panel; below it if its room above is for a title."""
+    """Draw the legend above the panel; below it if its room above is for a title."""
     handles, names = _named(axes, part)
     if not handles or (len(handles) == 1 and axes.get_title(loc="left")):
         return
@@ -424,9 +425,19 @@ def _frames(axes: Axes, part: HeatMap) -> None:
         axes.add_patch(Rectangle(*inner, fill=False, edgecolor=drawing.VERMILION, linewidth=1.6))
 
 
+def _lay_out(figure: Figure) -> None:
+    """Let the layout place the panels. Drawing the figure does that, too, and takes twice the time."""
+    engine = figure.get_layout_engine()
+    if engine is None or any(axes.get_axes_locator() for axes in figure.axes):
+        figure.draw_without_rendering()  # places the scale of a map's colours beside the map
+        return
+    with suppress(ValueError):  # as in drawing: a picture may be too small for any layout
+        engine.execute(figure)
+
+
 def fixed_layout(figure: Figure) -> Figure:
     """Fix the panels at the layout's places, rounded: the last digits depend on figures drawn before. In place."""
-    figure.draw_without_rendering()
+    _lay_out(figure)
     places = [[round(edge, 6) for edge in axes.get_position().bounds] for axes in figure.axes]
     # Not set_layout_engine("none"), which leaves a placeholder: each file is drawn twice for it, as if it placed the panels.
     figure._layout_engine = None  # type: ignore[attr-defined]  # noqa: SLF001

@@ -1,4 +1,4 @@
-"""A report before it is HTML: verdicts, key figures, sections of charts, tables and texts, and where it all comes from."""
+"""A report before it is HTML: verdicts, key figures, sections of charts, tables and texts, and the origin of its data."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class Step:
 
 @dataclass(frozen=True)
 class Card:
-    """A verdict. badge: the outcome in a word or two; lines: what it rests on; steps: remedies."""
+    """A verdict. badge: the outcome in a word or two; lines: the figures and assumptions behind it; steps: remedies."""
 
     tone: Tone
     badge: str
@@ -58,7 +58,7 @@ class Card:
 
     @property
     def sign(self) -> str:
-        """The outcome as a sign, for readers who see no colours."""
+        """The outcome as a sign, for readers that see no colours."""
         return SIGNS[self.tone]
 
 

@@ -13,6 +13,8 @@ from typing import Any
 from hostsim.core.errors import InputError, Problem
 from hostsim.core.user_files import read_bytes
 from hostsim.report.charts.chart import Chart
+from hostsim.report.charts.files import folder_pictures
+from hostsim.report.drawing import has_plots
 from hostsim.report.html.page import Content, Page
 from hostsim.report.verdict_texts import verdict_file
 from hostsim.results.encode import json_bytes
@@ -30,7 +32,7 @@ class Kind:
     """A kind of result.
 
     page: module of hostsim.report.html.kinds and function that makes the page of a ``Content``.
-    main: the file in the folder of such a result that holds all of it; "" if no command writes a folder.
+    main: the file in the folder of such a result that holds the whole result; "" if no command writes a folder.
     tables: stems of CSV files that the page reads.
     listed: key of ``Content.main`` for a file whose JSON is a list.
     """
@@ -54,9 +56,9 @@ KINDS: Mapping[str, Kind] = {
     "reclaim": Kind("studies:reclaim_page", "reclaim.json", ("latencies",)),
     "debate": Kind("studies:debate_page", "debate.json", ("curves",)),
     "predict": Kind("predict:predict_page", "predict.json"),
-    "whatif": Kind("predict:whatif_page"),
+    "whatif": Kind("predict:whatif_page", "whatif.json", ("curve",)),
     "solve": Kind("solve:solve_page", "solve.json"),
-    "fit": Kind("fit:fit_page"),
+    "fit": Kind("fit:fit_page", "fit.json", ("curve",)),
     "measure-dirty": Kind("measured:measure_page", "measure-dirty.json"),
     "auto-converge": Kind("tuning:tuning_page", "auto-converge.json"),
     "selftest": Kind("beside:selftest_page", "selftest.json"),
@@ -125,7 +127,7 @@ def _run(files: Mapping[str, bytes]) -> Content:
 
 
 def _texts(files: Mapping[str, bytes]) -> dict[str, str]:
-    return {name: content.decode("utf-8", "replace") for name, content in files.items() if name.endswith(".txt")}
+    return {name: content.decode("utf-8", "replace") for name, content in files.items() if name.endswith((".txt", ".toml"))}
 
 
 def _origin(files: Mapping[str, bytes]) -> dict[str, Any]:
@@ -155,3 +157,14 @@ def _finished(folder: Path) -> list[dict[str, Any]]:
         except MALFORMED:
             continue
     return found
+
+
+def pictures_of(content: Content, first: str = "") -> dict[str, bytes]:
+    """PNG and SVG of each chart of the report on ``content``; nothing without matplotlib.
+
+    first: the stem of the first chart's files, which then begins the stems of the others; "": each has its chart's name.
+    """
+    if not has_plots():
+        return {}
+    page = page_of(content)
+    return folder_pictures(page.charts, page.title, first)

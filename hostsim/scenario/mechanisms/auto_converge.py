@@ -37,7 +37,7 @@ class AutoConvergeKeys(Section):
 
 
 PART = Mechanism(
-    NAME, 5, Kind.BRAKE, "auto_converge", AutoConvergeKeys,
+    NAME, 5, Kind.THROTTLE, "auto_converge", AutoConvergeKeys,
     modelled=("auto-converge",),
     modes={"auto-converge": {"auto_converge": "true"}},
     is_forecast=True,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import Field
 
 from hostsim.core.constants import NS_PER_MS, NS_PER_S
-from hostsim.core.finding import Finding
+from hostsim.core.errors import Finding
 from hostsim.core.units import format_duration
 from hostsim.qemu.mechanisms.dirty_limit import NAME, DirtyLimitParameters
 from hostsim.scenario.dirty_limit_schema import limit_findings
@@ -17,6 +17,7 @@ from hostsim.scenario.section import Section
 from hostsim.scenario.types import Count, Duration, Flag
 
 if TYPE_CHECKING:
+    # Circle of types: [migration] is made of the section here, whose checks get it.
     from hostsim.scenario.host_schema import Migration
     from hostsim.scenario.schema import Scenario
 
@@ -55,7 +56,7 @@ def _limits(scenario: Scenario) -> Iterator[Finding]:
 
 
 PART = Mechanism(
-    NAME, 30, Kind.BRAKE, "dirty_limit", DirtyLimitKeys,
+    NAME, 30, Kind.THROTTLE, "dirty_limit", DirtyLimitKeys,
     modelled=("dirty-limit",),
     aliases={"set-vcpu-dirty-limit": "dirty_limit"},
     modes={"dirty-limit": {"dirty_limit": "true"}},

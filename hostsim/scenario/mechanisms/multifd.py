@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from pydantic import BeforeValidator, Field
 
-from hostsim.core.finding import Finding
+from hostsim.core.errors import Finding
 from hostsim.qemu.compression import ASSUMED_RATIO, IN_HARDWARE, Compression, Content
 from hostsim.qemu.mechanisms.multifd import NAME, MultifdParameters, ZeroPageDetection
 from hostsim.scenario.mechanism import Kind, Mechanism
@@ -15,6 +15,7 @@ from hostsim.scenario.section import Section
 from hostsim.scenario.types import Count, Flag, constant, refused
 
 if TYPE_CHECKING:
+    # Circle of types: [migration] is made of the section here, whose checks get it.
     from hostsim.costs.host_sheet import HostSheet
     from hostsim.scenario.host_schema import Migration
     from hostsim.scenario.schema import Scenario
@@ -148,7 +149,7 @@ def _sent_by_channels(scenario: Scenario, sheet: HostSheet) -> int:
 
     content = Content(scenario.vm.compression_ratio or ASSUMED_RATIO)
     host = host_bytes_per_s(sheet, scenario.migration.parameters(), content)
-    return min(brake for brake in (scenario.link.bandwidth, scenario.migration.bandwidth, host) if brake)
+    return min(limit for limit in (scenario.link.bandwidth, scenario.migration.bandwidth, host) if limit)
 
 
 ALIASES = {

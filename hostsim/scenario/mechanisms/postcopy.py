@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
 
-from hostsim.core.finding import Finding
+from hostsim.core.errors import Finding
 from hostsim.core.units import format_bandwidth, format_duration, parse_bytes
 from hostsim.costs.postcopy_sheet import load_postcopy
 from hostsim.qemu.mechanisms.postcopy import NAME, PostcopyParameters
@@ -16,6 +16,7 @@ from hostsim.scenario.section import Section
 from hostsim.scenario.types import Bandwidth, Count, Duration, DurationOrNever, Flag
 
 if TYPE_CHECKING:
+    # Circle of types: [migration] is made of the section here, whose checks get it.
     from hostsim.scenario.host_schema import Migration
     from hostsim.scenario.schema import Scenario
 

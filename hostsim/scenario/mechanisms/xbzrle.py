@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import Field
 
-from hostsim.core.finding import Finding
+from hostsim.core.errors import Finding
 from hostsim.core.units import format_bytes
 from hostsim.qemu.mechanisms.xbzrle import NAME, XbzrleParameters
 from hostsim.scenario.mechanism import Default, Kind, Mechanism

@@ -49,7 +49,12 @@ class AgedGuest:
     passes: int = 4
 
     def table(self, policy: str = "", mmu_lock: str = "era", seed: int = 1) -> dict[str, Any]:
-        """The scenario. policy: of [ageing]; "": the guest is not aged. InputError if there is no such policy or sheet."""
+        """The scenario as a table of TOML keys. InputError if there is no such policy or sheet.
+
+        policy: of [ageing]; "": the guest is not aged.
+        mmu_lock: how ageing takes mmu_lock, "era": as the kernel does.
+        seed: of the scenario.
+        """
         vm = {
             "memory": format_bytes(self.n_vcpus * self.vcpu_pages * PAGE_BYTES), "vcpus": self.n_vcpus,
             "filled": "none" if self.under == "faulting" else "all", "dirty_tracking": "get-dirty-log", "mmu": self.mmu,

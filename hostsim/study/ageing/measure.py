@@ -19,8 +19,7 @@ from hostsim.memory.policies.protocol import Pages, check_estimate
 from hostsim.scenario.build import build
 from hostsim.scenario.schema import Scenario
 from hostsim.study.compare.record import Heard, Measure
-from hostsim.theory.page_rates import page_rates_per_s
-from hostsim.theory.working_set import working_set_pages
+from hostsim.theory.working_set import page_rates_per_s, working_set_pages
 
 LATENCIES = ("pass", "mmu_lock wait of the host", "mmu_lock wait of vCPUs", "guest fault")
 RAN = "ran"

@@ -83,7 +83,10 @@ def age_tables(options: AgeOptions) -> list[tuple[str, dict[str, Any]]]:
 
 
 def age_table(options: AgeOptions, setting: Mapping[str, str]) -> dict[str, Any]:
-    """The scenario of one value for each of AXES; policy "": the guest is not aged."""
+    """The scenario of one row of the study: ``options`` with the values of the axes in ``setting``.
+
+    setting: a value for each of AXES; policy "": the guest is not aged.
+    """
     under: Any = setting["under"]
     period = options.period or (FAULTING_PERIOD if under == "faulting" else PERIOD)
     mmu = {

@@ -58,13 +58,18 @@ class Cell:
 
 
 def cell_guest(a_bits: bool, index: str, n_pages: int, n_vcpus: int) -> AgedGuest:
-    """The guest of a cell."""
+    """The guest of a cell of the table.
+
+    a_bits: the sptes have accessed bits.
+    index: design that finds the sptes of a gfn.
+    n_pages: memory of the guest [pages of 4 KiB], shared by ``n_vcpus`` vCPUs.
+    """
     mmu = {"era": ERA, "costs": SHEET, "mode": "tdp", "index": index, "a_bits": a_bits}
     return AgedGuest(n_vcpus, n_pages // n_vcpus, "touching", LOAD, mmu, PERIOD_NS, PASSES)
 
 
 def run_cell(guest: AgedGuest, seed: int, *, migrates: bool) -> Cell:
-    """Run the guest twice, aged and plain, with or without a migration meanwhile."""
+    """Run ``guest`` twice with ``seed``, aged and not aged; ``migrates``: during a migration."""
     aged = _run(_table(guest, POLICY, seed, migrates=migrates))
     plain = _run(_table(guest, "", seed, migrates=migrates))
     mine, other = (one.machine.vm.work_ns() / _ran_ns(one.machine) for one in (aged, plain))
@@ -126,7 +131,11 @@ def _cell(guest: AgedGuest, aged: _Aged, plain: _Aged, slowdown: float, *, migra
 
 
 def run_all(n_pages: int, n_vcpus: int, seed: int, fast: str = FAST, slow: str = SLOW) -> list[Cell]:
-    """The eight cells: without a migration, then with one."""
+    """The eight cells: four without a migration, then four with one.
+
+    n_pages, n_vcpus: of each guest. seed: of each run.
+    fast, slow: the two indexes of sptes.
+    """
     guests = [cell_guest(a_bits, index, n_pages, n_vcpus) for a_bits in (True, False) for index in (fast, slow)]
     return [run_cell(guest, seed, migrates=migrates) for migrates in (False, True) for guest in guests]
 

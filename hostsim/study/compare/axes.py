@@ -46,7 +46,10 @@ def read_axes(texts: Sequence[str], overrides: Sequence[str] = ()) -> tuple[Axis
 
 
 def key_problems(axes: Sequence[Axis], overrides: Sequence[str], source: str = SOURCE) -> list[Problem]:
-    """Keys that cannot be varied, or not twice."""
+    """A problem for each key of ``axes`` that cannot be varied, stands twice, or is in ``overrides`` as well.
+
+    source: file or option that the problems name.
+    """
     set_keys = {key for text in overrides if (key := canonical_key(text.partition("=")[0]))}
     counts = Counter(axis.key for axis in axes)
     problems = [Problem(source, key, "the key twice", "each key once", EXAMPLE) for key, n in counts.items() if n > 1]

@@ -45,7 +45,10 @@ def all_best(summary: Summary) -> tuple[Best, ...]:
 
 
 def best_for(summary: Summary, name: str) -> Best | None:
-    """The best of the combinations that converge with every seed; if none does, of all that have the figure."""
+    """The best combination of ``summary`` by figure ``name``; None if fewer than two can be compared.
+
+    Of the combinations that converge with every seed; if none does, of all that have the figure.
+    """
     having = [i for i, row in enumerate(summary.rows) if row.spread(name) is not None]
     judged = [i for i in having if summary.rows[i].converges] or having
     if len(judged) < 2:

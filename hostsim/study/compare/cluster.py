@@ -50,7 +50,7 @@ class ClusterError(HostsimError):
 
 
 def check_address(address: str) -> None:
-    """InputError if ``address`` is none of a scheduler, MissingExtraError without Dask's scheduler."""
+    """InputError if ``address`` is not that of a scheduler, MissingExtraError without Dask's scheduler."""
     if not _ADDRESS.fullmatch(address):
         raise InputError([Problem("--cluster", "", shown(address), "the address of a Dask scheduler", EXAMPLE)])
     if find_spec("distributed") is None:
@@ -76,7 +76,7 @@ def run_on_cluster(address: str, runs: Sequence[Run], measure: Measure, heard: H
 
 @contextmanager
 def _connected(address: str) -> Iterator[Any]:
-    """A client of the scheduler, quiet: its errors are told by ClusterError."""
+    """A client of the scheduler, quiet: its errors leave as ClusterError."""
     check_address(address)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of versions, which are compared here, and of large tasks
@@ -128,7 +128,10 @@ def _reason(error: BaseException) -> str:
 
 
 def check_workers(client: Any, address: str) -> None:
-    """ClusterError unless there is a worker, and every worker has this hostsim, its libraries and this Python."""
+    """Check that ``client``, of the scheduler at ``address``, has a worker. ClusterError.
+
+    Every worker must have this hostsim, its libraries and this Python.
+    """
     try:
         client.wait_for_workers(1, timeout=PATIENCE_S)
     except (OSError, TimeoutError):
@@ -185,7 +188,7 @@ def _plugins_words(found: Mapping[str, Any]) -> str:
 
 
 class _Tasks:
-    """The tasks of a study on the cluster, and what is heard of them."""
+    """The tasks of a study on the cluster, and the messages about them."""
 
     def __init__(self, client: Any, address: str, runs: Sequence[Run], measure: Measure) -> None:
         self._client, self._address = client, address
@@ -289,7 +292,7 @@ class _Tasks:
         return ClusterError(f"--cluster: the scheduler at {self._address} is gone; {GOES_ON}")
 
     def cancel(self) -> None:
-        """Cancel what is not done; workers end such runs at their next progress."""
+        """Cancel the tasks that are not done; workers end such runs at their next progress."""
         with suppress(Exception):
             if self._client.status == "running":
                 self._client.cancel([*self._left.values()], force=True)

@@ -20,7 +20,7 @@ def first_plan(plan: Plan) -> Plan:
 def grown(plan: Plan, outcome: Outcome, within: float | None) -> Plan | None:
     """``plan`` with more seeds; None if it has enough, or a run failed.
 
-    within: half width of the intervals of the total time that is wanted, as a share; None: what the work affords.
+    within: half width of the intervals of the total time that is wanted, as a share; None: as narrow as the work allows.
     """
     if outcome.failures:
         return None
@@ -34,7 +34,10 @@ def all_narrow(summary: Summary, within: float) -> bool:
 
 
 def grown_words(summary: Summary, within: float) -> str:
-    """The rule that ended the runs."""
+    """A sentence: the rule by which seeds were added to ``summary``, and whether its intervals are as narrow as ``within``.
+
+    within: half width of the intervals of the total time, as a share of the mean.
+    """
     n, share = len(summary.seeds), f"{100 * within:g} % of its mean"
     if all_narrow(summary, within):
         return f"Seeds were added ten by ten, to {n}, until half of each interval of the total time was at most {share}."
@@ -59,6 +62,6 @@ def _afforded(plan: Plan, outcome: Outcome) -> Plan | None:
 
 
 def _is_uncounted(plan: Plan, index: int) -> bool:
-    """Whether figures do not tell a run's work: pages that the host ages or reclaims are not counted."""
+    """Whether the figures leave out work of a run: pages that the host ages or reclaims are not counted."""
     scenario = plan.runs[index].scenario
     return scenario.ageing is not None or scenario.host.memory is not None

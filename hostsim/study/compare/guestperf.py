@@ -14,7 +14,7 @@ from typing import Any
 from hostsim.core.errors import InputError, Problem
 from hostsim.core.units import shown
 from hostsim.scenario import load_scenario
-from hostsim.scenario.nearest import wanted_name
+from hostsim.scenario.problems import wanted_name
 from hostsim.scenario.schema import Scenario
 from hostsim.study.compare.axes import Axis
 from hostsim.study.compare.modes import KEY, OFF, RINGS, Modes

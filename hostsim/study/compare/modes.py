@@ -10,7 +10,7 @@ from types import MappingProxyType
 from hostsim.core.errors import InputError, Problem
 from hostsim.core.units import shown
 from hostsim.scenario.mechanism import Keys, Kind, Mechanism, by_kind, mechanisms
-from hostsim.scenario.nearest import wanted_name
+from hostsim.scenario.problems import wanted_name
 from hostsim.scenario.schema import Scenario
 from hostsim.study.compare.axes import Axis
 from hostsim.study.compare.plan import Plan, Request, loaded, plan_of
@@ -33,7 +33,7 @@ EXAMPLE = f"--modes precopy,{TIMED[0]}@2"
 class Modes:
     """Modes of a scenario.
 
-    plan: their runs; left_out: mode to what it needs and this guest has not.
+    plan: their runs; left_out: by mode, the requirement that this guest does not meet.
     with_rings: modes whose guest has dirty rings, other than in the file, as their mechanism needs them.
     """
 
@@ -77,10 +77,10 @@ def keys_of(name: str) -> Keys:
     return found | {OF_MODE[base].at: rounds} if rounds else found
 
 
-def is_brake(name: str) -> bool:
+def is_throttle(name: str) -> bool:
     """Whether mode ``name`` slows the guest."""
     mode = name.partition("@")[0]
-    return mode in OF_MODE and OF_MODE[mode].kind is Kind.BRAKE
+    return mode in OF_MODE and OF_MODE[mode].kind is Kind.THROTTLE
 
 
 def needs_rings(name: str) -> bool:

@@ -66,7 +66,7 @@ def run_task(
     inputs: the pickled Inputs.
     wanted: versions of the client.
     plugins: versions of the plug-ins of the run at the client.
-    topic: under which the worker tells how far run ``number`` is.
+    topic: under which the worker reports how far run ``number`` is.
     """
     from distributed import get_worker
 
@@ -104,7 +104,7 @@ def _with_inputs(run: Run, inputs: Inputs, folder: Path) -> Run:
 
 
 def _progress_of(worker: Any, topic: str, number: int) -> Callable[[int], None]:
-    """Tells the client how far a run is, as local workers do, and ends a run that was cancelled."""
+    """Reports to the client how far a run is, as local workers do, and ends a run that was cancelled."""
     from hostsim.study.compare.workers import seldom
 
     key = worker.get_current_task()

@@ -109,7 +109,11 @@ def loaded(request: Request, settings: Sequence[str] = ()) -> Scenario:
 
 
 def plan_of(request: Request, combinations: Sequence[tuple[str, ...]], scenarios: Sequence[Scenario]) -> Plan:
-    """The plan of scenarios that are made already: a label for each axis and a scenario a combination. InputError."""
+    """The plan of ``scenarios`` that are made already. InputError.
+
+    request: name, seeds and options of the study.
+    combinations: a label for each axis, a row for each of ``scenarios``.
+    """
     runs = [run for i, scenario in enumerate(scenarios) for run in _runs(i, scenario, request)]
     return Plan(request, request.name, tuple(combinations), tuple(run.seed for run in runs[: request.n_seeds]), tuple(runs))
 

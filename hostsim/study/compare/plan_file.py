@@ -62,7 +62,7 @@ def write_plan(out: Path, plan: Plan) -> None:
 
 
 def read_plan(out: Path) -> PlannedRuns:
-    """The plan in ``out``. InputError if there is none that is whole."""
+    """The plan in ``out``. InputError if no whole plan is there."""
     wanted = "a folder into which `hostsim compare` or `hostsim sweep` writes its runs"
     try:
         content = json.loads((out / NAME).read_bytes())

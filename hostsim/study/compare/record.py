@@ -51,7 +51,10 @@ WHOLE_RUN = Measure("hostsim-compare-run/1", _run_whole)
 
 
 def record_bytes(key: str, content: Mapping[str, Any], measure: Measure = WHOLE_RUN) -> bytes:
-    """The content of a run's file; equal keys give equal bytes."""
+    """The content of the file of run ``key``; equal keys give equal bytes.
+
+    content: the figures, as JSON has them. measure: what the run was measured by, which names the format.
+    """
     return json_bytes({"format": measure.format, "key": key, "versions": versions(), **content})
 
 
@@ -67,12 +70,12 @@ def record_name(key: str) -> str:
 
 
 def write_record(out: Path, key: str, content: bytes) -> None:
-    """Write it whole, or OutputError."""
+    """Write ``content`` to the file of run ``key`` below ``out``: whole, or OutputError and no file."""
     write_files(out / FOLDER, {f"{key}.json": content})
 
 
 def read_record(out: Path, key: str, measure: Measure = WHOLE_RUN) -> Figures | None:
-    """Figures of the run ``key`` if it is finished and its file is whole; else it is to be run."""
+    """Figures of run ``key`` from its file below ``out``; None if there is no whole file, or by another ``measure``."""
     try:
         content: Any = json.loads((out / record_name(key)).read_bytes())
         is_own = content["format"] == measure.format and content["key"] == key

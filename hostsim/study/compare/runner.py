@@ -110,7 +110,11 @@ def run_plan(
 
 
 def simulate(runs: Sequence[Run], measure: Measure, number: int, how_far: Callable[[int], None]) -> bytes | Failure:
-    """The record of run ``number``, or why there is none."""
+    """The record of run ``number`` of ``runs``, or the reason why there is none.
+
+    measure: simulates a scenario and takes its figures.
+    how_far: called with the simulated time so far [ns].
+    """
 
     def progress(sim_ns: int, info: Mapping[str, Any]) -> None:
         del info
@@ -152,7 +156,7 @@ def _of_dead_worker(died: Died) -> Failure:
 
 
 def failed_error(plan: Plan, outcome: Outcome) -> RunsFailedError | None:
-    """All failures, each with the command that replays it; None if there are none."""
+    """All failures in ``outcome``, each with the command that replays the run of ``plan``; None if there are none."""
     if not outcome.failures:
         return None
     failed = {run.key: run for run in plan.runs if run.key in outcome.failures}

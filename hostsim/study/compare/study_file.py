@@ -10,7 +10,7 @@ from typing import Any
 from hostsim.core.errors import LISTED_PROBLEMS_MAX, InputError, Problem
 from hostsim.core.units import shown
 from hostsim.core.user_files import STUDY, read_toml
-from hostsim.scenario.nearest import wanted_name
+from hostsim.scenario.problems import wanted_name
 from hostsim.scenario.toml_text import toml_text
 from hostsim.study.compare.axes import Axis, canonical_key, key_problems
 from hostsim.study.compare.plan import RUNS_MAX, Request
@@ -82,7 +82,7 @@ def read_vary(table: Any, file: str, place: str = "") -> tuple[tuple[Axis, ...],
 
 
 def overrides_of(table: Any, file: str, place: str = "") -> tuple[tuple[str, ...], list[Problem]]:
-    """Texts of ``--set`` for a table of keys and values, and what is wrong with them; see ``read_vary``."""
+    """(texts of ``--set`` for ``table``, its problems); ``file`` and ``place`` as in ``read_vary``."""
     leaves = dict(_leaves(table)) if isinstance(table, dict) else {}
     bad = [key for key in leaves if not canonical_key(key)]
     wanted = "a dotted key of the scenario"

@@ -18,10 +18,18 @@ EXITS = ("kvm.wp_faults", "kvm.map_faults")
 
 
 def work_of(figures: Figures, scenario: Scenario) -> int:
-    """The work of a run, counted in pages: sent, harvested, and what exits, windows and swap-ins are worth in pages."""
+    """The work of a run of ``scenario``, in pages: sent and harvested, and exits, windows and swap-ins at their worth.
+
+    figures: of the run; a figure that is missing counts as 0.
+    """
     pages = sum(int(figures.get(name) or 0) for name in COUNTED)
     exits = sum(int(figures.get(name) or 0) for name in EXITS)
     total_ms = figures.get("total_time_ms")
     ns = int(total_ms) * 1_000_000 if isinstance(total_ms, int | float) else scenario.duration
     swaps = int(figures.get("memory.swapped_in") or 0)
     return pages + EXIT_WORK * exits + SWAP_WORK * swaps + WINDOW_WORK * ns // WINDOW_NS
+
+
+def work_words(work: float) -> str:
+    """``414 million pages``: work as an answer says it."""
+    return f"{max(1, round(work / 1e6)):,} million pages"

@@ -35,15 +35,17 @@ class Died:
 
 
 def ignore(number: int, how_far: int) -> None:
-    """A listener that does nothing."""
+    """A listener that takes the number of a task and its progress, ``how_far`` [ns], and does nothing."""
     del number, how_far
 
 
 def run_tasks(job: Job, numbers: Sequence[int], n_workers: int, heard: Heard = ignore) -> Answers:
-    """Yields (number, answer) in the order in which tasks are done; with one worker they are done in this process.
+    """Yield (number, answer) for each of ``numbers`` in the order in which tasks end.
 
-    An exception of ``job`` is raised here. Close the iterator to stop the workers. Where processes are not forked ``job``
-    has to be picklable.
+    job: takes a number and a listener. Where processes are not forked it has to be picklable.
+    n_workers: processes; with one worker the tasks run in this process.
+    heard: called with (number, progress [ns]) while a task runs.
+    An exception of ``job`` is raised here. Close the iterator to stop the workers.
     """
     if n_workers <= 1:
         for number in numbers:
@@ -158,7 +160,7 @@ def _answer(job: Job, number: int, how_far: Callable[[int], None]) -> tuple[str,
 
 
 def seldom(tell: Callable[[int], None]) -> Callable[[int], None]:
-    """``tell``, called at most once in TELL_EVERY_S; calls in between are dropped."""
+    """``tell``, called once in TELL_EVERY_S at most; calls in between are dropped."""
     told_s = time.monotonic()
 
     def limited(how_far: int) -> None:

@@ -12,7 +12,7 @@ from hostsim.core.units import parse_duration
 from hostsim.qemu.mib_per_s import PAGES_A_MIB
 from hostsim.study.dirty_measure.plan import MeasurePlan
 from hostsim.study.statistics import Spread, spread_of
-from hostsim.theory.rate_forecast import forecast
+from hostsim.theory.precopy import forecast
 
 
 @dataclass(frozen=True)
@@ -106,8 +106,8 @@ def _bias_percent(run: Mapping[str, Any]) -> float:
 
 def _forecast_s(rate_mib: float, window_s: float, facts: Mapping[str, Any]) -> float | None:
     """Total time forecast from an answer of ``rate_mib`` [MiB/s]; None: the forecast never ends."""
-    brakes = (facts["max_bandwidth_bytes_per_s"], facts["link_bandwidth_bytes_per_s"], facts["host_bandwidth_bytes_per_s"])
-    bandwidth = min(brake for brake in brakes if brake)
+    limits = (facts["max_bandwidth_bytes_per_s"], facts["link_bandwidth_bytes_per_s"], facts["host_bandwidth_bytes_per_s"])
+    bandwidth = min(limit for limit in limits if limit)
     page_s, pages = facts["page_wire_bytes"] / bandwidth, facts["filled_pages"]
     first_s = pages * page_s + facts["zero_pages"] * PAGE_HEADER_BYTES / bandwidth
     found = forecast(rate_mib * PAGES_A_MIB, window_s, pages, page_s, facts["downtime_limit_ms"] / 1000, first_s)

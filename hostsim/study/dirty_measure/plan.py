@@ -83,7 +83,7 @@ def _measurements(base: Scenario, row: Mapping[str, str], reps: int, n_runs: int
     wanted = -(-reps // n_runs)
     if row["method"] == "page-sampling":
         return wanted
-    curve = guest_curve(build(base).workloads, base.vm.memory_pages, base.seed)
+    curve = guest_curve(build(base).workloads, base.seed)
     pages = float(curve(parse_duration(row["window"]) / NS_PER_S))
     return max(1, min(wanted, math.floor(FAULTS_MAX / n_windows / n_runs / max(1.0, pages))))
 

@@ -66,8 +66,8 @@ def forecast(scenario: Scenario) -> Forecast | None:
 def _again_s(curve: DirtyCurve, sent_pages_per_s: float, threshold: float, filled: int, left_s: float) -> float:
     """Time [s] in which pages are sent that were sent before. left_s: of whole rounds.
 
-    A threshold above what a whole pass dirties ends the first pass early: what it allows is sent once, in the downtime,
-    and only pages that were dirtied until then are sent again.
+    A threshold above the pages that a whole pass dirties ends the first pass early: the pages that the threshold allows are
+    sent once, in the downtime, and only pages that were dirtied until then are sent again.
     """
     if curve(filled / sent_pages_per_s) >= threshold:
         return left_s + min(threshold, filled) / sent_pages_per_s
@@ -77,7 +77,7 @@ def _again_s(curve: DirtyCurve, sent_pages_per_s: float, threshold: float, fille
 def computed_figures(scenario: Scenario) -> dict[str, float] | None:
     """Bandwidth, floor of remaining, and threshold of ``scenario``, by name; None where it cannot be computed.
 
-    Where a window of the stream is the brake also that window and its round trip.
+    Where a window of the stream is the bottleneck, that window and its round trip as well.
     """
     found = forecast(scenario)
     if found is None or scenario.migration is None or always_ends(scenario.migration):
@@ -124,7 +124,7 @@ def bandwidth_bytes_per_s(scenario: Scenario) -> float:
 
 def slowed_curve(scenario: Scenario) -> DirtyCurve:
     """The guest's dirty curve, under the greatest throttle where auto-converge is on."""
-    curve = guest_curve(workloads_of(scenario), scenario.vm.memory_pages, scenario.seed)
+    curve = guest_curve(workloads_of(scenario), scenario.seed)
     migration = scenario.migration
     if migration is None or not migration.auto_converge:
         return curve
@@ -133,7 +133,10 @@ def slowed_curve(scenario: Scenario) -> DirtyCurve:
 
 
 def speed_under(scenario: Scenario, percent: float) -> float:
-    """Share of its writes that the guest keeps under a throttle: work that follows the clock catches up."""
+    """Share of its writes that the guest of ``scenario`` keeps under a throttle of ``percent``.
+
+    Work that follows the clock catches up.
+    """
     runs, loads = 1 - percent / 100, scenario.vm.workload
     total = float(sum(load.write_rate for load in loads))
     kept = sum(float(load.write_rate) * _kept(load.pacing, load.catch_up, runs) for load in loads)

@@ -15,7 +15,7 @@ from hostsim.scenario import load_scenario
 from hostsim.scenario.catalogue import found_file
 from hostsim.scenario.overrides import apply_overrides
 from hostsim.scenario.schema import Scenario
-from hostsim.study.predict.guest import Guest, assumed, mode_overrides, scenario_of
+from hostsim.study.predict.guest import Guest, assumed, mode_overrides, scenario_of, tracking_of
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class Given:
         return table | ({} if self.seed is None else {"seed": self.seed})
 
     def assumptions(self) -> tuple[str, ...]:
-        """What the options leave open and the answer hangs on; () for a file, which says it."""
+        """Assumptions on which the answer depends, where the options leave values open; () for a file, which has them."""
         return assumed(self.guest) if self.file is None else ()
 
     @property
@@ -66,8 +66,19 @@ class Given:
         found += [f"link.bandwidth={_bandwidth(guest.bandwidth)}"] * bool(guest.bandwidth)
         found += [f"migration.downtime_limit={guest.downtime_limit}"] * bool(guest.downtime_limit)
         found += [f"migration.profile={guest.profile}"] * bool(guest.profile)
-        found += [f"vm.dirty_tracking={guest.tracking}"] * bool(guest.tracking)
+        tracking = guest.tracking or self._tracking()
+        found += [f"vm.dirty_tracking={tracking}"] * bool(tracking)
         return [*found, *self.overrides]
+
+    def _tracking(self) -> str:
+        """The dirty log that the mode gives a file that names none, neither by --set; "": the file's, or the default."""
+        name = tracking_of(self.guest.mode)
+        if not name or self.file is None:
+            return ""
+        vm = read_toml(found_file(self.file), SCENARIO).get("vm")
+        named = isinstance(vm, dict) and "dirty_tracking" in vm
+        named = named or any(text.replace(" ", "").startswith("vm.dirty_tracking=") for text in self.overrides)
+        return "" if named else name
 
     def _refuse_a_second_guest(self) -> None:
         if problems := list(self._twice()):

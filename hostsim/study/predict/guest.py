@@ -27,15 +27,20 @@ from hostsim.core.units import (
     parse_said_dirty_rate,
 )
 from hostsim.scenario.overrides import apply_overrides
-from hostsim.scenario.schema import DURATION_MAX_NS, Scenario
-from hostsim.study.compare.modes import check_mode, is_brake, keys_of, needs_rings
-from hostsim.study.predict.forecast import first_pass_s
+from hostsim.scenario.schema import DURATION_MAX_NS, Scenario, Vm
+from hostsim.study.compare.modes import check_mode, is_throttle, keys_of, needs_rings
+from hostsim.study.predict.forecast import first_pass_s, forecast
 from hostsim.study.predict.logged import TRACKING
+from hostsim.study.predict.work_ahead import computed_work
 
 EXAMPLE = "--ram 64GiB --bandwidth 10Gbit --dirty-rate 6.5Gbit --working-set 8GiB"
 PATIENCE, LEAST_S, THROTTLED_S = 4, 120, 900
 """A migration is given up after the time that sending all memory so many times takes, at least LEAST_S seconds; where a
 mechanism slows the guest step by step, at least THROTTLED_S (assumed).
+"""
+LESS_PATIENCE, RUN_WORK, ROOM = (2.5, 1.5), 600_000_000, 1.5
+"""Passes after which a guest is given up whose run would be more work than RUN_WORK [pages] with more of them, but never
+before ROOM times the total time that the computation gives (assumed). A pass over 1 TiB is 268 million pages.
 """
 VCPUS = 4
 OPTION_OF: Mapping[str, str] = MappingProxyType(
@@ -117,7 +122,7 @@ def table_of(guest: Guest) -> dict[str, Any]:
 
 
 def assumed(guest: Guest) -> tuple[str, ...]:
-    """Sentences about what ``guest``, whose options are sound, leaves open and an answer hangs on."""
+    """Sentences on values that ``guest`` leaves open and on which an answer depends. Its options must be valid."""
     vcpus = guest.vcpus or VCPUS
     where = guest.working_set or "all memory"
     writes = (
@@ -139,26 +144,58 @@ def mode_overrides(mode: str) -> list[str]:
     return [f"migration.{key}={value}" for key, value in keys_of(mode).items()]
 
 
-def give_up_ns(pass_s: float, mode: str = "") -> int:
+def give_up_ns(pass_s: float, mode: str = "", passes: float = PATIENCE) -> int:
     """Simulated time [ns] after which a migration that has not completed counts as one that does not converge.
 
-    pass_s: time in which all memory is sent once.
+    pass_s: time in which all memory is sent once; passes: times that it is sent.
     """
-    least_s = THROTTLED_S if is_brake(mode) else LEAST_S
-    whole_s = math.ceil(PATIENCE * pass_s / 10) * 10
+    least_s = THROTTLED_S if is_throttle(mode) else LEAST_S
+    whole_s = math.ceil(passes * pass_s / 10) * 10
     return min(DURATION_MAX_NS, max(least_s, whole_s) * NS_PER_S)
 
 
 def _with_time(scenario: Scenario, table: dict[str, Any], mode: str) -> tuple[Scenario, dict[str, Any]]:
     """With the time that the migration needs: host, latency or --set may be slower than the link that was named."""
-    start_ns = scenario.migration.start if scenario.migration else 0
-    duration = max(scenario.duration, start_ns + give_up_ns(first_pass_s(scenario), mode))
+    duration = max(scenario.duration, _duration_ns(scenario, mode, PATIENCE))
+    if scenario.migration is not None and not is_throttle(mode) and _is_dear(scenario, duration):
+        less = [max(_duration_ns(scenario, mode, passes), _computed_ns(scenario)) for passes in LESS_PATIENCE]
+        duration = min(duration, next((one for one in less if not _is_dear(scenario, one)), less[-1]))
     return scenario.model_copy(update={"duration": duration}), table | {"duration": format_duration(duration)}
 
 
+def _duration_ns(scenario: Scenario, mode: str, passes: float) -> int:
+    start_ns = scenario.migration.start if scenario.migration else 0
+    return start_ns + give_up_ns(first_pass_s(scenario), mode, passes)
+
+
+def _is_dear(scenario: Scenario, duration_ns: int) -> bool:
+    return computed_work(scenario.model_copy(update={"duration": duration_ns})) > RUN_WORK
+
+
+def _computed_ns(scenario: Scenario) -> int:
+    """ROOM times the computed end of the migration; 0 where it has none."""
+    found = forecast(scenario)
+    if found is None or scenario.migration is None or math.isinf(found.total_s):
+        return 0
+    return min(DURATION_MAX_NS, scenario.migration.start + math.ceil(ROOM * found.total_s) * NS_PER_S)
+
+
+def tracking_of(mode: str) -> str:
+    """The dirty log of a guest of ``mode`` that names none; "": the scenario's default.
+
+    Under TCG a sync waits until throttled vCPUs wake (tcg_log_global_after_sync), up to a second; KVM's does not.
+    """
+    return "dirty-ring" if needs_rings(mode) else TRACKING if is_throttle(mode) else ""
+
+
+def tracking_overrides(vm: Vm, mode: str) -> list[str]:
+    """Texts of --set that give ``vm`` the dirty log of ``mode``; none where ``vm`` names one."""
+    name = "" if "dirty_tracking" in vm.model_fields_set else tracking_of(mode)
+    return [f"vm.dirty_tracking={name}"] if name else []
+
+
 def _tracking(guest: Guest) -> dict[str, str]:
-    """Under TCG a sync waits until throttled vCPUs wake (tcg_log_global_after_sync), up to a second; KVM's does not."""
-    name = guest.tracking or ("dirty-ring" if needs_rings(guest.mode) else TRACKING if is_brake(guest.mode) else "")
+    name = guest.tracking or tracking_of(guest.mode)
     return {"dirty_tracking": name} if name else {}
 
 

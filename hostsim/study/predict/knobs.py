@@ -144,4 +144,4 @@ KNOBS = (
     Knob("downtime_limit_ms", "--downtime-limit", -1, _limit, _with_limit, _farthest_limit),
     Knob("working_set_bytes", "--working-set", 1, _working_set, _with_working_set, _largest_set),
 )
-"""Every figure whose margin a prediction tells."""
+"""Every figure for which a prediction gives the margin."""

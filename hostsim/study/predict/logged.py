@@ -31,6 +31,12 @@ def logged_runs(base: Scenario, bench: Bench) -> list[Figures]:
     return bench.figures([same_guest(logged)(number) for number in range(n)])
 
 
+def unlogged_work(base: Scenario) -> float:
+    """Work of a run of ``base`` under KVM [pages], if it is too much; 0 where it is run, or cannot be told."""
+    work = 0.0 if under_kvm(base) is None else _work(base)
+    return work if LOGGED_WORK < work < float("inf") else 0.0
+
+
 def under_kvm(base: Scenario) -> Scenario | None:
     """``base`` with the dirty log of KVM; None if KVM finds its pages already, or cannot together with its other keys."""
     if base.vm.dirty_tracking != "tcg" or base.vm.workload == ():
@@ -48,5 +54,5 @@ def _work(base: Scenario) -> float:
     found = forecast(base)
     if found is None:
         return float("inf")
-    curve = guest_curve(workloads_of(base), base.vm.memory_pages, base.seed)
+    curve = guest_curve(workloads_of(base), base.seed)
     return 2 * base.vm.memory_pages + (1 + EXIT_WORK) * PASSES * curve(found.first_pass_s)

@@ -19,9 +19,10 @@ from hostsim.study.predict.bench import Bench
 from hostsim.study.predict.forecast import Forecast, first_pass_s, forecast
 from hostsim.study.predict.knobs import KNOBS, Knob
 from hostsim.study.predict.replications import same_guest
+from hostsim.study.predict.work_ahead import computed_work
 
 MARGIN_WORK = 900_000_000
-"""Work of all runs for margins [pages]."""
+"""Work of all runs for margins [pages]; a value whose runs would exceed it is computed, and not run."""
 SEEDS = 3
 """Runs of each value, one where a run is more work than a part of MARGIN_WORK."""
 GAP = 0.02
@@ -44,7 +45,9 @@ class Margin:
 
     knob: name of the figure; today: its value; computed: the value at which the computation flips, None: nowhere.
     near, far: with ``near`` it ends as today in all runs, with ``far`` in none; far None: also ``near``, the farthest value
-    that was tried, does not flip it. seeds: of the runs of each value, () if none ran.
+    that was tried, does not flip it. seeds: of the runs of each value, () if none ran. near is today's where no value lies
+    farther.
+    work: of its runs [pages] by computation, where they were more than the budget had left; 0 where the search ended.
     """
 
     knob: str
@@ -54,6 +57,7 @@ class Margin:
     near: float | None = None
     far: float | None = None
     seeds: tuple[int, ...] = ()
+    work: float = 0.0
 
     @property
     def confirmed(self) -> bool:
@@ -70,6 +74,7 @@ class Search:
     """The search for one margin. sign: +1 where the search goes to larger values. edge: the farthest value.
 
     near, far: values that runs have shown to end as today, and not to. next_near, next_far: values to run.
+    work: of the values that were not run [pages], where it is more than the budget had left.
     """
 
     knob: Knob
@@ -82,6 +87,7 @@ class Search:
     next_near: float | None = None
     next_far: float | None = None
     gap: float = GAP
+    work: float = 0.0
 
     @property
     def to_run(self) -> tuple[float, ...]:
@@ -120,14 +126,35 @@ def margins_of(
     seeds = n_seeds(base, len(searches), work)
     scenarios = [same_guest(base)(number) for number in range(seeds)]
     spent, rounds = bench.work, 0
-    while any(search.to_run for search in searches) and rounds < ROUNDS and bench.work - spent < work:
+    searches = affordable(searches, scenarios, goal, work)
+    while any(search.to_run for search in searches) and rounds < ROUNDS:
         searches = _round(searches, scenarios, is_met, goal, bench)
+        searches = affordable(searches, scenarios, goal, work - (bench.work - spent))
         rounds += 1
     return tuple(_margin(search, is_met, [one.seed for one in scenarios]) for search in searches)
 
 
+def affordable(
+    searches: Sequence[Search], scenarios: Sequence[Scenario], goal: Goal, left: float
+) -> list[Search]:  # fmt: skip
+    """``searches`` without values whose runs, by computation, are more work than ``left`` [pages]; the first go first."""
+    found = []
+    for search in searches:
+        runs = [goal.patient(search.knob.turned(scenarios[0], value)) for value in search.to_run]
+        work = len(scenarios) * sum(map(computed_work, runs))
+        too_much = work > left
+        found.append(replace(search, next_near=None, next_far=None, work=work) if too_much else search)
+        left -= 0 if too_much else work
+    return found
+
+
 def begun(knob: Knob, base: Scenario, is_met: bool, goal: Goal) -> Search:
-    """The search from the computed flip on, or from the edge where the computation sees none."""
+    """The search for the value of ``knob`` at which the answer flips.
+
+    base: the scenario as it is; is_met: whether it converges.
+    goal: the condition that flips, and the edges of the search.
+    It begins at the computed flip, or at the edge where the computation sees none.
+    """
     today, converges = knob.read(base), is_met
     assert today is not None, "asked before"
     edge = goal.edges.get(knob.name, knob.bound(base, converges))
@@ -203,7 +230,10 @@ def _next_values(search: Search, ended: dict[float, bool | None]) -> dict[str, A
 
 
 def n_seeds(base: Scenario, searches: int, work: float) -> int:
-    """SEEDS, or 1 where two values of each search, sent and harvested, would be more than half of ``work``."""
+    """SEEDS; 1 where two values of each of ``searches`` would take more than half of ``work``.
+
+    base: the scenario; ``work``: pages sent and harvested that the margins may cost.
+    """
     one = PATIENCE * 2 * base.vm.memory_pages
     return SEEDS if 2 * searches * SEEDS * one <= work / 2 else 1
 
@@ -238,6 +268,8 @@ def _ratio(search: Search) -> float:
 
 
 def _margin(search: Search, converges: bool, seeds: Sequence[int]) -> Margin:
-    found = Margin(search.knob.name, search.today, converges, search.computed)
+    found = Margin(search.knob.name, search.today, converges, search.computed, work=search.work)
+    if search.edge == search.today:
+        return replace(found, near=search.today)
     was_run = search.far is not None or search.near != search.today
     return replace(found, near=search.near, far=search.far, seeds=tuple(seeds)) if was_run else found

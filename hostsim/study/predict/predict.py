@@ -10,7 +10,7 @@ from hostsim.scenario import load_scenario
 from hostsim.scenario.schema import Scenario
 from hostsim.study.predict.bench import Bench
 from hostsim.study.predict.forecast import computed_figures
-from hostsim.study.predict.logged import logged_runs
+from hostsim.study.predict.logged import logged_runs, unlogged_work
 from hostsim.study.predict.margins import converging, margins_of
 from hostsim.study.predict.prediction import Prediction, estimates_of, prediction_of
 from hostsim.study.predict.replications import Drawn, Wanted, replicate, same_guest
@@ -49,12 +49,12 @@ def predict_whole(base: Scenario, wanted: Wanted, bench: Bench, *, margins: bool
     """The prediction of ``base`` with the cost of KVM's dirty logging and, if wanted, with margins."""
     found = predict_drawn(same_guest(base), wanted, bench)
     found = replace(found, computed=computed_figures(base))
-    logged = estimates_of(logged_runs(base, bench))
+    found = replace(found, logged=estimates_of(logged_runs(base, bench)), unlogged_work=unlogged_work(base))
     if not margins:
-        return replace(found, logged=logged)
+        return found
     total_ms = found.mean("total_time_ms")
     goal = converging(total_ms / 1000 if total_ms else None)
-    return replace(found, logged=logged, margins=margins_of(base, found.is_likely, goal, bench))
+    return replace(found, margins=margins_of(base, found.is_likely, goal, bench))
 
 
 def predict_drawn(drawn: Drawn, wanted: Wanted | None = None, bench: Bench | None = None, name: str = "") -> Prediction:
@@ -62,6 +62,9 @@ def predict_drawn(drawn: Drawn, wanted: Wanted | None = None, bench: Bench | Non
 
     drawn: a function of the number of the replication (0, 1, ...), or a sequence of scenarios. Where the guest is drawn anew
     for each replication, the uncertainty about the guest is in the intervals.
+    wanted: number of replications, or the width of the interval to reach.
+    bench: workers, and the folder of finished runs.
+    name: of the prediction; "": the scenario's.
     """
     require_intervals()
     return prediction_of(replicate(drawn, wanted or Wanted(), bench or Bench()), name)

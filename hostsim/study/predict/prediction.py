@@ -44,9 +44,10 @@ class Prediction:
 
     scenario: of the first, as resolved; seeds, statuses: of each replication; converges: the share that completed, with its
     Wilson interval; estimates: by figure, of the completed migrations where a figure is an outcome of one.
-    equal: whether all runs gave equal figures; rule: what set their number; runs: figures of each.
+    equal: whether all runs gave equal figures; rule: the rule that set their number; runs: figures of each.
     margins: values at which the answer flips; () where the command ran without margins.
     logged: estimates of the same guest under KVM's dirty logging, where the runs count no cost of logging; {} without.
+    unlogged_work: of a run under KVM's dirty logging [pages], where it was too much; else 0.
     """
 
     name: str
@@ -61,6 +62,7 @@ class Prediction:
     assumptions: tuple[str, ...] = ()
     margins: tuple[Margin, ...] = ()
     logged: Mapping[str, Estimate] = field(default_factory=dict)
+    unlogged_work: float = 0.0
     computed: Mapping[str, float] | None = None
     """Bandwidth, floor of remaining and threshold by the dirty curve; None where they cannot be computed."""
 
@@ -91,7 +93,7 @@ class Prediction:
             "confidence": CONFIDENCE, "converges": {**asdict(self.converges), "share": self.converges.share},
             "statuses": self.statuses, "rule": asdict(self.rule), "all_runs_equal": self.equal,
             "figures": {name: one.to_dict() for name, one in self.estimates.items()},
-            "logged": {name: one.to_dict() for name, one in self.logged.items()},
+            "logged": {name: one.to_dict() for name, one in self.logged.items()}, "unlogged_work": self.unlogged_work,
             "computed": self.computed, "margins": [margin.to_dict() for margin in self.margins],
             "warnings": self.warnings, "assumptions": self.assumptions, "runs": self.runs, "scenario": self.scenario,
         }  # fmt: skip
@@ -100,7 +102,7 @@ class Prediction:
 
 
 def prediction_of(found: Replications, name: str = "") -> Prediction:
-    """The answer from replications."""
+    """The prediction from the replications ``found``; ``name``: of it, "": the scenario's."""
     first = found.scenarios[0]
     statuses = tuple(str(figures["status"]) for figures in found.figures)
     completed = sum(is_converged(status) for status in statuses)

@@ -14,6 +14,7 @@ from hostsim.scenario.schema import SEED_MAX, Scenario
 from hostsim.study.compare.figures import Figures
 from hostsim.study.compare.work import BASE_WORK, work_of
 from hostsim.study.predict.bench import Bench
+from hostsim.study.predict.work_ahead import computed_work
 from hostsim.study.statistics import BATCH, is_narrow
 
 Drawn = Callable[[int], Scenario] | Sequence[Scenario]
@@ -22,7 +23,9 @@ RuleName = Literal["asked", "work", "interval", "most"]
 
 REPLICATIONS = 30
 PILOT = 2
-"""Runs whose work decides how many follow."""
+"""Runs whose work decides how many follow; one for a guest whose run is, by computation, more work than PILOT_WORK."""
+PILOT_WORK = 900_000_000
+"""[pages]. Two such runs exceed the work of an answer, but show a spread."""
 MOST = 300
 """Replications at which a wanted interval is given up, unless --reps says another number."""
 
@@ -47,11 +50,14 @@ class Rule:
     asked: the number that was asked for, or the usual one. work: more would have been too much work. interval: the
     interval became narrow enough. most: it did not, up to the largest number.
     wanted: the number without the rule; within: the wanted half width as a share.
+    work_each, budget: of the dearest run, and of all runs [pages], by which rule work has counted.
     """
 
     name: RuleName
     wanted: int
     within: float | None = None
+    work_each: float = 0.0
+    budget: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -75,19 +81,28 @@ def same_guest(scenario: Scenario) -> Callable[[int], Scenario]:
 
 
 def replicate(drawn: Drawn, wanted: Wanted, bench: Bench) -> Replications:
-    """Run the replications of ``drawn``. RunsFailedError, InputError."""
+    """Run the replications of ``drawn``, which gives the scenario of each number. RunsFailedError, InputError.
+
+    wanted: their number; or the interval to reach, or the work that they may take.
+    bench: workers, and the folder of finished runs.
+    """
     if wanted.until_ci is not None:
         return _until_narrow(drawn, wanted, bench, wanted.until_ci)
     usual = _most(drawn, REPLICATIONS if wanted.reps is None else wanted.reps)
-    first = usual if wanted.reps is not None else min(PILOT, usual)
+    first = usual if wanted.reps is not None else min(pilots(_draw(drawn)(0)), usual)
     bench.expected = bench.done + usual
     scenarios, figures = _more(drawn, 0, first, bench)
     work = max(work_of(f, s) for f, s in zip(figures, scenarios, strict=True))
     count = usual if wanted.reps is not None else max(first, min(usual, int(wanted.work // max(1, work))))
     bench.expected = bench.done + count - first
     more_scenarios, more_figures = _more(drawn, first, count, bench)
-    rule = Rule("asked" if count == usual else "work", usual)
+    rule = Rule("asked", usual) if count == usual else Rule("work", usual, None, work, wanted.work)
     return Replications((*scenarios, *more_scenarios), (*figures, *more_figures), rule)
+
+
+def pilots(first: Scenario) -> int:
+    """Runs that tell the work of each: PILOT, or one where ``first`` is more work than PILOT_WORK."""
+    return PILOT if computed_work(first) <= PILOT_WORK else 1
 
 
 def _until_narrow(drawn: Drawn, wanted: Wanted, bench: Bench, within: float) -> Replications:
@@ -115,6 +130,9 @@ def _most(drawn: Drawn, wanted: int) -> int:
 
 
 def _more(drawn: Drawn, first: int, end: int, bench: Bench) -> tuple[tuple[Scenario, ...], tuple[Figures, ...]]:
-    draw = drawn if callable(drawn) else drawn.__getitem__
-    scenarios = tuple(draw(number) for number in range(first, end))
+    scenarios = tuple(_draw(drawn)(number) for number in range(first, end))
     return scenarios, tuple(bench.figures(scenarios))
+
+
+def _draw(drawn: Drawn) -> Callable[[int], Scenario]:
+    return drawn if callable(drawn) else drawn.__getitem__

@@ -16,7 +16,7 @@ SPARE_PAGES, BATCH_PAGES = 4096, 64
 SWAP_PAGES = 1 << 22
 """Room on the swap device, unless the VM is larger."""
 WARM_UP_AGES, WARM_UP_SCANS = 2, 2
-"""Until what is resident is what it will be: a page has to be idle for an age before it is paged out."""
+"""Until the number of resident pages is steady: a page has to be idle for an age before it is paged out."""
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Figures of a run of ``hostsim reclaim``, from the end of its warm-up on: what went, what came back, what that cost."""
+"""Figures of a run of ``hostsim reclaim`` after its warm-up: pages that went and came back, and their cost."""
 
 from __future__ import annotations
 
@@ -14,8 +14,7 @@ from hostsim.memory.proactive import MeasuredWindow, ScanDone
 from hostsim.scenario.build import build
 from hostsim.scenario.schema import Scenario
 from hostsim.study.compare.record import Heard, Measure
-from hostsim.theory.page_rates import page_rates_per_s
-from hostsim.theory.working_set import working_set_pages
+from hostsim.theory.working_set import page_rates_per_s, working_set_pages
 
 RAN = "ran"
 PERCENTILES = {"stall_p50_ns": 50.0, "stall_p90_ns": 90.0, "stall_p99_ns": 99.0, "stall_p99.9_ns": 99.9}
@@ -84,7 +83,7 @@ def _of_migration(machine: Machine) -> dict[str, Any]:
 
 
 def _work_share(machine: Machine) -> float:
-    """Work done in the window, of what the vCPUs could have done; what a migration's stop takes is left out."""
+    """Share of the work that the vCPUs could have done in the window; the downtime of a migration is left out."""
     vm, window, end_ns = machine.live_vms[0], _window(machine), machine.env.now_ns
     if machine.migration is not None and _completed(machine):
         end_ns = machine.migration.state.downtime_start_ns

@@ -61,7 +61,7 @@ def row_verdict(row: ReclaimRow, limits: Sequence[Limit]) -> str:
 
 
 def set_point(rows: Sequence[ReclaimRow], limits: Sequence[Limit]) -> ReclaimRow | None:
-    """The row of the smallest age from which on all ages are within the budget; None if the largest is not."""
+    """The row with the smallest age from which on every age meets ``limits``; None if the largest of ``rows`` does not."""
     found = None
     for row in sorted(rows, key=lambda row: -row.age_ns):
         if not all(limit.is_met(row.figures) for limit in limits):
@@ -71,7 +71,10 @@ def set_point(rows: Sequence[ReclaimRow], limits: Sequence[Limit]) -> ReclaimRow
 
 
 def verdict_lines(rows: Sequence[ReclaimRow], limits: Sequence[Limit]) -> list[str]:
-    """The first opens with VERDICT; for each swap device and policy a line, and one more with a migration."""
+    """The verdict on ``rows`` under ``limits``, whose first line opens with VERDICT.
+
+    A line for each swap device and policy, and one more for each with a migration.
+    """
     groups = list(dict.fromkeys((row.settings["swap"], row.settings["policy"]) for row in rows))
     lines = [line for swap, policy in groups for line in _group_lines(rows, swap, policy, limits)]
     return [f"VERDICT: {lines[0]}", *lines[1:]]

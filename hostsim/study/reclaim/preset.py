@@ -90,7 +90,7 @@ def reclaim_scenarios(options: ReclaimOptions) -> list[tuple[str, dict[str, Any]
 
 
 def _checked(options: ReclaimOptions) -> ReclaimOptions:
-    """With what follows from others where it is not said. InputError."""
+    """These options with values for those that follow from others and were left out. InputError."""
     options = replace(options, era=with_era_names(options.era))
     if problems := list(_problems(options)):
         raise InputError(problems)

@@ -25,17 +25,17 @@ def tables_bytes(P: float, *, direct: bool = True) -> float:
 
 
 def rmap_bytes(P: float, *, direct: bool = True) -> float:
-    """Heads of three levels, and the tables."""
+    """Bytes of the heads of three levels for P pages, and of the tables; direct: tables hold no gfns."""
     return HEAD_BYTES * P * (1 + 1 / ENTRIES + 1 / ENTRIES**2) + tables_bytes(P, direct=direct)
 
 
 def list_bytes(P: float, S: float, *, direct: bool = True) -> float:
-    """A node an spte, and the tables."""
+    """Bytes of a node for each of S sptes, and of the tables of P pages; direct: tables hold no gfns."""
     return NODE_BYTES * S + tables_bytes(P, direct=direct)
 
 
 def heads_ns(c: CacheCosts, P: float, F: float) -> float:
-    """Time of reading all heads in order."""
+    """Time [ns] of reading all heads of P pages in order, at costs ``c`` with a footprint of F bytes."""
     n = P * (1 + 1 / ENTRIES)
     return n * (c.visit_ns + c.stream_ns(F) * HEAD_BYTES / LINE_BYTES)
 
@@ -51,7 +51,7 @@ def sptes_in_order_ns(c: CacheCosts, P: float, S: float, F: float) -> float:
 
 
 def sptes_scattered_ns(c: CacheCosts, S: float, F: float) -> float:
-    """A line each."""
+    """Time [ns] of reading S sptes, each in a line of its own, at costs ``c`` with a footprint of F bytes."""
     return S * c.load_ns(F)
 
 
@@ -61,23 +61,26 @@ def act_ns(c: CacheCosts) -> float:
 
 
 def nodes_in_order_ns(c: CacheCosts, S: float, F: float) -> float:
-    """Nodes of a list that has them in the order of their addresses."""
+    """Time [ns] of reading S nodes of a list in the order of their addresses, at costs ``c`` with a footprint of F bytes."""
     return S * (c.visit_ns + c.stream_ns(F) * NODE_BYTES / LINE_BYTES)
 
 
 def nodes_scattered_ns(c: CacheCosts, S: float, F: float) -> float:
-    """A line each."""
+    """Time [ns] of reading S nodes, each in a line of its own, at costs ``c`` with a footprint of F bytes."""
     return S * (c.visit_ns + c.load_ns(F))
 
 
 def rmap_flush_ns(c: CacheCosts, P: float, S: float) -> float:
-    """Time of a flush over all heads and their sptes, in order: a direct map."""
+    """Time [ns] of a flush of a direct map of P pages through all heads and S sptes, in order, at costs ``c``."""
     F = rmap_bytes(P)
     return heads_ns(c, P, F) + sptes_in_order_ns(c, P, S, F) + S * act_ns(c)
 
 
 def list_flush_ns(c: CacheCosts, P: float, S: float, *, scattered: bool = False) -> float:
-    """Nodes and sptes of a direct map; scattered: both."""
+    """Time [ns] of a flush of a direct map of P pages through a list of S nodes, at costs ``c``.
+
+    scattered: nodes and sptes lie in lines of their own; else in order.
+    """
     F = list_bytes(P, S)
     if scattered:
         return nodes_scattered_ns(c, S, F) + sptes_scattered_ns(c, S, F) + S * act_ns(c)
@@ -85,7 +88,10 @@ def list_flush_ns(c: CacheCosts, P: float, S: float, *, scattered: bool = False)
 
 
 def walk_flush_ns(c: CacheCosts, P: float, S: float) -> float:
-    """A header and 64 lines of each table, 512 entries looked at, S of them changed."""
+    """Time [ns] of a flush through all tables of P pages, at costs ``c``, in which S sptes are changed.
+
+    Of each table a header and 64 lines are read, and 512 entries looked at.
+    """
     F = rmap_bytes(P)
     table = 2 * c.load_ns(F) + (LINES - 1) * c.stream_ns(F) + (ENTRIES + 1) * c.visit_ns
     return P / ENTRIES * table + S * (act_ns(c) - c.visit_ns)

@@ -22,7 +22,7 @@ NEARLY = 0.95
 TOUCHES = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0)
 """Accesses, as a multiple of the pages."""
 SMALL_PAGES = 1 << 16
-"""Sptes that are drawn from, of whatever size."""
+"""Number of sptes of the guest, whether an spte maps 4 KiB or 2 MiB."""
 ALL_TOUCHED = 30
 """Touches a page that leave e^-30 of them out."""
 SHARED_PAGES = 1 << 15
@@ -58,7 +58,10 @@ def nearly_every_page_is_mapped() -> Claim:
 
 @cache
 def mapped_share(touches_a_page: float, pages_an_spte: int) -> float:
-    """Share mapped after so many uniform accesses: the structure is driven, and counted."""
+    """Share of memory mapped after uniform accesses, ``touches_a_page`` a page; the structure is driven, and counted.
+
+    pages_an_spte: 4 KiB pages that an spte maps.
+    """
     rng = np.random.default_rng(4)
     touches = min(max(1, round(touches_a_page * pages_an_spte * SMALL_PAGES)), ALL_TOUCHED * SMALL_PAGES)
     return _mapped(distinct(rng, SMALL_PAGES, touches), pages_an_spte)

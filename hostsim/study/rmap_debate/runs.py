@@ -70,13 +70,20 @@ def spent(index: BaseIndex, call: Callable[[], Any]) -> Spent:
 
 
 def guest_of(design: str, layout: Layout = DIRECT, n_pages: int = PAGES, **options: Any) -> IndexedGuest:
-    """A guest of one slot; ``n_pages`` is rounded to whole tables."""
+    """A guest of one slot with the index ``design``.
+
+    layout: order of its sptes in memory. n_pages: rounded to whole tables of 512.
+    options: passed to the index.
+    """
     return build_guest(design, one_slot(max(512, round(n_pages / 512) * 512)), layout, **options)
 
 
 @cache
 def flush(design: str, layout: Layout = DIRECT, n_pages: int = PAGES) -> Spent:
-    """Take W from all sptes of the slot, all of which have it."""
+    """Work and time of taking W from all sptes of the slot, all of which have it.
+
+    design, layout, n_pages: as in ``guest_of``.
+    """
     guest = guest_of(design, layout, n_pages)
     return spent(guest.index, lambda: guest.index.protect_slot(0))
 
@@ -90,7 +97,7 @@ def between(cost: Callable[[int], float], x: float, step: int = ENTRIES) -> floa
 
 @cache
 def unmap_one(design: str, layout: Layout, n_pages: int) -> float:
-    """Time [ns] of unmapping one page, the mean over 8 drawn pages."""
+    """Time [ns] of unmapping one page of ``guest_of(design, layout, n_pages)``, the mean over 8 drawn pages."""
     guest = guest_of(design, layout, n_pages)
     gfns = np.random.default_rng(5).permutation(guest.n_pages)[:8].tolist()
     return float(np.mean([spent(guest.index, partial(guest.index.unmap, g, g + 1)).ns for g in gfns]))
@@ -98,7 +105,7 @@ def unmap_one(design: str, layout: Layout, n_pages: int) -> float:
 
 @cache
 def age_one(design: str, layout: Layout, n_pages: int) -> float:
-    """Time [ns] of ageing one page, the mean over 8 drawn pages."""
+    """Time [ns] of ageing one page of ``guest_of(design, layout, n_pages)``, the mean over 8 drawn pages."""
     guest, young = guest_of(design, layout, n_pages), np.zeros(1, np.uint8)
     gfns = np.random.default_rng(6).permutation(guest.n_pages)[:8].tolist()
     return float(np.mean([spent(guest.index, partial(guest.index.clear_young, g, g + 1, young)).ns for g in gfns]))

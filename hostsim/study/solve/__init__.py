@@ -1,6 +1,4 @@
-"""The least change that makes a migration reach a target: ``target`` reads it, ``candidates`` and ``frontier`` search,
-``solve`` confirms by runs with other seeds.
-"""
+"""The least change with which a migration reaches a target: read, searched (candidates, frontier), confirmed by runs."""
 
 from hostsim.study.solve.solution import Change, Solution
 from hostsim.study.solve.solve import solve

@@ -10,24 +10,26 @@ from hostsim.core.constants import NS_PER_MS, NS_PER_S, PAGE_WIRE_BYTES
 from hostsim.core.errors import InputError
 from hostsim.core.units import format_bandwidth, rounded_up
 from hostsim.scenario.build import workloads_of
-from hostsim.scenario.mechanism import Kind, by_kind
+from hostsim.scenario.mechanism import Kind, always_ends, by_kind
 from hostsim.scenario.overrides import apply_overrides
 from hostsim.scenario.schema import DURATION_MAX_NS, Scenario
 from hostsim.study.compare.modes import MODES, OF_MODE
+from hostsim.study.compare.work import work_words
 from hostsim.study.predict.bench import Bench
 from hostsim.study.predict.forecast import bandwidth_bytes_per_s, first_pass_s, forecast, speed_under
-from hostsim.study.predict.guest import mode_overrides
+from hostsim.study.predict.guest import mode_overrides, tracking_overrides
 from hostsim.study.predict.knobs import KNOBS, LIMIT_MOST_MS, Knob
 from hostsim.study.predict.margins import PATIENCE, Goal, Margin, margins_of
 from hostsim.study.predict.replications import same_guest
+from hostsim.study.predict.work_ahead import computed_work
 from hostsim.study.solve.solution import Change
 from hostsim.study.solve.target import Target
 from hostsim.theory.floor import sweep_s
 from hostsim.theory.guest_curve import guest_curve
 from hostsim.theory.throttle import HIGH_SYNCS_PER_STEP, steps_needed
 
-SEARCH_WORK, MODES_WORK = 400_000_000, 300_000_000
-"""Work of the search for values, and of the search for a mechanism [pages]."""
+SEARCH_WORK, THROTTLE_WORK, MODES_WORK = 400_000_000, 300_000_000, 300_000_000
+"""Work of the search for values, for a throttle, and for a mechanism [pages]."""
 ROOM = 0.85
 """Share of a downtime that its limit may take: the guest dirties more pages between the last sync and its stop (assumed)."""
 LEAST_S, SWEEP_MOST_S = 10.0, 60.0
@@ -37,6 +39,9 @@ THROTTLES = (20, 30, 40, 50, 60, 70, 80, 90, 99)
 TRIED_MODES = tuple(name for name in MODES if name not in {"precopy", "auto-converge"})
 KNOB_OF = {"bandwidth": "bandwidth_bytes_per_s", "downtime-limit": "downtime_limit_ms"}
 KINDS = ("bandwidth", "downtime-limit", "throttle", "mode")
+SHORTER = (1.0, 0.5, 0.25, 0.125)
+"""Parts of the longest downtime limit that a target leaves, which are tried where the present one is longer."""
+_LIMIT = next(knob for knob in KNOBS if knob.name == "downtime_limit_ms")
 
 
 @dataclass(frozen=True)
@@ -59,7 +64,10 @@ def goal_of(base: Scenario, target: Target) -> Goal:
 
 
 def duration_ns(scenario: Scenario, target: Target, least_s: float = 0.0) -> int:
-    """The time that sending all memory some times takes, no longer than the target's total time."""
+    """Duration [ns] of a run of ``scenario``: some passes over memory, ``least_s`` at least [s].
+
+    No longer than the total time of ``target``.
+    """
     most_s = math.inf if target.total_ms is None else target.total_ms / 1000
     seconds = min(max(least_s, PATIENCE * first_pass_s(scenario), LEAST_S), most_s)
     start = scenario.migration.start if scenario.migration else 0
@@ -82,11 +90,14 @@ def fixed_ms(base: Scenario) -> float:
 
 
 def candidates(base: Scenario, target: Target, kinds: Sequence[str], bench: Bench) -> list[Candidate]:
-    """A candidate of each of ``kinds``. RunsFailedError."""
+    """A candidate for each of ``kinds`` of changes: the least change of ``base`` that is expected to reach ``target``.
+
+    bench: workers, and the folder of finished runs. RunsFailedError.
+    """
     goal = goal_of(base, target)
     by_value = [knob for knob in KNOBS if knob.name in {KNOB_OF.get(kind) for kind in kinds}]
     margins = margins_of(base, False, goal, bench, by_value, SEARCH_WORK)
-    found = {margin.knob: _of_margin(base, margin, target) for margin in margins}
+    found = {margin.knob: _of_margin(base, margin, target, bench) for margin in margins}
     for kind in kinds:
         if kind in KNOB_OF and KNOB_OF[kind] not in found:
             found[KNOB_OF[kind]] = Candidate(Change(kind, None, obstacle="the scenario sets no such limit"))
@@ -95,10 +106,12 @@ def candidates(base: Scenario, target: Target, kinds: Sequence[str], bench: Benc
     return [one or more[kind]() for one, kind in zip(answers, kinds, strict=True)]
 
 
-def _of_margin(base: Scenario, margin: Margin, target: Target) -> Candidate:
+def _of_margin(base: Scenario, margin: Margin, target: Target, bench: Bench) -> Candidate:
     kind = next(kind for kind, knob in KNOB_OF.items() if knob == margin.knob)
+    if kind == "downtime-limit" and margin.today >= int(limit_edge_ms(base, target)):
+        return _shorter_limit(base, margin, target, bench)
     if margin.far is None:
-        return Candidate(Change(kind, margin.today, obstacle=_why_not(base, margin, target)))
+        return Candidate(Change(kind, margin.today, obstacle=why_not(base, margin, target)))
     knob: Knob = next(knob for knob in KNOBS if knob.name == margin.knob)
     most = limit_edge_ms(base, target) if kind == "downtime-limit" else math.inf
 
@@ -108,6 +121,18 @@ def _of_margin(base: Scenario, margin: Margin, target: Target) -> Candidate:
         return Candidate(change, _timed(knob.turned(base, rounded), target), of)
 
     return of(margin.far)
+
+
+def _shorter_limit(base: Scenario, margin: Margin, target: Target, bench: Bench) -> Candidate:
+    """A limit that is the longest that the target leaves, or a part of it: a guest may dirty much before its stop."""
+    search = Search(target, bench, SEARCH_WORK)
+    for share in SHORTER:
+        value = max(1.0, float(round(margin.today * share)))
+        scenario = _timed(_LIMIT.turned(base, value), target)
+        if may_reach(scenario, target) and search.reaches(scenario):
+            settings = settings_of(base, "downtime-limit", value)
+            return Candidate(Change("downtime-limit", margin.today, value, settings, factor=share), scenario)
+    return Candidate(Change("downtime-limit", margin.today, obstacle=why_not(base, margin, target)))
 
 
 def _timed(scenario: Scenario, target: Target, least_s: float = 0.0) -> Scenario:
@@ -131,22 +156,35 @@ def settings_of(base: Scenario, kind: str, value: float) -> Mapping[str, str]:
     return {key: format_bandwidth(round(value)) for key, now in limits.items() if 0 < now < value}
 
 
-def _why_not(base: Scenario, margin: Margin, target: Target) -> str:
+def why_not(base: Scenario, margin: Margin, target: Target) -> str:
     """The obstacle of a figure that reaches the target at no value."""
-    if not margin.seeds:
-        return "the search ran out of work before it found a value; --reps or a smaller guest leaves more"
+    if margin.work:
+        return _too_dear(margin)
     if margin.knob == "downtime_limit_ms":
         edge = limit_edge_ms(base, target)
+        if target.downtime_ms is not None and margin.today >= int(edge):
+            left = f"a downtime of {target.downtime_ms:g} ms leaves a limit of {edge:.0f} ms at most, and that misses it"
+            return f"{left}; stopping the guest and its device state take {fixed_ms(base):.0f} ms by themselves"
         if target.downtime_ms is not None:
             return f"no downtime limit up to {edge:.0f} ms, the most that a downtime of {target.downtime_ms:g} ms leaves"
         return f"no downtime limit that QEMU accepts, up to {LIMIT_MOST_MS // 1000} s"
     return "no bandwidth that one migration thread of this host can fill"
 
 
+def _too_dear(margin: Margin) -> str:
+    """The obstacle of a figure whose runs the search could not afford."""
+    dear = f"the next runs are work of {work_words(margin.work)}, the search has {work_words(SEARCH_WORK)}"
+    if margin.computed is None:
+        return f"by computation no value reaches it; not run, as {dear}"
+    is_limit = margin.knob == "downtime_limit_ms"
+    value = f"{margin.computed:.0f} ms" if is_limit else format_bandwidth(round(margin.computed))
+    return f"by computation {value} reaches it; not run, as {dear}"
+
+
 def _throttle(base: Scenario, target: Target, bench: Bench) -> Candidate:
     """Auto-converge with the least of THROTTLES that reaches the target in the runs of the search."""
     kept = speed_under(base, THROTTLES[-1])
-    now = 0.0 if base.migration is None or not base.migration.auto_converge else float(base.migration.max_cpu_throttle)
+    now = _throttle_now(base)
     if kept > 0.9:
         return Candidate(Change("throttle", now, obstacle=_follows_the_clock(kept)))
     scenarios = {percent: throttled(base, target, percent) for percent in THROTTLES if percent > now}
@@ -156,16 +194,46 @@ def _throttle(base: Scenario, target: Target, bench: Bench) -> Candidate:
     possible = [(percent, one) for percent, one in scenarios.items() if one is not None and _is_computed(one, target)]
     if not possible:
         return Candidate(Change("throttle", now, obstacle="no throttle up to 99 % reaches it (computed, not run)"))
-    if not _reaches(possible[-1][1], target, bench):
-        why = f"a throttle of up to {possible[-1][0]} % does not reach it (run)"
-        return Candidate(Change("throttle", now, obstacle=why))
-    low, high = 0, len(possible) - 1
-    while low < high:
-        middle = (low + high) // 2
-        low, high = (low, middle) if _reaches(possible[middle][1], target, bench) else (middle + 1, high)
-    percent, scenario = possible[high]
-    settings = {"migration.auto_converge": "true", "migration.max_cpu_throttle": str(percent)}
-    return Candidate(Change("throttle", now, float(percent), settings), scenario)
+    return _least_throttle(base, {percent: one for percent, one in scenarios.items() if one}, possible[0][0], target, bench)
+
+
+def _least_throttle(
+    base: Scenario, scenarios: Mapping[int, Scenario], computed: int, target: Target, bench: Bench
+) -> Candidate:  # fmt: skip
+    """The least of ``scenarios`` that runs show to reach the target, looked for from the ``computed`` throttle on."""
+    search, now = Search(target, bench, THROTTLE_WORK), _throttle_now(base)
+    up = [percent for percent in sorted(scenarios) if percent >= computed]
+    found = next((percent for percent in up if search.reaches(scenarios[percent])), None)
+    if found is None:
+        why = f"a throttle of up to {up[-1]} % does not reach it (run)"
+        dear = f"{computed} % reaches it by computation; not run, as {search.dear_words}"
+        return Candidate(Change("throttle", now, obstacle=dear if search.dear else why))
+    for percent in sorted((percent for percent in scenarios if found == computed and percent < found), reverse=True):
+        if not search.reaches(scenarios[percent]):
+            break
+        found = percent
+    tracking = dict(text.partition("=")[::2] for text in tracking_overrides(base.vm, "auto-converge"))
+    settings = {"migration.auto_converge": "true", "migration.max_cpu_throttle": str(found), **tracking}
+    return Candidate(Change("throttle", now, float(found), settings), scenarios[found])
+
+
+def _throttle_now(base: Scenario) -> float:
+    return 0.0 if base.migration is None or not base.migration.auto_converge else float(base.migration.max_cpu_throttle)
+
+
+def with_mode(base: Scenario, name: str, target: Target) -> Scenario | None:
+    """``base`` with the mechanism ``name`` and the log that it needs; None if that does not go together."""
+    return _with(base, _of_mode(base, name), target, 0.0)
+
+
+def _of_mode(base: Scenario, name: str) -> list[str]:
+    return [*mode_overrides(name), *tracking_overrides(base.vm, name)]
+
+
+def may_reach(scenario: Scenario, target: Target) -> bool:
+    """Whether the computation allows it: of a mechanism that ends any migration it does not know the moment."""
+    assert scenario.migration is not None, "a migration is asked about"
+    return always_ends(scenario.migration) or _is_computed(scenario, target)
 
 
 def _is_computed(scenario: Scenario, target: Target) -> bool:
@@ -181,31 +249,39 @@ def _follows_the_clock(kept: float) -> str:
 def throttled(base: Scenario, target: Target, percent: int) -> Scenario | None:
     """``base`` with auto-converge up to ``percent``, and time for its steps; None if that does not go together."""
     texts = ["auto_converge=true", f"max_cpu_throttle={percent}", f"cpu_throttle_initial={min(percent, 20)}"]
-    return _with(base, [f"migration.{text}" for text in texts], target, _steps_s(base, percent))
+    tracking = tracking_overrides(base.vm, "auto-converge")
+    return _with(base, [*(f"migration.{text}" for text in texts), *tracking], target, _steps_s(base, percent))
 
 
 def _steps_s(base: Scenario, percent: int) -> float:
     """Time [s] for the steps up to ``percent``: two syncs each, a steady sweep apart, and as many more."""
     steps = steps_needed(percent / 100) or 1
-    curve = guest_curve(workloads_of(base), base.vm.memory_pages, base.seed)
+    curve = guest_curve(workloads_of(base), base.seed)
     sweep = min(sweep_s(curve, bandwidth_bytes_per_s(base) / PAGE_WIRE_BYTES), SWEEP_MOST_S)
     return 2 * HIGH_SYNCS_PER_STEP * steps * max(1.0, sweep)
 
 
 def _modes(base: Scenario, target: Target, bench: Bench) -> Candidate:
-    """The first of the mechanisms that reaches the target: those that keep the guest whole come first, post-copy last."""
-    today, spent = _mode_now(base), bench.work
-    ordered = sorted(TRIED_MODES, key=lambda name: OF_MODE[name].kind is Kind.SWITCH)
-    for number, name in enumerate(ordered):
-        if bench.work - spent > MODES_WORK:
-            left = ", ".join(ordered[number:])
-            return Candidate(Change("mode", today, obstacle=f"those that were run do not reach it; not run: {left}"))
-        scenario = None if name == today else _with(base, mode_overrides(name), target, 0.0)
-        if scenario is not None and _reaches(scenario, target, bench):
-            keys = dict(text.partition("=")[::2] for text in mode_overrides(name))
+    """The first of the mechanisms that reaches the target: those that keep the guest whole come first, post-copy last.
+
+    Mechanisms with which the computation misses the target are not run; neither are those whose runs are too much work.
+    """
+    today, search, left_out = _mode_now(base), Search(target, bench, MODES_WORK), []
+    for name in sorted(TRIED_MODES, key=lambda name: OF_MODE[name].kind is Kind.SWITCH):
+        scenario = None if name == today else with_mode(base, name, target)
+        if scenario is None or not may_reach(scenario, target):
+            continue
+        if not search.affords(scenario):
+            left_out.append(name)
+        elif search.reaches(scenario):
+            keys = dict(text.partition("=")[::2] for text in _of_mode(base, name))
             settings = {key: value for key, value in keys.items() if value not in ("false", "none")}
-            return Candidate(Change("mode", today, name, settings), scenario)
-    return Candidate(Change("mode", today, obstacle="no mechanism that this guest can have reaches it (run)"))
+            note = f"not run: {', '.join(left_out)}, as {search.dear_words}" if left_out else ""
+            return Candidate(Change("mode", today, name, settings, note=note), scenario)
+    if left_out:
+        why = f"those that were run do not reach it; not run: {', '.join(left_out)}, as {search.dear_words}"
+        return Candidate(Change("mode", today, obstacle=why))
+    return Candidate(Change("mode", today, obstacle="no mechanism that this guest can have reaches it (run or computed)"))
 
 
 def _mode_now(base: Scenario) -> str:
@@ -224,10 +300,42 @@ def _with(base: Scenario, texts: Sequence[str], target: Target, least_s: float) 
     return _timed(scenario, target, least_s)
 
 
-def _reaches(scenario: Scenario, target: Target, bench: Bench) -> bool:
-    draw: Callable[[int], Scenario] = same_guest(scenario)
-    bench.expected = bench.done + SEARCH_SEEDS
-    return all(map(target.met, bench.figures([draw(number) for number in range(SEARCH_SEEDS)])))
+@dataclass
+class Search:
+    """Runs that look for a change, up to ``work`` [pages]. dear: of the dearest scenario that was not run, 0 without one."""
+
+    target: Target
+    bench: Bench
+    work: float
+    spent: float = 0.0
+    dear: float = 0.0
+
+    def affords(self, scenario: Scenario) -> bool:
+        """Whether a run of ``scenario``, by computation, is no more work than is left."""
+        work = computed_work(scenario)
+        if self.spent + work <= self.work:
+            return True
+        self.dear = max(self.dear, work)
+        return False
+
+    def reaches(self, scenario: Scenario) -> bool:
+        """Whether SEARCH_SEEDS runs reach the target, the second only where the first does; False where not afforded."""
+        if not self.affords(scenario):
+            return False
+        draw: Callable[[int], Scenario] = same_guest(scenario)
+        return all(self._met(draw(number)) for number in range(SEARCH_SEEDS))
+
+    def _met(self, scenario: Scenario) -> bool:
+        before = self.bench.work
+        self.bench.expected = self.bench.done + 1
+        met = self.target.met(self.bench.figures([scenario])[0])
+        self.spent += self.bench.work - before
+        return met
+
+    @property
+    def dear_words(self) -> str:
+        """The work of the dearest scenario and the budget."""
+        return f"a run is work of {work_words(self.dear)} and the search has {work_words(self.work)}"
 
 
 def without_too_long_a_stop(base: Scenario, target: Target) -> Scenario:

@@ -40,8 +40,9 @@ SEED_AFTER, CONFIRM_AFTER = 2000, 3000
 
 
 def frontier(base: Scenario, target: Target, found: Sequence[Change] = ()) -> tuple[Cell, ...]:
-    """A cell for each pair, row by row from the slowest link on; () where the migration cannot be computed.
+    """A cell for each pair of bandwidth and downtime limit, row by row from the slowest link on.
 
+    base, target: of the search. () where the migration cannot be computed.
     found: changes that runs have confirmed; the values of a link or a limit have a row or a column of their own.
     """
     speeds, limits = (_knob(name) for name in ("bandwidth_bytes_per_s", "downtime_limit_ms"))
@@ -64,7 +65,9 @@ def frontier(base: Scenario, target: Target, found: Sequence[Change] = ()) -> tu
 def confirmed(base: Scenario, target: Target, cells: Sequence[Cell], reps: int | None, bench: Bench) -> tuple[Cell, ...]:
     """``cells`` with the runs of up to CORNERS corners, those nearest to the present bandwidth first. RunsFailedError.
 
+    base, target: of the search.
     reps: confirming runs of each; None: CONFIRMED, fewer where that is too much work.
+    bench: workers, and the folder of finished runs.
     """
     today = _knob("bandwidth_bytes_per_s").read(base) or 1.0
     corners = [cell for cell in cells if cell.corner and not cell.confirmed]

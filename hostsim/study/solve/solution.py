@@ -18,13 +18,13 @@ FORMAT = "hostsim-solve/1"
 
 @dataclass(frozen=True)
 class Change:
-    """One change, and what runs showed.
+    """One change, and the outcome of its runs.
 
     kind: bandwidth, downtime-limit, throttle or mode; value: in the unit of the kind, a name for a mode.
     today: the value now; settings: keys of the scenario with the change. reached: in the confirming runs, None where none
     ran; seeds: of these, all other than those of the search.
     obstacle: why this kind of change does not reach the target; "" if it does. factor: value over today's, 1 for a mode.
-    wanted: share of the runs that has to reach it.
+    wanted: share of the runs that has to reach it. note: what was not run although it might reach it, too.
     """
 
     kind: str
@@ -37,6 +37,7 @@ class Change:
     obstacle: str = ""
     factor: float = 1.0
     wanted: float = 1.0
+    note: str = ""
 
     @property
     def helps(self) -> bool:

@@ -6,11 +6,12 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from hostsim.core.constants import NS_PER_MS
 from hostsim.core.errors import InputError, Problem
 from hostsim.scenario import load_scenario
 from hostsim.scenario.assumed import assumptions_of
-from hostsim.scenario.nearest import wanted_name
 from hostsim.scenario.plausible import warnings_of
+from hostsim.scenario.problems import wanted_name
 from hostsim.scenario.schema import Scenario
 from hostsim.study.compare.work import work_of
 from hostsim.study.predict.bench import Bench
@@ -18,7 +19,7 @@ from hostsim.study.predict.forecast import computed_figures
 from hostsim.study.predict.predict import require_migration
 from hostsim.study.predict.prediction import estimates_of
 from hostsim.study.predict.replications import REPLICATIONS, Wanted, replicate, same_guest
-from hostsim.study.solve.candidates import KINDS, Candidate, candidates, without_too_long_a_stop
+from hostsim.study.solve.candidates import KINDS, Candidate, candidates, settings_of, without_too_long_a_stop
 from hostsim.study.solve.frontier import confirmed, frontier
 from hostsim.study.solve.solution import Cell, Change, Solution
 from hostsim.study.solve.target import Target, read_target
@@ -61,7 +62,11 @@ def solve(
 
 
 def solve_whole(base: Scenario, target: Target, kinds: Sequence[str], reps: int | None, bench: Bench) -> Solution:
-    """As ``solve``, on a bench."""
+    """As ``solve``, for a loaded scenario ``base``, a read ``target`` and checked ``kinds`` of changes.
+
+    reps: confirming runs of each change; None: 30, fewer where that is too much work.
+    bench: workers, and the folder of finished runs.
+    """
     require_intervals()
     require_migration(base)
     first = replicate(same_guest(base), Wanted(min(reps, REPLICATIONS) if reps else None, work=FIRST_WORK), bench)
@@ -75,9 +80,31 @@ def solve_whole(base: Scenario, target: Target, kinds: Sequence[str], reps: int 
         return solution
     start = without_too_long_a_stop(base, target)
     changes = _confirmed(candidates(start, target, kinds, bench), target, reps, bench)
+    changes = tuple(_from_today(change, base, start) for change in changes)
     if not {"bandwidth", "downtime-limit"} <= set(kinds):
         return replace(solution, changes=changes)
-    return replace(solution, changes=changes, frontier=_frontier(start, target, changes, reps, bench))
+    cells = _frontier(start, target, changes, reps, bench)
+    return replace(solution, changes=changes, frontier=tuple(_cell_from_today(cell, base, start) for cell in cells))
+
+
+def _from_today(change: Change, base: Scenario, start: Scenario) -> Change:
+    """``change`` of the scenario that the user has, where the search has begun at a shorter downtime limit."""
+    if start is base or base.migration is None or start.migration is None:
+        return change
+    now, begun = (one.migration.downtime_limit / NS_PER_MS for one in (base, start) if one.migration is not None)
+    if change.kind == "downtime-limit":
+        return replace(change, today=now, factor=change.value / now if isinstance(change.value, float) else change.factor)
+    shorter = f"together with a downtime limit of {begun:g} ms, the most that the target's downtime leaves"
+    settings = {**change.settings, "migration.downtime_limit": f"{begun:g}ms"} if change.settings else change.settings
+    note = "; ".join(text for text in (shorter, change.note) if text)
+    return replace(change, settings=settings, note=note)
+
+
+def _cell_from_today(cell: Cell, base: Scenario, start: Scenario) -> Cell:
+    """``cell`` with all keys that it changes in the scenario that the user has."""
+    if start is base or base.migration is None or cell.downtime_limit_ms == base.migration.downtime_limit / NS_PER_MS:
+        return cell
+    return replace(cell, settings={**(cell.settings or {}), **settings_of(base, "downtime-limit", cell.downtime_limit_ms)})
 
 
 def _frontier(

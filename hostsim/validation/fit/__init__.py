@@ -13,7 +13,10 @@ KINDS = {"qemu": "Q", "postgres": "PG"}
 def rows(
     only: Sequence[str] | None = None, jobs: int = 1, progress: Callable[[str, int, int], None] | None = None
 ) -> list[Row]:
-    """Rows whose ids are in ``only`` (None: all); a minute of CPU time."""
+    """Rows whose ids are in ``only`` (None: all); a minute of CPU time.
+
+    jobs: worker processes. progress: called with (name, done, all) after each guest.
+    """
     from hostsim.validation.fit.predicted import predictions
     from hostsim.validation.fit.score import scored
 

@@ -8,7 +8,8 @@ from functools import cache
 from importlib.resources import files
 from typing import Any
 
-from hostsim.logs import MigrationLog, parse_logs
+from hostsim.logs.model import MigrationLog
+from hostsim.logs.sniff import parse_logs
 from hostsim.validation.qemu.cases import Case, load_cases
 
 STEP_S = 0.05

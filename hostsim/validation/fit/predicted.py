@@ -90,7 +90,12 @@ def qemu_pairs(names: Sequence[str]) -> Iterator[Prediction]:
 
 
 def qemu_prediction(fitted: GuestFit, source: str, target: str) -> Prediction:
-    """The prediction of ``target``, and its real outcome."""
+    """The prediction of ``target`` by a guest fitted to another case, and the real outcome of ``target``.
+
+    fitted: the guest; it is run with each of SEEDS under the inputs of ``target``.
+    source: id of the case that it was fitted to. target: id of the case that is predicted.
+    A case completes if more than half of its repeats do; times are medians over those [ms].
+    """
     case = cases()[target]
     table = under(fitted.table(), case.inputs)
     runs = [run(Scenario.model_validate(table | {"seed": seed})).migrations[0] for seed in SEEDS]

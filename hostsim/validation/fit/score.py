@@ -63,7 +63,7 @@ def _figures(one: Prediction) -> Iterator[Row]:
 
 
 def _ranges(one: Prediction) -> Iterator[Row]:
-    """Memory that is copied earlier than in the log, which does not tell the pages that were zero: a range."""
+    """Memory that is copied earlier than in the log, which does not show the pages that were zero: a range."""
     for name in ("total_s", "bytes"):
         told: Mapping[str, Any] = one["figures"][name]
         miss = max(told["low"] - told["real"], told["real"] - told["high"], 0.0) / told["real"]

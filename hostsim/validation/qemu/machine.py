@@ -170,7 +170,7 @@ def not_simulated(case: Case) -> str:
 
 
 def left_out(case: Case, suite: str, row_id: str) -> Row:
-    """The row of a case that is not simulated: what was measured, and the capabilities that are missing."""
+    """Row ``row_id`` of ``suite`` for a ``case`` that is not simulated: measured outcome and missing capabilities."""
     measured, missing = "|".join(sorted(set(case.status))), f"without {not_simulated(case)}"
     return Row(suite, row_id, "outcome", measured, "not simulated", None, None, passed=False).unscored(missing)
 

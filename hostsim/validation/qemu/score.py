@@ -74,14 +74,17 @@ def _blocktime_ms(migration: Migration) -> float:
     """Time for which the only vCPU was blocked, from exact times: QEMU 7.2 and 10.0 count by a clock of milliseconds.
 
     Each fault adds the difference of two readings. Where faults are shorter than that and come in step with the guest's tick
-    of 1 ms, the sum rests on the phase of the tick, which the runs do not tell; its mean over all phases is this time.
+    of 1 ms, the sum rests on the phase of the tick, which the runs do not show; its mean over all phases is this time.
     """
     there = migration.destination
     return there.blocked_ns / NS_PER_MS if isinstance(there, Destination) else 0.0
 
 
 def rows(cases: Iterable[Case], jobs: int = 1, progress: Callable[[str, int, int], None] | None = None) -> list[Row]:
-    """Rows of suite ``qemu``, case by case; ``jobs`` worker processes."""
+    """Rows of suite ``qemu`` for ``cases``, in their order.
+
+    jobs: worker processes. progress: called with (name, done, all) after each case.
+    """
     wanted = list(cases)
     found: list[Row] = []
     with ProcessPoolExecutor(jobs) if jobs > 1 else nullcontext() as pool:

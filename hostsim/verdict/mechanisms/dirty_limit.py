@@ -30,7 +30,7 @@ TOLERANCE_MIB_PER_S = 25
 class SeenLimits(Seen):
     """rows: one a vCPU, by the names of ``vcpu_dirty_limit`` in run.json; none from a log.
 
-    sleep_us: of a vCPU each time its dirty ring is full, by a log; full_us: in which the ring fills; None: not told.
+    sleep_us: of a vCPU each time its dirty ring is full, by a log; full_us: in which the ring fills; None: not in the log.
     """
 
     rows: tuple[Mapping[str, Any], ...] = ()
@@ -39,7 +39,7 @@ class SeenLimits(Seen):
 
     @property
     def no_throttle(self) -> str:
-        """The reason while a limit is set."""
+        """The reason why auto-converge cannot be on; "": no limit is set."""
         if not any(row["limit_rate"] for row in self.rows) and self.sleep_us is None:
             return ""
         return "dirty-limit holds the guest back already, and QEMU refuses both capabilities together"

@@ -8,8 +8,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from hostsim.report.charts.chart import Chart
-from hostsim.report.html.page import Card, Content, Drawn, Listing, Section, Step, Tile, Tone
+from hostsim.report.html.page import Card, Content, Listing, Section, Step, Tile, Tone
 from hostsim.results.read import MALFORMED
 from hostsim.verdict.mechanism import outcomes
 
@@ -52,7 +51,10 @@ def _step(remedy: Mapping[str, Any]) -> Step:
 
 
 def lines_card(lines: Sequence[str], tone: Tone = "open", badge: str = "verdict") -> Card:
-    """The card of a verdict in lines, of which the first may open with VERDICT."""
+    """The card of a verdict in ``lines``, of which the first may open with VERDICT; without lines it says so.
+
+    tone: sign and colour of the card. badge: its label in a word or two.
+    """
     head, *others = lines or ("no verdict in this folder",)
     head = head.removeprefix(PREFIX)
     return Card(
@@ -108,7 +110,11 @@ def options_command(name: str, options: Mapping[str, Any], defaults: Mapping[str
 
 
 def sections_of(notes: list[str], *makers: tuple[str, Callable[[], Section | None]]) -> tuple[Section, ...]:
-    """Sections in their order; a note for one that content of another form does not give."""
+    """The sections of a page in the order of ``makers``; a section without parts is left out.
+
+    makers: (name, function that makes the section, None: no such section).
+    notes: gets a line for each section that raises one of MALFORMED, as content of another form does.
+    """
     found = []
     for name, make in makers:
         try:
@@ -131,7 +137,10 @@ class Saved:
 
 
 def saved_scenario(table: Mapping[str, Any], name: str) -> Saved:
-    """The scenario that a command runs again from a file."""
+    """The scenario ``table`` as TOML, for people to save and to run.
+
+    name: of the file without ".toml"; characters that a file name should not have become "-", and 60 are kept.
+    """
     from hostsim.scenario.toml_text import scenario_text
 
     kept = re.sub(r"[^\w.]+", "-", name).strip("-.")[:60]
@@ -140,13 +149,8 @@ def saved_scenario(table: Mapping[str, Any], name: str) -> Saved:
     return Saved(file, Listing(scenario_text(table), named, folded=True))
 
 
-def chart_section(title: str, chart: Chart | None) -> Section | None:
-    """A section of one chart, None without."""
-    return None if chart is None else Section(title, (Drawn(chart),))
-
-
 def tiles_of(notes: list[str], make: Callable[[], Iterable[Tile]]) -> tuple[Tile, ...]:
-    """Key figures; none, and a note, where content of another form does not give them."""
+    """The key figures that ``make`` yields; none, and a line in ``notes``, where it fails on content of another form."""
     try:
         return tuple(make())
     except MALFORMED as error:
@@ -155,5 +159,5 @@ def tiles_of(notes: list[str], make: Callable[[], Iterable[Tile]]) -> tuple[Tile
 
 
 def noted(content: Content, notes: Iterable[str]) -> tuple[str, ...]:
-    """Notes of the folder and of the page, each once."""
+    """Notes of the folder (in ``content``), then ``notes`` of the page, each once."""
     return tuple(dict.fromkeys([*content.notes, *notes]))

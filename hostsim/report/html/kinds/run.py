@@ -8,12 +8,18 @@ from typing import TYPE_CHECKING
 
 from hostsim.report.charts import memory as memory_charts
 from hostsim.report.charts import migration as charts
-from hostsim.report.charts.own import own_charts
+from hostsim.report.charts.migration import own_charts
 from hostsim.report.html.kinds.parts import command_words, lines_card, noted, origin_of, sections_of, tiles_of, verdict_card
 from hostsim.report.html.page import Card, Content, Drawn, Listing, Page, Part, Section, Tabled, Tile
-from hostsim.report.kvm_tables import kvm_table, mechanism_tables, rates_table, tables_of_run
-from hostsim.report.memory_tables import host_tables
-from hostsim.report.tables import plain_table, rounds_table
+from hostsim.report.tables import (
+    host_tables,
+    kvm_table,
+    mechanism_tables,
+    plain_table,
+    rates_table,
+    rounds_table,
+    tables_of_run,
+)
 from hostsim.verdict.words import bytes_words, count_words, percent_words, seconds_words, span_words, times_words
 
 if TYPE_CHECKING:

@@ -1,1 +1,0 @@
-"""Page replacement on demand: reference policies that a published simulator agrees with."""
