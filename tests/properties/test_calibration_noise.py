@@ -65,7 +65,7 @@ def run(rng: np.random.Generator, share: float, spell_s: float, slower: float) -
 
 def disturbed(rng: np.random.Generator, at: NDArray[np.float64], share: float, spell_s: float) -> NDArray[np.bool_]:
     """Whether a neighbour is busy at each of the times: spells and pauses of exponential length."""
-    if share == 0:
+    if share < 1e-6:  # pauses of weeks
         return np.zeros(len(at), np.bool_)
     pause_s = spell_s * (1 - share) / share
     pairs = int(4 * (RUN_S + 10) / (spell_s + pause_s)) + 20
