@@ -1,9 +1,9 @@
 """The last rounds of a migration that completed between two answers: more syncs than answers, but number and sum are known.
 
 Where rounds are shorter than the time between two polls, a log shows the first pass and little else. The answer "completed"
-still tells how many syncs there were, the pages that all of them found together, and when the guest was stopped. Remaining
-falls by about one factor from round to round in a migration that converges. So the lengths of the rounds follow from the
-first one, which the pages that were left tell, and from their sum.
+still has the number of syncs, the pages that all of them found together, and the time at which the guest was stopped.
+Remaining falls by about one factor from round to round in a migration that converges. So the lengths of the rounds follow
+from their sum and from the length of the first one, which is the time to send the pages that were left.
 """
 
 from __future__ import annotations

@@ -106,7 +106,7 @@ class LibvirtMetrics(Metrics):
 
 
 def keep_named(figures: dict[str, float], named: Named, value: float) -> None:
-    """Keep ``value`` of the figure ``named``; one of the whole job only where none of the memory is told. In place."""
+    """Keep ``value`` of the figure ``named``, in place; one of the whole job only where the log has none of memory."""
     if named.is_whole:
         figures.setdefault(named.column, value * named.factor)
     else:

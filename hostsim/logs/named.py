@@ -51,7 +51,7 @@ FIGURES = {
     "postcopy requests": "postcopy_requests", "postcopy reqs": "postcopy_requests",
 }  # fmt: skip
 BARE = frozenset(("elapsed", "duration"))
-"""Names that tell a time only with its unit: scripts write seconds as often as milliseconds."""
+"""Names of times that are read only with a unit: scripts write seconds as often as milliseconds."""
 TIMES = frozenset(("time", "timestamp", "ts", "date", "datetime", "t", "at", "clock", "when", "zeit", "uhrzeit"))
 STATUSES = frozenset(("status", "state"))
 TAGS = frozenset(("vm", "domain", "instance", "guest", "tag"))
@@ -118,7 +118,7 @@ def _other(figure: str, units: list[str], words: list[str]) -> Named | None:
 
 
 def _speed(units: list[str], words: list[str]) -> Named | None:
-    """A speed in a unit that its name tells."""
+    """A speed in the unit that is part of its name."""
     bits = next((unit for unit in units if unit in BIT_UNITS), "")
     if bits:
         return Named("mbps", BIT_UNITS[bits])

@@ -1,4 +1,4 @@
-"""Changes of the bandwidth within one migration: max-bandwidth that somebody set, or a link that others left or filled.
+"""Changes of the bandwidth within one migration: an operator set max-bandwidth, or other traffic left or filled the link.
 
 Rates of a link waver from window to window. So a change is only taken where nearly all rates before it lie on one side of
 the middle between both speeds, and nearly all rates after it on the other.
@@ -22,11 +22,13 @@ CHANGE = 1.25
 APART = 0.9
 """Share of the rates of each part that lie on their own side of the middle (assumed)."""
 ANSWERS_MIN = 3
+"""A part of fewer answers is none: its median could be one hiccup (assumed)."""
 SECONDS_MIN = 1.0
 """A shorter part is a hiccup of the network or of the thread (assumed)."""
 PARTS_MAX = 4
 """A log with more parts is of a link that wavers, and has no change (assumed)."""
 BLOCKS_MAX = 128
+"""Blocks of rates at most: the time of the search grows with the square of their number."""
 
 
 @dataclass(frozen=True)
@@ -66,10 +68,10 @@ def _blocks(rates: Array) -> tuple[list[int], Array]:
 def _cuts(t_s: Array, first: Sequence[int], logs: Array, begin: int, end: int) -> Iterator[int]:
     """Numbers of the blocks at which the speed changes, in their order."""
     found = [(_spread(logs[begin:k]) + _spread(logs[k:end]), k) for k in _allowed(t_s, first, begin, end)]
-    told = [(spread, k) for spread, k in found if _is_apart(logs[begin:k], logs[k:end])]
-    if not told:
+    clear = [(spread, k) for spread, k in found if _is_apart(logs[begin:k], logs[k:end])]
+    if not clear:
         return
-    _, best = min(told)
+    _, best = min(clear)
     yield from _cuts(t_s, first, logs, begin, best)
     yield best
     yield from _cuts(t_s, first, logs, best, end)

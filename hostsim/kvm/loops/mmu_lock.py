@@ -89,7 +89,7 @@ def grant_next(k: Kvm, now_ns: int) -> int:
     k.state.lock_queued -= 1
     # Those that spin on the lock, or share it, slow the holder down: counted before the new holder is.
     others = k.state.lock_queued + k.state.lock_readers + k.state.lock_writers
-    # The lock word and what the lock protects lie in the cache of the last holder, whether or not somebody waits.
+    # The lock word and what the lock protects lie in the cache of the last holder, whether or not another waits.
     if others == 0 and mode == EXCLUSIVE and k.state.lock_last != 1 + who:
         others = min(1, k.state.lock_last)
     k.state.lock_last = 1 + who

@@ -97,7 +97,7 @@ def first_taken(k: Kvm, part: Part, at: int) -> int:
 
 @inlined
 def _take(k: Kvm, part: Part, at: int) -> int:
-    """As ``_try``, with the words made ahead; -1 where they do not tell the page."""
+    """As ``_try``, with the words made ahead; -1 where these words decide for no page."""
     n = first_taken(k, part, at)
     if n == TRIED:
         return -1

@@ -101,7 +101,7 @@ def replicate(drawn: Drawn, wanted: Wanted, bench: Bench) -> Replications:
 
 
 def pilots(first: Scenario) -> int:
-    """Runs that tell the work of each: PILOT, or one where ``first`` is more work than PILOT_WORK."""
+    """Number of runs that measure the work of one: PILOT, or one where ``first`` is more work than PILOT_WORK."""
     return PILOT if computed_work(first) <= PILOT_WORK else 1
 
 
