@@ -12,14 +12,16 @@ from hostsim.core.errors import InputError
 from hostsim.report.charts.chart import Bars
 from hostsim.report.html.kinds.solve import changes_chart
 from hostsim.report.solve_report import command_lines, commands_of, frontier_table, runs_grid, solution_lines
+from hostsim.scenario.assumed import assumptions_of
 from hostsim.study.predict.bench import Bench
 from hostsim.study.predict.given import Given
 from hostsim.study.predict.guest import Guest, scenario_of, tracking_overrides
 from hostsim.study.predict.knobs import KNOBS
 from hostsim.study.predict.margins import margins_of
 from hostsim.study.solve import frontier
-from hostsim.study.solve.candidates import Search, goal_of, may_reach, throttled, why_not, with_mode
+from hostsim.study.solve.candidates import Candidate, Search, goal_of, may_reach, throttled, why_not, with_mode
 from hostsim.study.solve.solution import Cell
+from hostsim.study.solve.solve import _assumptions
 from hostsim.study.solve.target import Target, read_target
 from tests.helpers.predicted import run_figures, small_guest, solved
 
@@ -63,6 +65,21 @@ def test_the_least_change_is_confirmed_with_other_seeds() -> None:
     alone = {(limit.value, limit.reached), (limit.today, speed.reached)}
     held = {(cell.downtime_limit_ms, cell.reached) for cell in surely}
     assert {(value, share.k) for value, share in alone if share is not None} <= held
+
+
+def test_a_mechanism_that_compresses_names_the_assumed_ratio() -> None:
+    stuck = KNOBS[0].turned(small_guest(), 8_000)
+    found = hostsim.solve(stuck, "converge=0.9", vary=("mode",), reps=2, workers=1)
+    (change,) = found.changes
+    assert change.helps
+    assumed = [text for text in found.assumptions if "compress pages to" in text]
+    assert bool(assumed) == ("multifd-z" in str(change.value))
+    compressed = stuck.model_copy(update={"migration": stuck.migration.model_copy(
+        update={"multifd": True, "multifd_compression": "zlib"})})  # fmt: skip
+    brought = _assumptions(stuck, [Candidate(change, compressed)], [change])
+    assert sum("zlib is assumed to compress" in text for text in brought) == 1
+    refuted = replace(change, obstacle="refuted")
+    assert _assumptions(stuck, [Candidate(refuted, compressed)], [refuted]) == assumptions_of(stuck)
 
 
 def test_a_target_out_of_reach_says_what_stands_in_the_way() -> None:

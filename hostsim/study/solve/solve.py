@@ -79,12 +79,20 @@ def solve_whole(base: Scenario, target: Target, kinds: Sequence[str], reps: int 
     if solution.is_met:
         return solution
     start = without_too_long_a_stop(base, target)
-    changes = _confirmed(candidates(start, target, kinds, bench), target, reps, bench)
+    found = candidates(start, target, kinds, bench)
+    changes = _confirmed(found, target, reps, bench)
+    solution = replace(solution, assumptions=_assumptions(base, found, changes))
     changes = tuple(_from_today(change, base, start) for change in changes)
     if not {"bandwidth", "downtime-limit"} <= set(kinds):
         return replace(solution, changes=changes)
     cells = _frontier(start, target, changes, reps, bench)
     return replace(solution, changes=changes, frontier=tuple(_cell_from_today(cell, base, start) for cell in cells))
+
+
+def _assumptions(base: Scenario, found: Sequence[Candidate], changes: Sequence[Change]) -> tuple[str, ...]:
+    """Assumptions of ``base``, then those of ``changes`` that reach the target, such as the ratio of a compression."""
+    helping = (one.scenario for one, change in zip(found, changes, strict=True) if change.helps and one.scenario is not None)
+    return tuple(dict.fromkeys(text for scenario in (base, *helping) for text in assumptions_of(scenario)))
 
 
 def _from_today(change: Change, base: Scenario, start: Scenario) -> Change:
