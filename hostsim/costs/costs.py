@@ -173,7 +173,7 @@ KVM_MEASURED = (
     "first_map_ns", "swap_in_ns", "swap_in_p99_ns", "swap_out_page_ns",
 )  # fmt: skip
 """Further numbers that are measured through /dev/kvm; trackers use those of LogCosts."""
-BY_HAND = ("interrupted_ns",)
+BY_HAND = ("interrupted_ns", "sync_table_ns", "sync_spte_ns", "sync_drop_ns")
 """Further numbers that a sheet may have and ``hostsim calibrate`` does not measure."""
 
 

@@ -17,6 +17,7 @@ from hostsim.guest.armed import make_armed
 from hostsim.guest.pacing import work_at
 from hostsim.guest.vm import VmBase
 from hostsim.guest.workload import Guest
+from hostsim.kvm.address_spaces import AddressSpaces, SyncFigures
 from hostsim.kvm.engine import CONTENDED, FAULT, GRANTED, OUT, WALKED, Due, GuestEngine
 from hostsim.kvm.flush import RemoteFlush
 from hostsim.kvm.indexed import IndexedSptes, IndexFigures
@@ -63,6 +64,7 @@ class LiveVm(VmBase):
     on_ring_full: the process that a vCPU with a full ring runs; takes the vCPU's number.
     ring_sleep_ns: the time that this vCPU then sleeps (hostsim.qemu.dirty_limit).
     indexed: the sptes in an index, None: the work of an index is not modelled.
+    spaces: address spaces whose page tables the guest writes, None: it writes none, or KVM does not shadow them.
     host: resolves faults on pages that are away, None: all pages are resident.
     page_waits: waits of vCPUs and their tasks for pages that are not resident.
     name: of its rows in a timeline.
@@ -84,6 +86,7 @@ class LiveVm(VmBase):
         self.slots_lock = Turn(env)
         self.on_ring_full: Callable[[int], Step] = _no_ring
         self.ring_sleep_ns: Callable[[int], int] = _no_sleep
+        self.spaces: AddressSpaces | None = None
         self.host: HostPages | None = None
         self.page_waits = PageWaits(n_vcpus)
         self.on_exits: Callable[[int], None] | None = None
@@ -195,6 +198,10 @@ class LiveVm(VmBase):
     def index_figures(self) -> IndexFigures | None:
         """Work and size of the index so far; None without an index."""
         return None if self.indexed is None else self.indexed.figures()
+
+    def page_table_figures(self) -> SyncFigures | None:
+        """Work on the guest's page tables so far; None if KVM does not see it write them."""
+        return None if self.spaces is None else replace(self.spaces.figures)
 
     def begin_work(self, guest: Guest) -> None:
         """Give the vCPUs, which are all out of the guest, the work of ``guest``, with work clocks that start at 0."""
