@@ -54,26 +54,19 @@ class SyncCosts:
 
 
 @dataclass
-class SyncFigures:
-    """Work on the page tables of a VM so far.
-
-    cr3_loads: CR3 loads. syncs: those that found unsync tables.
-    tables: tables that were synced. sptes: sptes that were compared. dropped: sptes that were dropped.
-    sync_ns: time of syncs, waits for mmu_lock and flushes included. out_ns: time of vCPUs out of the guest for CR3 loads.
-    """
+class SyncCounts:
+    """Work on the page tables of a VM so far, by the names of ``Tally``."""
 
     cr3_loads: int = 0
-    syncs: int = 0
-    tables: int = 0
-    sptes: int = 0
-    dropped: int = 0
-    sync_ns: int = 0
-    out_ns: int = 0
+    cr3_ns: int = 0
+    unsync_tables: int = 0
+    synced_sptes: int = 0
+    dropped_sptes: int = 0
 
 
 def sync_costs(sheet: str) -> SyncCosts:
     """The prices of ``sheet``, a name or a path; a file that has none and borrows none takes those of cascade-lake."""
-    return SyncCosts(*(_price(sheet, name) for name in ("sync_table_ns", "sync_spte_ns", "sync_drop_ns")))
+    return SyncCosts(_price(sheet, "sync_table_ns"), _price(sheet, "sync_spte_ns"), _price(sheet, "sync_drop_ns"))
 
 
 def _price(sheet: str, name: str) -> float:
@@ -92,7 +85,7 @@ class Space:
     unsync: bool[n_tables], tables that may have changed since KVM compared them.
     """
 
-    def __init__(self, load: Workload, first: int, n_tables: int, clocks: Sequence[NDArray[np.int64]]) -> None:
+    def __init__(self, load: Workload, first: int, n_tables: int, clocks: NDArray[np.int64]) -> None:
         """clocks: rows of the work clocks of the vCPUs that write these tables."""
         self.first, self.end = first, first + n_tables
         self.unsync = np.zeros(n_tables, np.bool_)
@@ -131,7 +124,7 @@ class AddressSpaces:
 
     def __init__(self, vm: LiveVm, costs: SyncCosts) -> None:
         """Protect all tables, as a guest has them that has loaded CR3 just now, and start the processes."""
-        self.figures = SyncFigures()
+        self.counts = SyncCounts()
         self._vm, self._costs, self._engine = vm, costs, vm.engine
         self._spaces: list[Space] = []
         for vcpu, space, gap_ns in self._loads():
@@ -165,9 +158,9 @@ class AddressSpaces:
                 thread.release()
             yield done
             left_ns = self._vm.env.now_ns
-            self.figures.cr3_loads += 1
+            self.counts.cr3_loads += 1
             yield from self._sync(space)
-            self.figures.out_ns += self._vm.env.now_ns - left_ns + int(costs.exit_ns + costs.entry_ns)
+            self.counts.cr3_ns += self._vm.env.now_ns - left_ns + int(costs.exit_ns + costs.entry_ns)
 
     def _note_unsync(self) -> None:
         """Keep which tables are writable, just before the log or a notifier takes W from pages: they stay unsync."""
@@ -181,13 +174,12 @@ class AddressSpaces:
     def _sync(self, space: Space) -> Step:
         """kvm_mmu_sync_roots: takes mmu_lock exclusively, once for each TABLES_AT_ONCE tables; none if all are in sync."""
         # Model limit: tables that go out of sync while a sync waits or works are left to the next one; KVM takes them along.
-        start_ns = self._vm.env.now_ns
         self._note_unsync()
         tables = np.flatnonzero(space.unsync)
         if not len(tables):
             return
         # Model limit: the writes since the last sync are spread evenly over the tables that they have made unsync.
-        each, more = divmod(space.take_changes(start_ns), len(tables))
+        each, more = divmod(space.take_changes(self._vm.env.now_ns), len(tables))
         changed = [space.change(table, each + (i < more)) for i, table in enumerate(tables.tolist())]
         dropped: list[Pages] = []
         step = self._costs.tables_at_once
@@ -196,8 +188,6 @@ class AddressSpaces:
             some = tables[at : at + step]
             work = self._sync_some(space, some, changed[at : at + step], dropped, is_last=is_last)
             yield from self._vm.lock.during(EXCLUSIVE, work)
-        self.figures.syncs += 1
-        self.figures.sync_ns += self._vm.env.now_ns - start_ns
 
     def _sync_some(
         self, space: Space, tables: Pages, changed: Sequence[Pages], dropped: list[Pages], *, is_last: bool
@@ -218,9 +208,9 @@ class AddressSpaces:
         dropped += gone
         n_gone = sum(map(len, gone))
         yield env.timeout(max(1, round(self._hold_ns(len(tables), compared, n_gone))))
-        self.figures.tables += len(tables)
-        self.figures.sptes += compared
-        self.figures.dropped += n_gone
+        self.counts.unsync_tables += len(tables)
+        self.counts.synced_sptes += compared
+        self.counts.dropped_sptes += n_gone
         if is_last and any(map(len, dropped)):
             yield from self._vm.flush()
             self._engine.mmu.zap_pages(np.concatenate(dropped), env.now_ns)
@@ -231,7 +221,7 @@ class AddressSpaces:
 
 
 def _spaces_of(load: Workload, clocks: NDArray[np.int64]) -> Iterator[Space]:
-    """One space a vCPU with ``split``, else one of all vCPUs; clocks: rows of ``load``, one a vCPU, which change in place."""
+    """One space a vCPU with ``split``, else one of all vCPUs; clocks: rows of ``load``, one a vCPU, changed in place."""
     if not load.split:
         yield Space(load, load.first_gfn, load.n_pages, clocks)
         return

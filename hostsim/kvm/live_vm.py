@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -17,7 +17,7 @@ from hostsim.guest.armed import make_armed
 from hostsim.guest.pacing import work_at
 from hostsim.guest.vm import VmBase
 from hostsim.guest.workload import Guest
-from hostsim.kvm.address_spaces import AddressSpaces, SyncFigures
+from hostsim.kvm.address_spaces import AddressSpaces
 from hostsim.kvm.engine import CONTENDED, FAULT, GRANTED, OUT, WALKED, Due, GuestEngine
 from hostsim.kvm.flush import RemoteFlush
 from hostsim.kvm.indexed import IndexedSptes, IndexFigures
@@ -193,15 +193,12 @@ class LiveVm(VmBase):
     def tally(self) -> Tally:
         """All counters now."""
         found = live_tally(self.env.now_ns, self.engine, self.lock, self.flush, self.times, self.vcpus)
-        return replace(found, page_wait_ns=int(self.page_waits.waited_ns(self.env.now_ns).sum()))
+        tables = {} if self.spaces is None else asdict(self.spaces.counts)
+        return replace(found, page_wait_ns=int(self.page_waits.waited_ns(self.env.now_ns).sum()), **tables)
 
     def index_figures(self) -> IndexFigures | None:
         """Work and size of the index so far; None without an index."""
         return None if self.indexed is None else self.indexed.figures()
-
-    def page_table_figures(self) -> SyncFigures | None:
-        """Work on the guest's page tables so far; None if KVM does not see it write them."""
-        return None if self.spaces is None else replace(self.spaces.figures)
 
     def begin_work(self, guest: Guest) -> None:
         """Give the vCPUs, which are all out of the guest, the work of ``guest``, with work clocks that start at 0."""

@@ -23,6 +23,7 @@ from hostsim.qemu.mechanism import stream_of
 from hostsim.scenario.complete import vms_of
 from hostsim.scenario.guest_schema import Vm, Workload
 from hostsim.scenario.mechanism import mechanisms, on_in
+from hostsim.scenario.page_table_checks import unseen_page_tables
 
 if TYPE_CHECKING:
     from hostsim.scenario.schema import Scenario
@@ -167,6 +168,7 @@ def limit_of_nothing(scenario: Scenario) -> Iterator[str]:
 
 CHECKS: tuple[Callable[[Scenario], Iterator[str]], ...] = (
     touches_of_a_core, bytes_of_a_core, cpus_of_a_host, queue_at_mmu_lock, one_stream, limit_of_nothing,
+    unseen_page_tables,
 )
 """The checks; each yields the warnings of one kind. Those of mechanisms come behind."""
 

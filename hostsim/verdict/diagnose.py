@@ -14,12 +14,13 @@ from hostsim.verdict.interrupted import held_in_switchover, with_interruptions
 from hostsim.verdict.logging_cost import with_logging_cost
 from hostsim.verdict.mechanism import mechanisms
 from hostsim.verdict.model import Confidence, Outcome, Reason, Remedy, Verdict
+from hostsim.verdict.page_tables import with_page_tables
 from hostsim.verdict.remedies import always_end, more_time, remedies_for
 from hostsim.verdict.sender import with_sender
 from hostsim.verdict.throttled import with_throttle
 from hostsim.verdict.words import bandwidth_words, bytes_words, seconds_words
 
-LINES = (with_interruptions, with_throttle, with_logging_cost, with_sender)
+LINES = (with_interruptions, with_throttle, with_logging_cost, with_page_tables, with_sender)
 """Each adds its lines to a verdict, or returns the verdict as it is; the lines of mechanisms come behind."""
 SLOPE_SHARE = 0.75
 """Remaining that settles above this share of the filled memory is no floor: the guest outruns the link."""

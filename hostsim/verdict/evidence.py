@@ -111,8 +111,8 @@ class Channels:
 class LoggingCost:
     """Cost of logging from the first sync on.
 
-    stall_s: time of the vCPUs out of the guest because of exits, without waits for pages that the host did not have, which
-    logging does not cause; stall_share: share of the time of vCPUs that work.
+    stall_s: time of the vCPUs out of the guest because of exits, without waits for pages that the host did not have and
+    without CR3 loads, which logging does not cause; stall_share: share of the time of vCPUs that work.
     lock_wait_s: part of the stall at mmu_lock; harvest_s: time of the migration thread in syncs and CLEARs.
     exits: by kind (hostsim.verdict.logging_cost.KINDS).
     """
@@ -128,6 +128,19 @@ class LoggingCost:
     def harvest_share(self) -> float:
         """Share of the migration's time that the migration thread spent in syncs and CLEARs."""
         return self.harvest_s / self.seconds if self.seconds > 0 else 0.0
+
+
+@dataclass(frozen=True)
+class PageTables:
+    """Cost of shadow paging to a guest that writes its page tables, from the first sync on.
+
+    stall_share: share of the time of vCPUs that work that CR3 loads took.
+    cr3_loads: CR3 loads. unsync_tables: page tables that they synced.
+    """
+
+    stall_share: float
+    cr3_loads: int
+    unsync_tables: int
 
 
 @dataclass(frozen=True)
@@ -206,6 +219,8 @@ class Evidence:
     """Evidence of each mechanism, by its name (hostsim.verdict.mechanism)."""
     logging: LoggingCost | None = None
     """The cost of KVM's dirty logging; None if it was not counted."""
+    page_tables: PageTables | None = None
+    """None: the guest writes no page tables, or KVM does not shadow them."""
     profile: str = "qemu"
     qemu: str | None = None
     warnings: tuple[str, ...] = ()

@@ -1,0 +1,73 @@
+"""Checks of workloads that write page tables of the guest (``cr3_load_rate``), and a warning where KVM does not see it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from hostsim.core.constants import PAGE_BYTES
+from hostsim.core.errors import Finding
+from hostsim.core.units import format_bytes
+from hostsim.kvm.spec import MEASURED
+from hostsim.scenario.complete import vms_of
+from hostsim.scenario.guest_schema import Vm, Workload
+from hostsim.scenario.kvm_schema import Mmu
+from hostsim.spte_index.spte import REGION_PAGES
+
+if TYPE_CHECKING:
+    # Circle of types: the warnings get the whole scenario.
+    from hostsim.scenario.schema import Scenario
+
+
+def page_table_findings(vm: Vm) -> Iterator[Finding]:
+    """All findings about ``cr3_load_rate`` in the workloads of ``vm``, which is under KVM."""
+    writers = [(f"vm.workload[{i}]", load) for i, load in enumerate(vm.workload) if load.cr3_load_rate]
+    mmu = vm.mmu or Mmu()
+    if not writers or mmu.mode != "shadow":
+        return
+    yield from _of_mmu(mmu, writers[0][0])
+    yield from _of_vcpus(vm, writers)
+    for key, load in writers:
+        yield from _of_region(vm, key, load)
+
+
+def unseen_page_tables(scenario: Scenario) -> Iterator[str]:
+    """Warnings of CR3 loads of guests whose page tables KVM does not shadow: they are no exits there."""
+    for key, vm in vms_of(scenario):
+        mode = (vm.mmu or Mmu()).mode
+        if not any(load.cr3_load_rate for load in vm.workload) or (vm.dirty_tracking != "tcg" and mode == "shadow"):
+            continue
+        under = "TCG" if vm.dirty_tracking == "tcg" else f"two-dimensional paging ({key}.mmu.mode = {mode})"
+        yield (
+            f"cr3_load_rate of {key} has no effect: under {under} a guest writes its page tables and loads CR3 without an "
+            f"exit; KVM syncs page tables with {key}.mmu.mode = shadow"
+        )
+
+
+def _of_mmu(mmu: Mmu, key: str) -> Iterator[Finding]:
+    uses = (f"{key}.cr3_load_rate", "vm.mmu.mode")
+    if mmu.page_size != "4KiB":
+        wanted = "4KiB with cr3_load_rate: page tables of the lowest level map 4 KiB pages"
+        yield Finding("vm.mmu.page_size", mmu.page_size, wanted, 'page_size = "4KiB"', uses)
+    if mmu.index != MEASURED:
+        wanted = f"'{MEASURED}' with cr3_load_rate: the work of an index at a CR3 load is not modelled"
+        yield Finding("vm.mmu.index", f"'{mmu.index}'", wanted, f'index = "{MEASURED}"', uses)
+
+
+def _of_vcpus(vm: Vm, writers: list[tuple[str, Workload]]) -> Iterator[Finding]:
+    """A vCPU loads CR3 for one workload: the tables of all its processes are one region."""
+    loaded = Counter(vcpu for _, load in writers for vcpu in load.vcpu_numbers(vm.vcpus))
+    twice = [vcpu for vcpu, n in loaded.items() if n > 1]
+    if twice:
+        key, wanted = writers[-1][0], "one workload with cr3_load_rate a vCPU"
+        yield Finding(f"{key}.cr3_load_rate", f"a further one of vCPU {twice[0]}", wanted, "", (f"{key}.vcpus",))
+
+
+def _of_region(vm: Vm, key: str, load: Workload) -> Iterator[Finding]:
+    tables, n_regions = load.region_gfns(vm.memory)[1], -(-vm.memory_pages // REGION_PAGES)
+    if tables > n_regions:
+        most = format_bytes(n_regions * PAGE_BYTES)
+        wanted = f"at most {most} with cr3_load_rate: a page table for each 2 MiB of vm.memory"
+        got, uses = format_bytes(tables * PAGE_BYTES), ("vm.memory", f"{key}.at")
+        yield Finding(f"{key}.size", got, wanted, f'size = "{most}"', uses)
