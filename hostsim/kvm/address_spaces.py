@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import simpy
@@ -25,11 +25,9 @@ from hostsim.costs.exits import EXCLUSIVE
 from hostsim.guest.pacing import work_at
 from hostsim.guest.touch import touch_index, window_local
 from hostsim.guest.workload import Workload, part_sizes
+from hostsim.kvm.live_vm import LiveVm
+from hostsim.kvm.tally import TableCounts
 from hostsim.spte_index.spte import PRESENT, REGION_PAGES, WRITABLE
-
-if TYPE_CHECKING:
-    # Circle of types: the VM has its address spaces, and they act on the VM.
-    from hostsim.kvm.live_vm import LiveVm
 
 Pages = NDArray[np.int64]
 Step = Generator[simpy.Event, Any, None]
@@ -51,17 +49,6 @@ class SyncCosts:
     spte_ns: float
     drop_ns: float
     tables_at_once: int = TABLES_AT_ONCE
-
-
-@dataclass
-class SyncCounts:
-    """Work on the page tables of a VM so far, by the names of ``Tally``."""
-
-    cr3_loads: int = 0
-    cr3_ns: int = 0
-    unsync_tables: int = 0
-    synced_sptes: int = 0
-    dropped_sptes: int = 0
 
 
 def sync_costs(sheet: str) -> SyncCosts:
@@ -120,11 +107,14 @@ class Space:
 
 
 class AddressSpaces:
-    """The address spaces of a VM, and a process a vCPU that loads CR3."""
+    """The address spaces of a VM, and a process a vCPU that loads CR3.
+
+    counts: work on the page tables so far.
+    """
 
     def __init__(self, vm: LiveVm, costs: SyncCosts) -> None:
         """Protect all tables, as a guest has them that has loaded CR3 just now, and start the processes."""
-        self.counts = SyncCounts()
+        self.counts = TableCounts()
         self._vm, self._costs, self._engine = vm, costs, vm.engine
         self._spaces: list[Space] = []
         for vcpu, space, gap_ns in self._loads():

@@ -70,7 +70,7 @@ def live_vm(
         engine = GuestEngine(guest, memory, n_vcpus, config, exits, N_HOSTS, log_capacity, running=running)
         vm = LiveVm(env, memory, guest, n_vcpus, stop_ns, engine, plan, running=running)
         if mmu.mmu == "shadow" and any(load.cr3_load_rate_per_s for load in guest.workloads):
-            vm.spaces = AddressSpaces(vm, sync_costs(mmu.costs))
+            vm.table_counts = AddressSpaces(vm, sync_costs(mmu.costs)).counts
         return vm
     costs, cap_pages = index_costs(mmu), n_vcpus * traits_of(mmu.index).cap
     index = index_of(mmu.index, memory, cap_pages, has_notifiers=not pins_pages(mmu.index, mmu.era))

@@ -109,6 +109,17 @@ class LogTimes:
     reap_ns: int = 0
 
 
+@dataclass
+class TableCounts:
+    """Work of a live VM on page tables that its guest writes so far; names as in ``Tally``."""
+
+    cr3_loads: int = 0
+    cr3_ns: int = 0
+    unsync_tables: int = 0
+    synced_sptes: int = 0
+    dropped_sptes: int = 0
+
+
 def tally_of(now_ns: int, engine: GuestEngine, host_hold_ns: int, flushes: int) -> Tally:
     """The counters of a VM.
 

@@ -1,23 +1,17 @@
-"""Checks of workloads that write page tables of the guest (``cr3_load_rate``), and a warning where KVM does not see it."""
+"""Checks of workloads that write page tables of the guest (``cr3_load_rate``)."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
 
 from hostsim.core.constants import PAGE_BYTES
 from hostsim.core.errors import Finding
 from hostsim.core.units import format_bytes
 from hostsim.kvm.spec import MEASURED
-from hostsim.scenario.complete import vms_of
 from hostsim.scenario.guest_schema import Vm, Workload
 from hostsim.scenario.kvm_schema import Mmu
 from hostsim.spte_index.spte import REGION_PAGES
-
-if TYPE_CHECKING:
-    # Circle of types: the warnings get the whole scenario.
-    from hostsim.scenario.schema import Scenario
 
 
 def page_table_findings(vm: Vm) -> Iterator[Finding]:
@@ -30,19 +24,6 @@ def page_table_findings(vm: Vm) -> Iterator[Finding]:
     yield from _of_vcpus(vm, writers)
     for key, load in writers:
         yield from _of_region(vm, key, load)
-
-
-def unseen_page_tables(scenario: Scenario) -> Iterator[str]:
-    """Warnings of CR3 loads of guests whose page tables KVM does not shadow: they are no exits there."""
-    for key, vm in vms_of(scenario):
-        mode = (vm.mmu or Mmu()).mode
-        if not any(load.cr3_load_rate for load in vm.workload) or (vm.dirty_tracking != "tcg" and mode == "shadow"):
-            continue
-        under = "TCG" if vm.dirty_tracking == "tcg" else f"two-dimensional paging ({key}.mmu.mode = {mode})"
-        yield (
-            f"cr3_load_rate of {key} has no effect: under {under} a guest writes its page tables and loads CR3 without an "
-            f"exit; KVM syncs page tables with {key}.mmu.mode = shadow"
-        )
 
 
 def _of_mmu(mmu: Mmu, key: str) -> Iterator[Finding]:

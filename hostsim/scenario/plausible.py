@@ -22,8 +22,8 @@ from hostsim.costs.host_sheet import load_sheet, sheet_range
 from hostsim.qemu.mechanism import stream_of
 from hostsim.scenario.complete import vms_of
 from hostsim.scenario.guest_schema import Vm, Workload
+from hostsim.scenario.kvm_schema import Mmu
 from hostsim.scenario.mechanism import mechanisms, on_in
-from hostsim.scenario.page_table_checks import unseen_page_tables
 
 if TYPE_CHECKING:
     from hostsim.scenario.schema import Scenario
@@ -163,6 +163,19 @@ def limit_of_nothing(scenario: Scenario) -> Iterator[str]:
             "migration.downtime_limit = 0: QEMU syncs again only while less than its threshold remains, which is 0 then, so "
             "it never looks for pages that were dirtied again; it stops the guest after the first pass and sends all of "
             "them in the downtime; the least limit that bounds it is 1 ms"
+        )
+
+
+def unseen_page_tables(scenario: Scenario) -> Iterator[str]:
+    """Warnings of CR3 loads of guests whose page tables KVM does not shadow: they are no exits there."""
+    for key, vm in vms_of(scenario):
+        mode = (vm.mmu or Mmu()).mode
+        if not any(load.cr3_load_rate for load in vm.workload) or (vm.dirty_tracking != "tcg" and mode == "shadow"):
+            continue
+        under = "TCG" if vm.dirty_tracking == "tcg" else f"two-dimensional paging ({key}.mmu.mode = {mode})"
+        yield (
+            f"cr3_load_rate of {key} has no effect: under {under} a guest writes its page tables and loads CR3 without an "
+            f"exit; KVM syncs page tables with {key}.mmu.mode = shadow"
         )
 
 

@@ -39,12 +39,13 @@ class Synced(NamedTuple):
 
 
 def unsync_rows() -> Iterator[Row]:
-    """First writes to page tables beside faults of the log, the time that unsync tables add to a CR3 load, and the flushes of that CR3 load."""
+    """First writes to page tables beside faults of the log, the time that unsync tables add to a CR3 load, and its flushes."""
     text = (files("hostsim") / "data" / "kvm_real" / "unsync.json").read_text(encoding="utf-8")
     measured = json.loads(text)
     for one in measured["writes"]:
         got = synced(one["tables"], REGION_PAGES, 0).first_ns / load_costs(SHEET).measured_ns("dirty_pass_ns")
-        yield _row(f"unsync/first-{one['tables']}", "first write to a page table over one to a logged page", one["ratio"], got)
+        what = "first write to a page table over one to a logged page"
+        yield _row(f"unsync/first-{one['tables']}", what, one["ratio"], got)
     for one in measured["syncs"]:
         if one["how"] == "read-only":  # an entry that loses W keeps its spte; the guest of the model moves pages
             continue
@@ -74,12 +75,12 @@ def synced(tables: int, sptes: int, changed: int) -> Synced:
     vm = live_vm(env, memory, build_guest([writer], seed=1), 1, 0, mmu, "get-dirty-log")
     for table in range(tables):
         _map_some(vm, table * REGION_PAGES, sptes, 0 if changed else 1)
-    assert vm.spaces is not None, "the guest loads CR3 under shadow paging"
-    while not vm.spaces.counts.cr3_ns:
+    assert vm.table_counts is not None, "the guest loads CR3 under shadow paging"
+    while not vm.table_counts.cr3_ns:
         env.run(until=env.now_ns + WRITE_NS)
     first_ns = vm.engine.exit_latencies()[WP].total_ns / tables + load_costs(SHEET).loop_ns
     costs = vm.engine.kvm.costs
-    load_ns = vm.spaces.counts.cr3_ns - int(costs.exit_ns + costs.entry_ns)
+    load_ns = vm.table_counts.cr3_ns - int(costs.exit_ns + costs.entry_ns)
     return Synced(first_ns, load_ns, vm.flush.count)
 
 

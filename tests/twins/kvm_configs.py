@@ -210,6 +210,31 @@ def _all_large(case: Case) -> Case:
     )  # fmt: skip
 
 
+def drawn_page_tables(seed: int) -> Case:
+    """Case number ``seed`` under shadow paging, with a workload that writes page tables."""
+    rng, case = Random(f"page tables {seed}"), drawn_case(seed)
+    free = sorted({*range(case.n_vcpus)})
+    size = rng.randint(1, case.n_regions)
+    split = rng.random() < 0.4
+    vcpus = tuple(sorted(rng.sample(free, rng.randint(1, min(size, len(free)) if split else len(free)))))
+    rate = Fraction(NS_PER_S * len(vcpus) * rng.choice((20, 60, 200)), case.end_ns)
+    tables = Workload(
+        "tables", rng.choice(("sequential", "strided")), vcpus, rng.randrange(case.n_pages - size), size, rate,
+        pacing=_pacing(rng), split=split, stride_pages=rng.randint(1, 3), active=_active(rng, case.end_ns),
+        cr3_load_rate_per_s=rate / rng.choice((2, 3, 10)),
+    )  # fmt: skip
+    wide, time_ns = rng.choice((0, 1, 5)), rng.choice((0.0, 0.05, 0.7, 3.0))
+    costs = replace(case.costs, mode=dict.fromkeys(FAULTS, "exclusive"))
+    rules = replace(case.rules, mechanism="write-protect", invalidates=False)
+    ageing = case.ageing if case.ageing.old == "a-bit" else replace(case.ageing, old="zap")
+    return replace(
+        case, workloads=(*case.workloads[: rng.choice((0, 1, 2))], tables), huge=False, block_regions=1, large={}, giant={},
+        cap_pages=0, tlb=None, costs=costs, rules=rules, pml=((),) * case.n_vcpus, ageing=ageing,
+        script=replace(case.script, errands=()), sync_ns=(wide * time_ns, time_ns, time_ns / 2),
+        sync_tables=rng.choice((1, 2, 13)),
+    )  # fmt: skip
+
+
 def drawn_cuts(seed: int, case: Case) -> list[int]:
     """When something that does nothing happens on the host."""
     rng = Random(seed)

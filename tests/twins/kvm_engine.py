@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from hostsim.costs.exits import EXCLUSIVE, MAP, NONE, PML_FULL, SHARED, SPLIT, S
 from hostsim.guest.pacing import work_at
 from hostsim.guest.touch import CLOCK_FIRST
 from hostsim.guest.workload import build_guest
+from hostsim.kvm.address_spaces import AddressSpaces, SyncCosts
 from hostsim.kvm.engine import GuestEngine
 from hostsim.kvm.lay_out import MmuConfig
 from hostsim.kvm.live_vm import LiveVm
@@ -76,6 +78,7 @@ class EnginePort:
             self.engine.tlb.model(0, [float(case.tlb[w]) for w in self.guest.clock_workload[firsts].tolist()])
         self.kvm = self.engine.kvm
         self.vm = LiveVm(self.env, memory, self.guest, case.n_vcpus, 0, self.engine, _plan(case))
+        self.spaces = AddressSpaces(self.vm, SyncCosts(*case.sync_ns, case.sync_tables))
         self.notifier = MmuNotifier(self.env, self.engine, self.vm.lock, self.vm.flush, _notifier_plan(case))
         self.tracker = TRACKERS[case.rules.interface](self.vm, Knobs(), 0)
         self.bmap = np.zeros(case.n_pages, np.uint8)
@@ -195,6 +198,7 @@ class EngineRun:
             "host_hold_ns": vm.lock.hold_ns,
             "flushes": vm.flush.count,
             "flush_ns": vm.flush.ns,
+            "page_tables": asdict(port.spaces.counts),
         }
 
     def _latencies(self) -> dict[str, list[Any]]:
