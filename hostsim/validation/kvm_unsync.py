@@ -39,7 +39,7 @@ class Synced(NamedTuple):
 
 
 def unsync_rows() -> Iterator[Row]:
-    """First writes to page tables beside faults of the log, the time that unsync tables add to a CR3 load, and its flushes."""
+    """First writes to page tables beside faults of the log, what unsync tables add to a CR3 load, and its flushes."""
     text = (files("hostsim") / "data" / "kvm_real" / "unsync.json").read_text(encoding="utf-8")
     measured = json.loads(text)
     for one in measured["writes"]:
