@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
+from fractions import Fraction
 
 from hostsim.core.constants import PAGE_BYTES
 from hostsim.core.errors import Finding
-from hostsim.core.units import format_bytes
+from hostsim.core.units import format_bytes, format_rate
 from hostsim.kvm.spec import MEASURED
 from hostsim.scenario.guest_schema import Vm, Workload
 from hostsim.scenario.kvm_schema import Mmu
 from hostsim.spte_index.spte import REGION_PAGES
+
+LOADS_MAX_PER_S = 100_000
+"""CR3 loads of a vCPU; each costs the simulation some 50 us (assumed: no guest makes more)."""
 
 
 def page_table_findings(vm: Vm) -> Iterator[Finding]:
@@ -24,6 +28,7 @@ def page_table_findings(vm: Vm) -> Iterator[Finding]:
     yield from _of_vcpus(vm, writers)
     for key, load in writers:
         yield from _of_region(vm, key, load)
+        yield from _of_rate(vm, key, load)
 
 
 def _of_mmu(mmu: Mmu, key: str) -> Iterator[Finding]:
@@ -52,3 +57,11 @@ def _of_region(vm: Vm, key: str, load: Workload) -> Iterator[Finding]:
         wanted = f"at most {most} with cr3_load_rate: a page table for each 2 MiB of vm.memory"
         got, uses = format_bytes(tables * PAGE_BYTES), ("vm.memory", f"{key}.at")
         yield Finding(f"{key}.size", got, wanted, f'size = "{most}"', uses)
+
+
+def _of_rate(vm: Vm, key: str, load: Workload) -> Iterator[Finding]:
+    n = len(load.vcpu_numbers(vm.vcpus))
+    if load.cr3_load_rate > n * LOADS_MAX_PER_S:
+        most = format_rate(Fraction(n * LOADS_MAX_PER_S))
+        got, wanted = format_rate(load.cr3_load_rate), f"at most {most}: no guest switches processes each 10 us"
+        yield Finding(f"{key}.cr3_load_rate", got, wanted, 'cr3_load_rate = "1000/s"', (f"{key}.vcpus",))

@@ -160,6 +160,7 @@ def test_a_run_is_told_where_page_tables_cost_nothing() -> None:
         ({"mmu": {"page_size": "2MiB"}}, "vm.mmu.page_size"),
         ({"mmu": {"index": "rmap"}}, "vm.mmu.index"),
         ({"load": {"size": "256KiB"}}, "vm.workload[0].size"),
+        ({"load": {"cr3_load_rate": "200k/s"}}, "vm.workload[0].cr3_load_rate"),
         ({"load": {"write_rate": "0/s", "read_rate": "1/s"}}, "vm.workload[0].cr3_load_rate"),
     ],
 )
@@ -167,6 +168,12 @@ def test_what_does_not_go_together_is_refused(changes: dict[str, Any], key: str)
     with pytest.raises(InputError) as caught:
         Scenario.model_validate(scenario(**changes))
     assert key in [problem.key for problem in caught.value.problems]
+
+
+def test_tasks_that_sleep_for_pages_load_no_cr3() -> None:
+    short = scenario() | {"host": {"memory": {"size": "48MiB", "swap": "nvme", "async_page_faults": True}}}
+    with pytest.raises(InputError, match="false with cr3_load_rate"):
+        Scenario.model_validate(short)
 
 
 def test_two_writers_on_a_vcpu_are_refused() -> None:
