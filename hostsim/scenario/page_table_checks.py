@@ -10,6 +10,7 @@ from hostsim.core.constants import PAGE_BYTES
 from hostsim.core.errors import Finding
 from hostsim.core.units import format_bytes, format_rate
 from hostsim.kvm.spec import MEASURED
+from hostsim.scenario.complete import TOUCHING
 from hostsim.scenario.guest_schema import Vm, Workload
 from hostsim.scenario.kvm_schema import Mmu
 from hostsim.spte_index.spte import REGION_PAGES
@@ -29,6 +30,7 @@ def page_table_findings(vm: Vm) -> Iterator[Finding]:
     for key, load in writers:
         yield from _of_region(vm, key, load)
         yield from _of_rate(vm, key, load)
+        yield from _of_others(vm, key, load)
 
 
 def _of_mmu(mmu: Mmu, key: str) -> Iterator[Finding]:
@@ -65,3 +67,14 @@ def _of_rate(vm: Vm, key: str, load: Workload) -> Iterator[Finding]:
         most = format_rate(Fraction(n * LOADS_MAX_PER_S))
         got, wanted = format_rate(load.cr3_load_rate), f"at most {most}: no guest switches processes each 10 us"
         yield Finding(f"{key}.cr3_load_rate", got, wanted, 'cr3_load_rate = "1000/s"', (f"{key}.vcpus",))
+
+
+def _of_others(vm: Vm, key: str, load: Workload) -> Iterator[Finding]:
+    """Only a write to an entry lets a table go out of sync: no other workload may write data there."""
+    first, n_pages = load.region_gfns(vm.memory)
+    for i, other in enumerate(vm.workload):
+        begin, n_others = other.region_gfns(vm.memory)
+        if other is not load and other.pattern in TOUCHING and begin < first + n_pages and first < begin + n_others:
+            got = f"page tables in the region of vm.workload[{i}]"
+            wanted = "a region with page tables that no other workload accesses"
+            yield Finding(f"{key}.at", got, wanted, 'size = "512MiB"', (f"vm.workload[{i}].size", f"vm.workload[{i}].at"))

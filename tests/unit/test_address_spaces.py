@@ -176,6 +176,13 @@ def test_tasks_that_sleep_for_pages_load_no_cr3() -> None:
         Scenario.model_validate(short)
 
 
+def test_data_among_the_tables_is_refused() -> None:
+    both = scenario()
+    both["vm"]["workload"].append({"pattern": "uniform", "write_rate": "10/s"})
+    with pytest.raises(InputError, match="a region with page tables that no other workload accesses"):
+        Scenario.model_validate(both)
+
+
 def test_two_writers_on_a_vcpu_are_refused() -> None:
     twice = scenario()
     twice["vm"]["workload"] *= 2
