@@ -168,8 +168,8 @@ class AddressSpaces:
         tables = np.flatnonzero(space.unsync)
         if not len(tables):
             return
-        # Model limit: the first write to a table costs what a first write to a logged page costs (measured: 1 to 6 % more). A
-        # table whose spte a fault beside it prefetches counts as written; KVM leaves the table protected.
+        # Model limit: the first write to a table costs what a first write to a logged page costs (measured: 1 to 6 % more).
+        # A table whose spte a fault beside it prefetches counts as written; KVM leaves the table protected.
         # Model limit: the writes since the last sync are spread evenly over the tables that they have made unsync.
         each, more = divmod(space.take_changes(self._vm.env.now_ns), len(tables))
         changed = [space.change(table, each + (i < more)) for i, table in enumerate(tables.tolist())]
