@@ -9,7 +9,7 @@ import numpy as np
 
 from hostsim.core.constants import NS_PER_MS, NS_PER_S, PAGE_BYTES
 from hostsim.machine.machine import Machine
-from hostsim.qemu.link import LinkSpec
+from hostsim.qemu.link import PS_PER_NS, LinkSpec
 from hostsim.qemu.mechanism import on_in
 from hostsim.qemu.migration import Migration
 from hostsim.qemu.ram_stream import connections_of, counted_page_bytes, host_bytes_per_s
@@ -179,8 +179,8 @@ def interruptions(migration: Migration) -> dict[str, Any]:
     stopped_ms: time for which the guest stood still though it was not moved.
     goes_on: whether the guest then ran at the source again (MigrationState.handed_over_ns).
     suspended_s: moment at which an operator suspended the guest; set: [s, parameter, value] of each change.
-    outage_ms: of a pre-copy over a link of 1 ms or more: from the guest's stop at the source until the last byte is at the
-    destination.
+    outage_ms: of a pre-copy over a link with latency, or that is slow to drain the socket buffers: from the guest's stop at
+    the source until the last byte is at the destination.
     manager_lost_s: moment at which the manager lost the destination; lost_after_completion: the end of the stream never
     reached the destination.
     """
@@ -203,18 +203,26 @@ def _of_link(migration: Migration) -> dict[str, Any]:
 
 
 def _outage(migration: Migration) -> dict[str, Any]:
-    """The time without a running guest on a link with latency of a millisecond or more; {} on other links.
-
-    On a shorter link the guest runs at the destination within the millisecond in which the source ends, so the outage is the
-    downtime.
+    """The time without a running guest on a link where it may be another than the downtime; {} on other links.
 
     # Model limit: the destination loads RAM and devices as they come, and starts the guest with the last byte.
     """
     m = migration.state
     is_moved = m.status == "completed" and not m.guest_moves and m.vm_stopped_ns and m.arrived_ns
-    if not is_moved or migration.link.spec.latency_ns < NS_PER_MS:
+    if not is_moved or not _outlasts_the_source(migration):
         return {}
     return {"outage_ms": (m.arrived_ns - m.vm_stopped_ns) / NS_PER_MS}
+
+
+def _outlasts_the_source(migration: Migration) -> bool:
+    """Whether the last byte may arrive a millisecond or more after the source is done.
+
+    The source is done when its last write returns and the devices are saved. By then the last bytes may still be on a link
+    with latency, or in full socket buffers that a slow link takes longer to drain.
+    """
+    link = migration.link.spec
+    full_ns = connections_of(migration.parameters) * link.socket_buffer_ps // PS_PER_NS
+    return max(link.latency_ns, full_ns - migration.sheet.switchover_ns) >= NS_PER_MS
 
 
 def _of_states(migration: Migration) -> dict[str, Any]:
