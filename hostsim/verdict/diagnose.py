@@ -10,7 +10,7 @@ from hostsim.verdict.ended import completed, failed
 from hostsim.verdict.evidence import Evidence
 from hostsim.verdict.findings import after_words, found_numbers, where_it_stands, why_not, why_still
 from hostsim.verdict.forecast import MARGIN, STUCK_ROUNDS, Forecast, forecast, span, speed_under, time_left_s
-from hostsim.verdict.interrupted import held_in_switchover, with_interruptions
+from hostsim.verdict.interrupted import held_by_the_network, held_in_switchover, with_interruptions
 from hostsim.verdict.logging_cost import with_logging_cost
 from hostsim.verdict.mechanism import mechanisms
 from hostsim.verdict.model import Confidence, Outcome, Reason, Remedy, Verdict
@@ -35,6 +35,7 @@ def diagnose(evidence: Evidence) -> Verdict:
         failed,
         completed,
         held_in_switchover,
+        held_by_the_network,
         _no_evidence,
         *(judge for one in mechanisms() for judge in one.running),
         _first_pass_only,
@@ -189,7 +190,8 @@ def _verdict(evidence: Evidence, found: Forecast, outcome: Outcome, reason: Reas
 
 def _changes(evidence: Evidence, found: Forecast, outcome: Outcome) -> tuple[Remedy, ...]:
     if outcome == "would converge" and evidence.threshold_pages >= found.floor[1]:
-        return (more_time(evidence, found), *always_end(evidence, found.settle[1]))
+        left = max(found.settle[1], (evidence.remaining_bytes or 0.0) / evidence.page_bytes)
+        return (more_time(evidence, found), *always_end(evidence, left))
     return remedies_for(evidence, found)
 
 

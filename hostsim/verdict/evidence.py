@@ -59,6 +59,7 @@ class Seen:
     too_short: why the part of the migration in which they did is too short to judge by; "": it is not.
     no_throttle: why auto-converge cannot be on beside the mechanism; "": it can.
     guest_moved: the guest has run at the destination before its memory was there.
+    sent_once_moved_bytes_per_s: the most that one thread would send once the guest has moved; None: not known.
     """
 
     @property
@@ -85,6 +86,11 @@ class Seen:
     def guest_moved(self) -> bool:
         """False: the guest has not run at the destination."""
         return False
+
+    @property
+    def sent_once_moved_bytes_per_s(self) -> float | None:
+        """None: not known."""
+        return None
 
 
 @dataclass(frozen=True)
@@ -304,9 +310,13 @@ class Evidence:
         return self.stream if self.stream and self.stream.is_held_by_window else None
 
     @property
-    def carried_bytes_per_s(self) -> float | None:
-        """Most the network carries for this migration: the link, or a window each round trip; None: not known."""
-        return self.window.bytes_per_s if self.window else self.link_bandwidth_bytes_per_s
+    def one_stream_bytes_per_s(self) -> float | None:
+        """Most that one thread sends over one connection, as once the guest has moved; None: not known."""
+        one = self.stream
+        window = one.window_bytes / one.connections / one.round_trip_s if one and one.round_trip_s else 0.0
+        moved = (seen.sent_once_moved_bytes_per_s for seen in self.mechanisms.values())
+        limits = (self.link_bandwidth_bytes_per_s, window, *moved)
+        return min((limit for limit in limits if limit), default=None)
 
     @property
     def _at_max_bandwidth(self) -> bool:

@@ -7,6 +7,8 @@ from dataclasses import replace
 from typing import Any
 
 from hostsim.verdict.evidence import Evidence
+from hostsim.verdict.findings import sent_words
+from hostsim.verdict.forecast import forecast
 from hostsim.verdict.model import Confidence, Remedy, Verdict
 from hostsim.verdict.words import bytes_words, count_words, seconds_words
 
@@ -44,6 +46,39 @@ def held_in_switchover(evidence: Evidence) -> Verdict | None:
         remedies=(Remedy("timeout", "more time does not help: QEMU waits for the manager's command", helps=False),),
         confidence=Confidence("high", "the run shows the status"),
     )
+
+
+def held_by_the_network(evidence: Evidence) -> Verdict | None:
+    """The verdict on a run whose network was down at its end; None where the guest outruns the link even without that."""
+    began_s = _down_since_s(evidence)
+    found = None if began_s is None or evidence.guest_moved else forecast(evidence)
+    if began_s is None or evidence.guest_moved or (found is not None and found.floor[1] > evidence.threshold_pages):
+        return None
+    since = f"the network has been down since {seconds_words(began_s)}"
+    return Verdict(
+        outcome="cannot tell",
+        headline=f"cannot tell: {since}; {_ended_words(evidence)}{sent_words(evidence)}; not a matter of convergence",
+        remedies=(
+            Remedy("outage", "start it again once the network is back; it then has all pages to send"),
+            Remedy("timeout", "more time helps only if the network comes back before TCP or the manager gives up"),
+        ),
+        confidence=Confidence("high", "the run shows the outage"),
+        numbers={"down_since_s": began_s},
+    )
+
+
+def _down_since_s(evidence: Evidence) -> float | None:
+    """Start of the outage in which the migration was last seen [s]; None: none, or it ended otherwise."""
+    if evidence.status not in ("active", "cancelling", "cancelled"):
+        return None
+    spans = evidence.interruptions.get("outages_s", ())
+    return next((max(start, 0.0) for start, end in spans if start < evidence.elapsed_s <= end), None)
+
+
+def _ended_words(evidence: Evidence) -> str:
+    stopped = "still active" if evidence.status == "active" else "cancelled"
+    left = f" with {bytes_words(evidence.remaining_bytes)} remaining" if evidence.remaining_bytes is not None else ""
+    return f"{stopped} after {seconds_words(evidence.elapsed_s)}{left}"
 
 
 def with_interruptions(verdict: Verdict, evidence: Evidence) -> Verdict:

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from hostsim.core.constants import NS_PER_S, PAGE_WIRE_BYTES
+from hostsim.core.units import UNLIMITED, parse_bandwidth
 from hostsim.qemu.mechanisms.postcopy import MOVED, NAME, PAUSED
 from hostsim.results.mechanisms.postcopy import FRAMES, LIMIT, LINK, PLACING, SOURCE, SWAP, WINDOW
 from hostsim.results.sender import BUSY
@@ -118,16 +120,40 @@ class SeenPostcopy(Seen):
         return True
 
 
+@dataclass(frozen=True)
+class SeenBefore(Seen):
+    """A run that did not switch. is_on: the capability; bytes_per_s: the most that the source would send after a switch."""
+
+    is_on: bool
+    bytes_per_s: float | None
+
+    @property
+    def sent_once_moved_bytes_per_s(self) -> float | None:
+        """``bytes_per_s``."""
+        return self.bytes_per_s
+
+
 def seen_in(evidence: Evidence) -> SeenPostcopy | None:
     """The phase; None if the migration never switched."""
     found = evidence.mechanisms.get(NAME)
     return found if isinstance(found, SeenPostcopy) else None
 
 
-def phase_of_run(_result: RunResult, migration: MigrationResult) -> SeenPostcopy | None:
-    """The phase after the switch of ``migration``; None if it did not switch."""
+def phase_of_run(result: RunResult, migration: MigrationResult) -> Seen | None:
+    """The phase after the switch of ``migration``, or the capability where it did not switch; None without a migration."""
     facts = migration.facts.get(NAME)
-    return None if facts is None else SeenPostcopy(float(facts["exposed_s"]), None, float(facts["requests"]), Phase(facts))
+    if facts is None:
+        keys = result.scenario.get("migration") or {}
+        return SeenBefore(bool(keys.get("postcopy_ram")), _sent_bytes_per_s(result.scenario))
+    return SeenPostcopy(float(facts["exposed_s"]), None, float(facts["requests"]), Phase(facts))
+
+
+def _sent_bytes_per_s(scenario: Mapping[str, Any]) -> float | None:
+    """Limit of the source after a switch: the CPU of its one thread, or max-postcopy-bandwidth; None: not known."""
+    page_ns = scenario.get("host", {}).get("page_send_ns")
+    told = parse_bandwidth((scenario.get("migration") or {}).get("max_postcopy_bandwidth", UNLIMITED))
+    limits = (PAGE_WIRE_BYTES * NS_PER_S / page_ns if page_ns else 0.0, float(told))
+    return min((limit for limit in limits if limit), default=None)
 
 
 def phase_of_log(log: MigrationLog, _at: NDArray[np.int64]) -> SeenPostcopy | None:
@@ -329,7 +355,10 @@ def remedy(evidence: Evidence, seconds: float, word: str) -> Remedy:
         "and is lost if one of them fails"
     )
     text += "; computed, not run" if evidence.source == "run" else ""
-    return Remedy("post_copy", text, seconds, "s", command_for(evidence.profile, "post_copy"))
+    before = evidence.mechanisms.get(NAME)
+    is_on = isinstance(before, SeenBefore) and before.is_on
+    now = command_for(evidence.profile, "post_copy_now") if is_on else ""
+    return Remedy("post_copy", text, seconds, "s", now or command_for(evidence.profile, "post_copy"))
 
 
 PART = Mechanism(
