@@ -15,11 +15,11 @@ from hostsim.verdict.logging_cost import with_logging_cost
 from hostsim.verdict.mechanism import mechanisms
 from hostsim.verdict.model import Confidence, Outcome, Reason, Remedy, Verdict
 from hostsim.verdict.remedies import always_end, more_time, remedies_for
-from hostsim.verdict.sender import with_sender
+from hostsim.verdict.sender import with_sender, with_window
 from hostsim.verdict.throttled import with_throttle
 from hostsim.verdict.words import bandwidth_words, bytes_words, seconds_words
 
-LINES = (with_interruptions, with_throttle, with_logging_cost, with_sender)
+LINES = (with_interruptions, with_throttle, with_logging_cost, with_sender, with_window)
 """Each adds its lines to a verdict, or returns the verdict as it is; the lines of mechanisms come behind."""
 SLOPE_SHARE = 0.75
 """Remaining that settles above this share of the filled memory is no floor: the guest outruns the link."""

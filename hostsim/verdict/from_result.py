@@ -25,7 +25,7 @@ Array = NDArray[Any]
 INTERRUPTIONS = (
     "outages_s", "retransmission_timeouts", "retransmitted_bytes", "lost_packets", "pre_switchover_ms", "cancelling_ms",
     "cancelled_in", "stopped_ms", "suspended_s", "set", "manager_lost_s", "lost_after_completion", "attempt", "outage_ms",
-    "goes_on",
+    "goes_on", "beyond_limit",
 )  # fmt: skip
 SPEED_LEAST = 0.01
 """The curve of a guest that stands still has no end (assumed)."""

@@ -10,7 +10,7 @@ from hostsim.verdict.evidence import Evidence
 from hostsim.verdict.findings import sent_words
 from hostsim.verdict.forecast import forecast
 from hostsim.verdict.model import Confidence, Remedy, Verdict
-from hostsim.verdict.words import bytes_words, count_words, seconds_words
+from hostsim.verdict.words import bandwidth_words, bytes_words, count_words, seconds_words
 
 PARAMETERS: Mapping[str, tuple[str, Callable[[int], str]]] = {
     "downtime_limit_ms": ("downtime-limit", lambda value: f"{value} ms"),
@@ -27,6 +27,8 @@ LONG_PAUSE_MS = 100
 """libvirt sends migrate-continue within milliseconds of each migration."""
 TOLD_FROM_MS, TOLD_FROM_SHARE = 5.0, 0.1
 """Difference of outage and downtime, and share of the downtime, up to which the downtime says enough."""
+SLOWER = 1.5
+"""A factor between two bandwidths from which the difference is worth a sentence (assumed)."""
 LONG_CANCEL_MS = 500
 """A window of 100 ms and a log switched off are ordinary; a cancel that takes longer is worth a sentence."""
 
@@ -83,7 +85,7 @@ def _ended_words(evidence: Evidence) -> str:
 
 def with_interruptions(verdict: Verdict, evidence: Evidence) -> Verdict:
     """``verdict`` with a sentence for each interruption."""
-    lines = (*_guests_outage(evidence), *_lines(evidence.interruptions, verdict.outcome))
+    lines = (*_beyond_limit(evidence), *_guests_outage(evidence), *_lines(evidence.interruptions, verdict.outcome))
     return replace(verdict, findings=(*verdict.findings, *lines)) if lines else verdict
 
 
@@ -103,6 +105,34 @@ def _guests_outage(evidence: Evidence) -> Iterator[str]:
     yield (
         f"Outage: the guest stood still for {seconds_words(outage_ms / 1000)} from its stop at the source until it ran at "
         f"the destination; the downtime that QEMU reports, {seconds_words(downtime_ms / 1000)}, is the source's view."
+    )
+
+
+def _beyond_limit(evidence: Evidence) -> Iterator[str]:
+    """The parts of a downtime that is far longer than the limit, the longest first."""
+    facts = evidence.interruptions.get("beyond_limit")
+    if not facts or evidence.downtime_ms is None:
+        return
+    told = {
+        "stop_ms": "the stop of the vCPUs and the last sync", "pages_ms": f"{bytes_words(facts['pages_bytes'])} of pages",
+        "devices_ms": f"the devices with {bytes_words(facts['device_bytes'])}", "answer_ms": "the destination's answer",
+    }  # fmt: skip
+    longest = sorted((name for name in told if facts[name] >= 1), key=lambda name: -facts[name])
+    parts = ", ".join(f"{told[name]} {seconds_words(facts[name] / 1000)}" for name in longest)
+    yield (
+        f"Downtime: {seconds_words(evidence.downtime_ms / 1000)} is above the limit of {seconds_words(evidence.limit_s)}, "
+        f"by which QEMU bounds the pages alone: {parts}.{_taken_words(facts)}"
+    )
+
+
+def _taken_words(facts: Mapping[str, Any]) -> str:
+    """A sentence where the pages left went out more slowly than QEMU had reckoned."""
+    real = facts["pages_bytes"] / facts["pages_ms"] * 1000 if facts["pages_ms"] >= 1 else 0.0
+    if not real or facts["taken_bytes_per_s"] <= SLOWER * real:
+        return ""
+    return (
+        f" QEMU reckoned with the {bandwidth_words(facts['taken_bytes_per_s'])} at which bytes had gone into the sockets in "
+        f"its last window; the pages left went out at {bandwidth_words(real)}."
     )
 
 

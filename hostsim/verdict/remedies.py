@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from hostsim.core.constants import PAGE_BYTES, PAGE_WIRE_BYTES
 from hostsim.theory.throttle import steps_needed
-from hostsim.verdict.channels import MORE
+from hostsim.verdict.channels import MORE, channels_send
 from hostsim.verdict.commands import command_for
 from hostsim.verdict.evidence import Evidence
 from hostsim.verdict.forecast import (
@@ -110,7 +110,7 @@ def bandwidth(evidence: Evidence, found: Forecast, value: float | None = None) -
     faster = least > (evidence.bandwidth_bytes_per_s or 0.0)
     may_do = _may_do(needed, bandwidth_words(least) if faster else "the present bandwidth")
     if (host := evidence.host_bandwidth_bytes_per_s) and value > host:
-        who = f"{evidence.channels.count} channels send" if evidence.channels else "one migration thread sends"
+        who = channels_send(evidence.channels.count) if evidence.channels else "one migration thread sends"
         text += f"out of reach, {who} at most {bandwidth_words(host)} here"
         return Remedy("bandwidth", text, value, "bytes/s", helps=False)
     text += " and ".join(_limits_below(evidence, value)) + may_do
