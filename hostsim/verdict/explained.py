@@ -22,11 +22,12 @@ from hostsim.verdict.model import Remedy, Verdict
 from hostsim.verdict.other_jobs import not_a_migration
 from hostsim.verdict.remedies import throttled_in_vain
 from hostsim.verdict.speeds import change_words
+from hostsim.verdict.stalled import stalled
 from hostsim.verdict.stopped_guest import stopped_by_manager, stopped_in_device_state, waits_to_begin
 from hostsim.verdict.words import bandwidth_words, bytes_words, seconds_words
 
 GIB = float(1 << 30)
-FIRST = (stopped_in_device_state, waits_to_begin, stopped_by_manager, waits_for_disks)
+FIRST = (stopped_in_device_state, waits_to_begin, stopped_by_manager, stalled, waits_for_disks)
 """Judges of logs that come before those of mechanisms."""
 THEN = (nothing_sent, by_passes, by_progress, one_answer, first_pass)
 UNCONFIRMED = "Values are computed from this log; no run has confirmed them"

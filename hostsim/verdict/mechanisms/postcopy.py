@@ -79,6 +79,7 @@ def bottleneck_line(facts: Facts) -> str:
 
 
 COMPLETED, LOST = Own("completed by post-copy"), Own("lost in post-copy")
+INTERRUPTED = ("postcopy-paused", "postcopy-recover", "postcopy-recover-setup")
 WAITS_ENOUGH = 0.5
 """With this share of the vCPUs' time spent on waits for pages the verdict says why (assumed)."""
 
@@ -105,7 +106,7 @@ class SeenPostcopy(Seen):
 
     seconds: for which the guest needed both hosts, at least; None: the statuses of a log do not show it.
     seconds_most: the same at most, since the last answer before the switch; None: as ``seconds``.
-    requests: pages that the guest has requested.
+    requests: pages that the guest has requested. paused_s: for which a log shows the phase interrupted, at most.
     phase: its figures; None from a log, which has the requests alone.
     """
 
@@ -113,6 +114,7 @@ class SeenPostcopy(Seen):
     seconds_most: float | None = None
     requests: float = 0.0
     phase: Phase | None = None
+    paused_s: float = 0.0
 
     @property
     def guest_moved(self) -> bool:
@@ -164,7 +166,13 @@ def phase_of_log(log: MigrationLog, _at: NDArray[np.int64]) -> SeenPostcopy | No
     most = float(log.t_s[-1] - log.t_s[before[-1]]) if before else None
     if not switched:
         return SeenPostcopy(seconds_most=most, requests=requests) if requests else None
-    return SeenPostcopy(float(log.t_s[-1] - log.t_s[switched[0]]), most, requests)
+    return SeenPostcopy(float(log.t_s[-1] - log.t_s[switched[0]]), most, requests, paused_s=_paused_s(log))
+
+
+def _paused_s(log: MigrationLog) -> float:
+    """Time from the last answer before each interruption to the first one after it [s]."""
+    paused = [i for i, status in enumerate(log.status) if status in INTERRUPTED]
+    return float(sum(log.t_s[min(i + 1, len(log) - 1)] - log.t_s[max(i - (i - 1 not in paused), 0)] for i in paused))
 
 
 def _requests(count: float) -> str:
@@ -188,10 +196,19 @@ def completed(evidence: Evidence) -> Verdict | None:
         findings=(
             f"Exposed: for {_exposed_words(seen)} the guest needed both hosts and the link{waited}.",
             *_phase_lines(seen),
+            *_recovered_words(seen),
             "QEMU left pre-copy early, so this run does not show whether pre-copy would have converged.",
         ),
         confidence=Confidence("high", "the migration completed"),
     )
+
+
+def _recovered_words(seen: SeenPostcopy) -> Iterator[str]:
+    if seen.paused_s:
+        yield (
+            f"Broken link: the phase was interrupted for up to {seconds_words(seen.paused_s)} and recovered; the guest "
+            "waited for each missing page that it touched."
+        )
 
 
 def _exposed_words(seen: SeenPostcopy) -> str:
@@ -239,7 +256,7 @@ def last_answer(log: MigrationLog, evidence: Evidence) -> Verdict | None:
     left_s = left / speed if left is not None and speed else None
     rest = "the log does not report the memory left" if left is None else f"{bytes_words(left)} left"
     about = "" if left_s is None else f", about {seconds_words(left_s)} more at {bandwidth_words(speed)}"
-    if status in ("postcopy-paused", "postcopy-recover", "postcopy-recover-setup"):
+    if status in INTERRUPTED:
         return _paused(status, rest)
     return Verdict(
         outcome="would converge",
