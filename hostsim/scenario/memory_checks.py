@@ -149,9 +149,11 @@ def _room(memory: HostMemory, vms: Vms) -> Iterator[Finding]:
         uses = ("host.memory", *(f"{key}.{name}" for key, _ in vms for name in tail))
         got = f"{format_bytes(sum(filled) * PAGE_BYTES)} that have content at the start"
         wanted = f"at most as much as frames and swap hold: {format_bytes(out * PAGE_BYTES)} do not fit"
+        more = 'swap = "nvme"'
         if memory.swap != NO_SWAP:
             wanted = f"{wanted} in frames, and swap_size is {format_bytes(memory.swap_size)}"
-        yield Finding("host.memory.size", got, wanted, 'filled = "none" under [vm], or swap = "nvme"', uses)
+            more = f'swap_size = "{-(-out * PAGE_BYTES // MIB)}MiB"'
+        yield Finding("host.memory.size", got, wanted, f'filled = "none" under [vm], or {more}', uses)
 
 
 def _reclaim(scenario: Scenario, memory: HostMemory, reclaim: Reclaim) -> Iterator[Finding]:

@@ -88,3 +88,10 @@ def test_more_channels_are_advised_where_their_cpus_are_the_bottleneck() -> None
     assert "1 channel sends at most" in bandwidth.text
     assert channels.value is not None
     assert channels.value >= 2
+
+
+def test_a_limit_of_nothing_has_no_margin_of_bandwidth() -> None:
+    """QEMU stops the guest after the first pass then, at any bandwidth."""
+    verdict = diagnose(evidence_from_result(ran({"bandwidth": "100Mbit/s"}, LOAD, downtime_limit="0s")))
+    assert verdict.margins == ()
+    assert any("with a downtime limit of 0 QEMU stops the guest after it." in line for line in verdict.findings)
