@@ -14,7 +14,8 @@ STALLED_S, ANSWERS = 5.0, 3
 """A shorter time, or fewer answers, is no stall: a window of 100 ms can be empty, a busy host answers late (assumed)."""
 SHOWN_SHARE = 0.01
 """Logs that round sizes to three digits show a growth from this share of the bytes sent on."""
-SENDING = ("active", "postcopy-active")
+SENDING = "active"
+"""End of the statuses in which pages are sent, before a move of the guest and after."""
 
 
 def stalled(log: MigrationLog, evidence: Evidence) -> Verdict | None:
@@ -26,7 +27,7 @@ def stalled(log: MigrationLog, evidence: Evidence) -> Verdict | None:
     at = running(log)
     at = at[~np.isnan(log.transferred_bytes[at]) & ~np.isnan(log.t_s[at])]
     left = last(log.remaining_bytes)
-    is_over = evidence.status in ("completed", "failed") or not len(at) or log.status[at[-1]] not in SENDING
+    is_over = evidence.status in ("completed", "failed") or not len(at) or not log.status[at[-1]].endswith(SENDING)
     if is_over or not left:
         return None
     first = _first_of_the_stall(log, at)
@@ -50,7 +51,7 @@ def _first_of_the_stall(log: MigrationLog, at: np.ndarray) -> int:
 
 def _verdict(evidence: Evidence, status: str, since_s: float, seconds: float, speed: float, left: float) -> Verdict:
     ended = "cancelled" if evidence.status.startswith("cancel") else f"still {status}"
-    waits = " The guest runs at the destination until it touches a page that is missing." if status != "active" else ""
+    waits = " The guest runs at the destination until it touches a page that is missing." if status != SENDING else ""
     why = (
         f"Why: until {seconds_words(since_s)} after the start QEMU sent {bandwidth_words(speed)} on average, and nothing "
         f"since: the network is down, the destination reads no more, or the QEMU of the source hangs.{waits}"
