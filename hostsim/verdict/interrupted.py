@@ -113,8 +113,10 @@ def _beyond_limit(evidence: Evidence) -> Iterator[str]:
     facts = evidence.interruptions.get("beyond_limit")
     if not facts or evidence.downtime_ms is None:
         return
+    paused = ", the wait for migrate-continue" if evidence.interruptions.get("pre_switchover_ms") else ""
     told = {
-        "stop_ms": "the stop of the vCPUs and the last sync", "pages_ms": f"{bytes_words(facts['pages_bytes'])} of pages",
+        "stop_ms": f"the stop of the vCPUs{paused} and the last sync",
+        "pages_ms": f"{bytes_words(facts['pages_bytes'])} of pages",
         "devices_ms": f"the devices with {bytes_words(facts['device_bytes'])}", "answer_ms": "the destination's answer",
     }  # fmt: skip
     longest = sorted((name for name in told if facts[name] >= 1), key=lambda name: -facts[name])
