@@ -49,12 +49,12 @@ class Metrics(Reader):
         if isinstance(item.value, dict):
             for metric, at, value in _answers(item.value):
                 self._point(item, str(metric.get("__name__", "")), metric, value, at)
-        elif item.value is None and item.text.lstrip().startswith(self.prefix):
+        elif item.value is None and any(prefix in item.text for prefix in self.prefix):
             found = SERIES.search(item.text)
             if found:
                 labels = dict(LABEL.findall(found["labels"] or ""))
                 at = epoch_s(found["at"]) if found["at"] else None
-                self._point(item, found["name"], labels, sane(float(found["value"])), at)
+                self._point(item, found["name"], labels, _value(found["value"]), at)
 
     def finish(self) -> None:
         """The samples of each guest in the order of their times; those without what remains are of no migration."""

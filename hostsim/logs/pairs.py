@@ -16,7 +16,8 @@ from hostsim.logs.stamps import epoch_s
 from hostsim.logs.table import JOB_TYPES, tables_of
 
 PAIR = re.compile(
-    r"(?<![\w.-])([A-Za-z][\w.-]*)(?:=|: ?(?=-?\d))(\"[^\"]*\"|'[^']*'|[^\s,;|&{}()]+(?: ?[KMGTP]i?B\b)?)"
+    r"(?<![\w.-])([A-Za-z][\w.-]*)(?:=|: ?(?=-?\d))"
+    r"(\"[^\"]*\"|'[^']*'|\d{1,3}(?:,\d{3})+(?![\w,])|[^\s,;|&{}()]+(?: ?[KMGTP]i?B\b)?)"
 )
 """``key=value`` of logfmt and InfluxDB, ``Key:value`` of Go, and ``key: 5 GiB`` of people's scripts."""
 YAML = re.compile(r"(\s*)(?:- )?([a-z][\w.-]*):(?:\s+(\S+))?\s*")

@@ -12,9 +12,12 @@ import numpy as np
 
 from hostsim.core.errors import InputError, Problem
 from hostsim.core.user_files import LOG, read_bytes
+from hostsim.logs.as_typed import as_typed
+from hostsim.logs.carried import carried
+from hostsim.logs.decorations import undecorated
 from hostsim.logs.foreign import first_line, foreign
 from hostsim.logs.forms import FORMS, WANTED, Form, is_worth_reading
-from hostsim.logs.items import items_of, one_record_a_line
+from hostsim.logs.items import items_of
 from hostsim.logs.joined import joined
 from hostsim.logs.model import MigrationLog, Sample, broken, build_log
 from hostsim.logs.objects import objects_in
@@ -40,7 +43,8 @@ def read_logs(path: str, tag: str | None = None) -> tuple[MigrationLog, ...]:
 
 def parse_logs(text: str, source: str = "log", tag: str | None = None) -> tuple[MigrationLog, ...]:
     """All migrations in ``text`` as they first appear, or those called ``tag``. Raises InputError."""
-    text = joined(one_record_a_line(text.replace("\r\n", "\n").replace("\r", "\n")))
+    text = as_typed(text.replace("\r\n", "\n").replace("\r", "\n"))
+    text = joined(as_typed(carried(undecorated(text))))
     read = _read(text)
     found = [(form, reader) for form, reader in read if reader.samples or reader.readings]
     found = [one for one in found if not _is_empty(one[1])] or found

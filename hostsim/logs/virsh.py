@@ -80,7 +80,8 @@ GONE = re.compile(r"error: .*(?:domain is not running|failed to get domain|Domai
 """Virsh's answer on the source once the guest has left it."""
 ITERATION = re.compile(r"event 'migration-iteration'.*iteration: '?(\d{1,9})")
 SUCCESS = re.compile(r"\bsuccess\s*[:=]\s*(\w+)")
-FIELD = re.compile(rf"\b({'|'.join(sorted({'operation', *FIELDS}, key=len, reverse=True))})['\"]?\s*[:=]\s*['\"]?([-\d]+)")
+NAMES = "|".join(sorted({"operation", *FIELDS}, key=len, reverse=True))
+FIELD = re.compile(rf"\b({NAMES})['\"]?\s*[:=]\s*['\"]?(\d{{1,3}}(?:[,.']\d{{3}})+(?!\d)|[-\d]+)")
 
 
 @dataclass
@@ -193,7 +194,8 @@ def _is_raw(label: str, text: str) -> bool:
 
 
 def _signed(digits: str) -> float:
-    return sane(float(digits)) if re.fullmatch(r"-?\d{1,25}", digits) else float("nan")
+    whole = re.sub(r"[,.']", "", digits)
+    return sane(float(whole)) if re.fullmatch(r"-?\d{1,25}", whole) else float("nan")
 
 
 def _operate(sample: Sample, text: str) -> None:

@@ -1,0 +1,41 @@
+"""A text as its program wrote it: without what terminals, mail programs, web pages and word processors do to its signs."""
+
+from __future__ import annotations
+
+import html
+import re
+
+COLOUR = re.compile(
+    r"(?:\x1b|\u241b|\^\[|#033|\\u001[bB]|\\x1[bB]|\\033|\\e)\[[0-9;?]*[A-Za-z]|\x1b\][^\x07\n]*\x07|\x1b[()][A-Z0-9]"
+)
+"""Of a terminal: the sign ESC itself, or as an editor, rsyslog, a web page and JSON write it."""
+ENTITY = re.compile(r"&(?:quot|lt|gt|amp|apos|nbsp|#\d{2,4}|#x[0-9a-fA-F]{2,4});")
+BREAK = re.compile(r"<br ?/?>(?!\s*\n)", re.IGNORECASE)
+TAG = re.compile(r"</?(?:pre|code|p|br|div|span|tt|td|tr|table|tbody|li|ul|samp)\b[^<>\n]{0,200}>", re.IGNORECASE)
+CURVED = ("\u201c", "\u201d", "\u201e")
+NO_SIGNS = ("\u200b", "\u200c", "\u200d", "\u2060", "\ufeff")
+SPACES = ("\u00a0", "\u2007", "\u2009", "\u202f")
+SIGNS = str.maketrans(
+    dict.fromkeys(CURVED, '"') | {"\u2018": "'", "\u2019": "'"} | dict.fromkeys(NO_SIGNS, "") | dict.fromkeys(SPACES, " ")
+)
+GROUPED = re.compile(rf"(?<=\d)[{''.join(SPACES)}](?=\d{{3}}(?!\d))")
+"""Between thousands, as the locales of French, Czech and others print them."""
+QUOTED_SIGN = re.compile(r"=([0-9A-F]{2})")
+SOFT_BREAK = re.compile(r"(?<=.{40})=\n")
+SOFT_BREAKS_MIN = 3
+PLAIN_SIGN = re.compile(r"=(?![0-9A-F]{2}|\n)")
+
+
+def as_typed(text: str) -> str:
+    """``text`` with plain quotes and spaces, without colours, tags and entities of HTML, and a mail's quoted-printable."""
+    text = _of_mail(COLOUR.sub("", text))
+    text = TAG.sub("", BREAK.sub("\n", text)) if "<" in text else text
+    text = html.unescape(text) if ENTITY.search(text) else text
+    return text if text.isascii() else GROUPED.sub("", text).translate(SIGNS)
+
+
+def _of_mail(text: str) -> str:
+    """Quoted-printable, as the source of a mail has it: ``=3D`` for each ``=``, and long lines cut behind a ``=``."""
+    if "=3D" not in text and (PLAIN_SIGN.search(text) or len(SOFT_BREAK.findall(text)) < SOFT_BREAKS_MIN):
+        return text
+    return QUOTED_SIGN.sub(lambda sign: chr(int(sign.group(1), 16)), text.replace("=\n", ""))

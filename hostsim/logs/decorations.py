@@ -1,0 +1,91 @@
+"""Signs around each line that the program did not write: quotes of a mail, numbers of lines, names that a log shipper adds.
+
+A decoration counts if nearly all lines have it. The number of lines stays as it was.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+SHARE = 0.8
+"""So large a part of the lines has the decoration: a post has sentences before and after its log (assumed)."""
+LINES_MIN = 3
+LAYERS_MAX = 4
+FILE = r"[\w./@+-]*[./][\w./@+-]*"
+FIGURE = re.compile(r"\s*-?[\d.]+(?=\s|$)")
+"""A body that begins so is a row of a table of figures."""
+Matches = Sequence[re.Match[str]]
+
+
+def _any(_: Matches) -> bool:
+    return True
+
+
+def _one_name(matches: Matches) -> bool:
+    """Whether all lines have one name: several names are several guests."""
+    return len({match["name"] for match in matches}) == 1
+
+
+def _counted(matches: Matches) -> bool:
+    """Whether the lines are numbered one by one, before something other than figures."""
+    numbers = [int(match["name"]) for match in matches]
+    steps = sum(b - a == 1 for a, b in pairwise(numbers))
+    figures = sum(bool(FIGURE.match(match["body"])) and match["cut"].isspace() for match in matches)
+    return steps >= SHARE * (len(numbers) - 1) and figures < SHARE * len(numbers)
+
+
+def _rising(matches: Matches) -> bool:
+    """Whether grep named one file and the number of each line, and no part of a time."""
+    numbers = [int(match["line"]) for match in matches]
+    return _one_name(matches) and all(b > a for a, b in pairwise(numbers))
+
+
+def _no_table(matches: Matches) -> bool:
+    """Whether the lines have one cell each."""
+    return sum("|" in match["body"] for match in matches) < (1 - SHARE) * len(matches)
+
+
+@dataclass(frozen=True)
+class Decoration:
+    """One kind. pattern: of a whole line, with the group ``body``; holds: whether the matches of all lines agree."""
+
+    kind: str
+    pattern: re.Pattern[str]
+    holds: Callable[[Matches], bool] = _any
+    share: float = SHARE
+
+
+DECORATIONS = (
+    Decoration("quoted in a mail", re.compile(r"(?:> ?)+(?P<body>.*)"), share=0.3),
+    Decoration("added in a diff", re.compile(r"\+(?P<body>.*)")),
+    Decoration("code", re.compile(r"\s*`(?P<body>.*)`\s*")),
+    Decoration("of a list", re.compile(r"\s*[*\u2022\u00b7-] (?P<body>.*)")),
+    Decoration("in a frame", re.compile(r"\s*[|\u2502\u2503](?P<body>.*?)[|\u2502\u2503]?\s*"), _no_table),
+    Decoration("numbered", re.compile(r"\s*(?P<name>\d{1,6})(?P<cut>\t|[:.)|] ?| {2,})(?P<body>.*)"), _counted),
+    Decoration("found by grep -n", re.compile(rf"(?P<name>{FILE})[:-](?P<line>\d{{1,7}})[:-](?P<body>.*)"), _rising),
+    Decoration("found by grep", re.compile(rf"(?P<name>{FILE}):(?P<body>.*)"), _one_name),
+    Decoration("of Python's logging", re.compile(r"(?:DEBUG|INFO|WARNING|ERROR):(?P<name>[\w.]+):(?P<body>.*)"), _one_name),
+    Decoration("of kubectl logs --prefix", re.compile(r"\[(?P<name>pod/[^\]\s]+)\] (?P<body>.*)"), _one_name),
+    Decoration("of stern", re.compile(r"(?P<name>\S+ \u203a \S+) (?P<body>.*)"), _one_name),
+    Decoration("of docker compose", re.compile(r"(?P<name>[a-z][\w.-]*) +\| (?P<body>.*)"), _one_name),
+)  # fmt: skip
+
+
+def undecorated(text: str) -> str:
+    """``text`` without the decorations that nearly all of its lines have."""
+    lines = text.split("\n")
+    for _ in range(LAYERS_MAX):
+        kind = next((kind for kind in DECORATIONS if _has(lines, kind)), None)
+        if kind is None:
+            break
+        lines = [match["body"] if (match := kind.pattern.fullmatch(line)) else line for line in lines]
+    return "\n".join(lines)
+
+
+def _has(lines: Sequence[str], kind: Decoration) -> bool:
+    full = [line for line in lines if line.strip()]
+    matches = [match for line in full if (match := kind.pattern.fullmatch(line))]
+    return len(matches) >= max(LINES_MIN, kind.share * len(full)) and kind.holds(matches)
