@@ -10,8 +10,9 @@ COLOUR = re.compile(
 )
 """Of a terminal: the sign ESC itself, or as an editor, rsyslog, a web page and JSON write it."""
 ENTITY = re.compile(r"&(?:quot|lt|gt|amp|apos|nbsp|#\d{2,4}|#x[0-9a-fA-F]{2,4});")
-BREAK = re.compile(r"<br ?/?>(?!\s*\n)", re.IGNORECASE)
-TAG = re.compile(r"</?(?:pre|code|p|br|div|span|tt|td|tr|table|tbody|li|ul|samp)\b[^<>\n]{0,200}>", re.IGNORECASE)
+BREAK = re.compile(r"(?:<br ?/?>|</(?:tr|li|p)>)(?!\s*\n)", re.IGNORECASE)
+CELLS = re.compile(r"</t[dh]>\s*<t[dh]\b[^<>\n]{0,200}>", re.IGNORECASE)
+TAG = re.compile(r"</?(?:pre|code|p|br|div|span|tt|td|th|tr|table|tbody|thead|li|ul|samp)\b[^<>\n]{0,200}>", re.IGNORECASE)
 CURVED = ("\u201c", "\u201d", "\u201e")
 NO_SIGNS = ("\u200b", "\u200c", "\u200d", "\u2060", "\ufeff")
 SPACES = ("\u00a0", "\u2007", "\u2009", "\u202f")
@@ -29,7 +30,7 @@ PLAIN_SIGN = re.compile(r"=(?![0-9A-F]{2}|\n)")
 def as_typed(text: str) -> str:
     """``text`` with plain quotes and spaces, without colours, tags and entities of HTML, and a mail's quoted-printable."""
     text = _of_mail(COLOUR.sub("", text))
-    text = TAG.sub("", BREAK.sub("\n", text)) if "<" in text else text
+    text = TAG.sub("", BREAK.sub("\n", CELLS.sub(" | ", text))) if "<" in text else text
     text = html.unescape(text) if ENTITY.search(text) else text
     return text if text.isascii() else GROUPED.sub("", text).translate(SIGNS)
 

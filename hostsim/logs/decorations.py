@@ -1,12 +1,13 @@
 """Signs around each line that the program did not write: quotes of a mail, numbers of lines, names that a log shipper adds.
 
-A decoration counts if nearly all lines have it. The number of lines stays as it was.
+A decoration counts if nearly all lines have it. The number of lines stays as it was, but that a line is put in where
+another file, or guest, begins.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -24,9 +25,9 @@ def _any(_: Matches) -> bool:
     return True
 
 
-def _one_name(matches: Matches) -> bool:
-    """Whether all lines have one name: several names are several guests."""
-    return len({match["name"] for match in matches}) == 1
+def _few_names(matches: Matches) -> bool:
+    """Whether the lines have a few names: each is a file, or a guest."""
+    return len({match["name"] for match in matches}) <= max(1, len(matches) // LINES_MIN)
 
 
 def _counted(matches: Matches) -> bool:
@@ -38,9 +39,9 @@ def _counted(matches: Matches) -> bool:
 
 
 def _rising(matches: Matches) -> bool:
-    """Whether grep named one file and the number of each line, and no part of a time."""
+    """Whether grep named a file and the number of each line, and no part of a time."""
     numbers = [int(match["line"]) for match in matches]
-    return _one_name(matches) and all(b > a for a, b in pairwise(numbers))
+    return _few_names(matches) and sum(b > a for a, b in pairwise(numbers)) >= SHARE * (len(numbers) - 1)
 
 
 def _no_table(matches: Matches) -> bool:
@@ -66,11 +67,11 @@ DECORATIONS = (
     Decoration("in a frame", re.compile(r"\s*[|\u2502\u2503](?P<body>.*?)[|\u2502\u2503]?\s*"), _no_table),
     Decoration("numbered", re.compile(r"\s*(?P<name>\d{1,6})(?P<cut>\t|[:.)|] ?| {2,})(?P<body>.*)"), _counted),
     Decoration("found by grep -n", re.compile(rf"(?P<name>{FILE})[:-](?P<line>\d{{1,7}})[:-](?P<body>.*)"), _rising),
-    Decoration("found by grep", re.compile(rf"(?P<name>{FILE}):(?P<body>.*)"), _one_name),
-    Decoration("of Python's logging", re.compile(r"(?:DEBUG|INFO|WARNING|ERROR):(?P<name>[\w.]+):(?P<body>.*)"), _one_name),
-    Decoration("of kubectl logs --prefix", re.compile(r"\[(?P<name>pod/[^\]\s]+)\] (?P<body>.*)"), _one_name),
-    Decoration("of stern", re.compile(r"(?P<name>\S+ \u203a \S+) (?P<body>.*)"), _one_name),
-    Decoration("of docker compose", re.compile(r"(?P<name>[a-z][\w.-]*) +\| (?P<body>.*)"), _one_name),
+    Decoration("found by grep", re.compile(rf"(?P<name>{FILE}):(?P<body>.*)"), _few_names),
+    Decoration("of Python's logging", re.compile(r"(?:DEBUG|INFO|WARNING|ERROR):(?P<name>[\w.]+):(?P<body>.*)"), _few_names),
+    Decoration("of kubectl logs --prefix", re.compile(r"\[(?P<name>pod/[^\]\s]+)\] (?P<body>.*)"), _few_names),
+    Decoration("of stern", re.compile(r"(?P<name>\S+ \u203a \S+) (?P<body>.*)"), _few_names),
+    Decoration("of docker compose", re.compile(r"(?P<name>[a-z][\w.-]*) +\| (?P<body>.*)"), _few_names),
 )  # fmt: skip
 
 
@@ -81,8 +82,21 @@ def undecorated(text: str) -> str:
         kind = next((kind for kind in DECORATIONS if _has(lines, kind)), None)
         if kind is None:
             break
-        lines = [match["body"] if (match := kind.pattern.fullmatch(line)) else line for line in lines]
+        lines = list(_bodies(lines, kind.pattern))
     return "\n".join(lines)
+
+
+def _bodies(lines: Sequence[str], pattern: re.Pattern[str]) -> Iterator[str]:
+    """The lines without what matches around them; a line before each change of name, as ``tail`` prints it."""
+    matches = [pattern.fullmatch(line) for line in lines]
+    is_named = "name" in pattern.groupindex and "cut" not in pattern.groupindex
+    several = is_named and len({match["name"] for match in matches if match}) > 1
+    last = ""
+    for line, match in zip(lines, matches, strict=True):
+        if match and several and match["name"] != last:
+            last = match["name"]
+            yield f"==> {last} <=="
+        yield match["body"] if match else line
 
 
 def _has(lines: Sequence[str], kind: Decoration) -> bool:

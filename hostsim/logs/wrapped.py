@@ -73,6 +73,12 @@ def _is_read_as_object(value: Mapping[str, Any]) -> bool:
     return any(key in value for key in QMP_KEYS) or isinstance(value.get("event"), str)
 
 
+def guest_of(value: Any) -> str:
+    """The guest that KubeVirt's loggers name beside a text; "" where they name none."""
+    is_kubevirts = isinstance(value, dict) and {"component", "name"} <= value.keys()
+    return str(value["name"]) if is_kubevirts else ""
+
+
 def time_beside(value: Mapping[str, Any]) -> str:
     """The time in a record of a logger, as text; "" without one."""
     epoch = next((value[key] for key in EPOCH_KEYS if str(value.get(key, "")).isdigit()), None)

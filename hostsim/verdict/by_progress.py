@@ -27,6 +27,10 @@ OFTEN = 1.5
 SURELY = 3.0
 EARLY = 0.5
 """A log whose first answer has sent less than this share of the bytes left begins in the first pass (assumed)."""
+PERCENT_ALONE = (
+    "A percentage does not show how many bytes remain, nor the bandwidth: it may stay at 99 % for hours while the guest "
+    "dirties memory."
+)
 UNDECIDED: tuple[Outcome, ...] = ("too early to tell", "cannot tell", "undecided")
 
 
@@ -64,7 +68,7 @@ def by_ratio(log: MigrationLog, evidence: Evidence) -> Verdict | None:
     if not log.t_s.any() and (sent is not None or left is not None) and several and last(log.mbps) is None:
         return _without_speed(log, left)
     if sent is None or not total:
-        return _percent_only(log)
+        return _percent_only(log, _at_average(log, evidence, sent, left))
     speed = evidence.speeds[-1].bytes_per_s if evidence.speeds else _speed(log, sent)
     if not speed:
         return _without_speed(log, left)
@@ -242,7 +246,22 @@ def _percent_words(log: MigrationLog, percent: float, after: str) -> str:
     return f"cannot tell: the log has only a percentage, {percent:.0f} %{falls}{after}"
 
 
-def _percent_only(log: MigrationLog) -> Verdict | None:
+def _at_average(log: MigrationLog, evidence: Evidence, sent: float | None, left: float | None) -> tuple[str, ...]:
+    """The sentence on the bytes that one answer beside the percentages has."""
+    told = np.flatnonzero(~np.isnan(log.transferred_bytes))
+    elapsed = float(log.t_s[told[-1]]) if len(told) else 0.0
+    if not sent or not left or elapsed <= 0:
+        return ()
+    assumed = " assumed" if evidence.downtime_limit_from == "assumed" else ""
+    sentence = (
+        f"QEMU sent {bytes_words(sent)} in {seconds_words(elapsed)}, {bandwidth_words(sent / elapsed)} on average; the "
+        f"{bytes_words(left)} left then take {seconds_words(left * elapsed / sent)}, and QEMU stops the guest only once the "
+        f"rest takes at most the downtime limit ({seconds_words(evidence.limit_s)}{assumed})."
+    )
+    return (sentence,)
+
+
+def _percent_only(log: MigrationLog, bytes_told: tuple[str, ...]) -> Verdict | None:
     percent = last(log.percent)
     if percent is None:
         return None
@@ -251,10 +270,22 @@ def _percent_only(log: MigrationLog) -> Verdict | None:
     return Verdict(
         outcome="cannot tell",
         headline=_percent_words(log, percent, after),
-        findings=("A percentage does not show the reason: it may stay at 99 % for hours while the guest dirties memory.",),
+        findings=(*_falls_of_percent(log), *(bytes_told or (PERCENT_ALONE,))),
         measure_next=("virsh domjobinfo DOMAIN each second over several rounds",),
         numbers={"percent": percent},
     )
+
+
+def _falls_of_percent(log: MigrationLog) -> tuple[str, ...]:
+    """The sentence on a percentage that fell back: only a sync that finds pages dirty again lowers it."""
+    told = log.percent[~np.isnan(log.percent)]
+    falls = np.flatnonzero(np.diff(told) < 0)
+    if not len(falls):
+        return ()
+    times = "once" if len(falls) == 1 else f"{len(falls)} times"
+    lowest = f"{told[falls[-1] + 1]:.0f} %"
+    again = "after each pass over the memory QEMU found pages that the guest had dirtied again"
+    return (f"The percentage fell back {times}, the last time to {lowest}: {again}.",)
 
 
 LATE = 4
