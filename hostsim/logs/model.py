@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hostsim.core.errors import InputError, Problem, printable
-from hostsim.logs.by_remaining import with_sent
+from hostsim.logs.by_remaining import with_memory, with_sent, with_syncs
 from hostsim.logs.sizes import in_bytes
 from hostsim.logs.turns import unwrapped
 from hostsim.logs.wall_clock import steadied
@@ -179,7 +179,7 @@ def build_log(samples: Sequence[Sample], source: str, log_format: str, part: tup
     columns["t_s"] = _elapsed_s(columns["t_s"], columns["total_time_ms"], columns["stamp_s"])
     units = in_bytes(columns, columns["t_s"])
     _without_broken(columns, samples, notes)
-    derived = with_sent(columns)
+    derived = (*with_memory(columns), *with_sent(columns), *with_syncs(columns))
     for column in columns.values():
         column.flags.writeable = False
     return MigrationLog(

@@ -25,8 +25,6 @@ from hostsim.verdict.words import bandwidth_words, bytes_words, rounded_up, seco
 OFTEN = 1.5
 """If RAM was sent so many times and more remains than fits, the guest keeps up with the link (assumed)."""
 SURELY = 3.0
-EARLY = 0.5
-"""A log whose first answer has sent less than this share of the bytes left begins in the first pass (assumed)."""
 PERCENT_ALONE = (
     "A percentage does not show how many bytes remain, nor the bandwidth: it may stay at 99 % for hours while the guest "
     "dirties memory."
@@ -62,7 +60,7 @@ def by_ratio(log: MigrationLog, evidence: Evidence) -> Verdict | None:
     """
     if evidence.status in ("completed", "failed"):
         return None
-    sent, total = last(log.transferred_bytes[running(log)]), last(log.total_bytes) or _memory(log)
+    sent, total = last(log.transferred_bytes[running(log)]), last(log.total_bytes)
     left = last(log.remaining_bytes[running(log)])
     several = (~np.isnan(log.transferred_bytes)).sum() != 1
     if not log.t_s.any() and (sent is not None or left is not None) and several and last(log.mbps) is None:
@@ -79,18 +77,6 @@ def by_ratio(log: MigrationLog, evidence: Evidence) -> Verdict | None:
     if outcome == "too early to tell":
         return _early(log, evidence, total, left, sent, speed)
     return _verdict(log, evidence, outcome, sent / total, left, speed)
-
-
-def _memory(log: MigrationLog) -> float | None:
-    """Bytes of memory by the first answer of a log without that figure: bytes sent by then, and bytes left.
-
-    None where the log may begin after the first pass. Pages of zeros that were sent by then count as none.
-    """
-    told = np.flatnonzero(~np.isnan(log.remaining_bytes + log.transferred_bytes))
-    if not len(told) or log.transferred_bytes[told[0]] > EARLY * log.remaining_bytes[told[0]]:
-        return None
-    first = float(log.remaining_bytes[told[0]] + log.transferred_bytes[told[0]])
-    return first if first >= np.nanmax(log.remaining_bytes) else None
 
 
 def _without_speed(log: MigrationLog, left: float | None) -> Verdict:

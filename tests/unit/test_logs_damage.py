@@ -148,7 +148,7 @@ def test_objects_cut_at_the_right_edge_of_a_screen_are_read_as_far_as_they_go() 
     log = reading("\n".join(line[:118] for line in qmp().split("\n")))
     np.testing.assert_array_equal(log.transferred_bytes[:-1], reading(qmp()).transferred_bytes[:-1])
     assert len(log) == POLLS - 1
-    assert np.isnan(log.total_bytes[:-1]).all()
+    assert np.isnan(log.normal_pages[:-1]).all()
 
 
 def test_spaces_and_commas_between_thousands() -> None:

@@ -247,3 +247,17 @@ def test_falls_of_a_percentage_are_passes_over_the_memory() -> None:
     text = "\n".join(f"Migration: [{percent:3d} %]" for percent in (20, 60, 95, 80, 97, 82, 96))
     said = render(explain_log(one(text)))
     assert "fell back 2 times, the last time to 82 %" in said
+
+
+def test_syncs_show_where_fewer_bytes_leave_than_are_sent() -> None:
+    """As in Nova's log, which counts none: rounds of two answers, each of which finds 500 MiB dirty again."""
+    log = one(lines("{at} remaining={bytes_left} transferred={bytes_sent} total=2097152000"))
+    assert log.dirty_sync_count[PASS_S - 2] == 1
+    assert log.dirty_sync_count[-1] == 1 + (ANSWERS - 1 - PASS_S) // 2 + 1
+    assert "does not count bitmap syncs" in " ".join(log.notes)
+    assert explain_log(log).outcome == "not converging"
+
+
+def test_syncs_as_fast_as_answers_are_not_counted() -> None:
+    text = "\n".join(f"{at(n)} remaining={(300 + n) * MIB} transferred={250 * n * MIB} total={2000 * MIB}" for n in range(1, 20))
+    assert np.isnan(one(text).dirty_sync_count).all()
