@@ -23,7 +23,7 @@ GROUPED = re.compile(rf"(?<=\d)[{''.join(SPACES)}](?=\d{{3}}(?!\d))")
 """Between thousands, as the locales of French, Czech and others print them."""
 QUOTED_SIGN = re.compile(r"=([0-9A-F]{2})")
 SOFT_BREAK = re.compile(r"(?<=.{40})=\n")
-SOFT_BREAKS_MIN = 3
+ENDS_MIN = 3
 PLAIN_SIGN = re.compile(r"=(?![0-9A-F]{2}|\n)")
 
 
@@ -37,6 +37,7 @@ def as_typed(text: str) -> str:
 
 def _of_mail(text: str) -> str:
     """Quoted-printable, as the source of a mail has it: ``=3D`` for each ``=``, and long lines cut behind a ``=``."""
-    if "=3D" not in text and (PLAIN_SIGN.search(text) or len(SOFT_BREAK.findall(text)) < SOFT_BREAKS_MIN):
+    ends = len(SOFT_BREAK.findall(text)) + text.count("=20\n")
+    if "=3D" not in text and (PLAIN_SIGN.search(text) or ends < ENDS_MIN):
         return text
     return QUOTED_SIGN.sub(lambda sign: chr(int(sign.group(1), 16)), text.replace("=\n", ""))

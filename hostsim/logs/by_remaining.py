@@ -16,12 +16,11 @@ SENTENCE = (
     "The log shows only the remaining memory: hostsim takes each fall as bytes sent and each rise as a bitmap sync, "
     "from the first rise on"
 )
-
 SYNCS_MIN = 2
 ANSWERS_A_ROUND = 2
 FOUND_AGAIN = 0.25
-"""Bytes that a sync adds to those remaining, over the bytes sent meanwhile: less may be the rounding of figures (assumed)."""
-SYNCS_SENTENCE = "The log does not count bitmap syncs: hostsim takes each answer after which fewer bytes left than were sent as one"
+"""Bytes that a sync adds to those remaining over the bytes sent meanwhile: less may be the rounding of figures (assumed)."""
+SYNCS_SENTENCE = "The log does not count bitmap syncs: hostsim takes one where fewer bytes leave than are sent"
 EARLY = 0.5
 """A log whose first answer has sent less than this share of the bytes left begins in the first pass (assumed)."""
 MEMORY_SENTENCE = "The log has no size of memory: hostsim takes the bytes sent and left at its first answer"
@@ -48,7 +47,7 @@ def with_sent(columns: MutableMapping[str, Column]) -> tuple[str, ...]:
 
 
 def with_syncs(columns: MutableMapping[str, Column]) -> tuple[str, ...]:
-    """Fill in dirty_sync_count if no answer has it: between two answers with a sync fewer bytes leave than are sent. In place.
+    """Fill in dirty_sync_count if no answer has it: at a sync fewer bytes leave than are sent. In place.
 
     Returns a sentence if it did. Where syncs follow each other as fast as answers, they cannot be counted.
     """
@@ -64,8 +63,9 @@ def with_syncs(columns: MutableMapping[str, Column]) -> tuple[str, ...]:
 
 
 def with_memory(columns: MutableMapping[str, Column]) -> tuple[str, ...]:
-    """Fill in total_bytes if no answer has it and the log begins in the first pass: bytes sent by then and bytes left. In place.
+    """Fill in total_bytes, bytes sent and left at the first answer, if no answer has it. In place.
 
+    Nothing is filled in where the log may begin after the first pass.
     Returns a sentence if it did. Pages of zeros that were sent by then count as none.
     """
     left, sent = columns["remaining_bytes"], columns["transferred_bytes"]

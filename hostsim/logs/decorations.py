@@ -83,7 +83,17 @@ def undecorated(text: str) -> str:
         if kind is None:
             break
         lines = list(_bodies(lines, kind.pattern))
-    return "\n".join(lines)
+    return "\n".join(_once(lines))
+
+
+def _once(lines: list[str]) -> list[str]:
+    """``lines``, or every other one of them where each line is written twice, as a logger with two handlers does."""
+    full = [i for i, line in enumerate(lines) if line.strip()]
+    seconds = [b for a, b in zip(full[::2], full[1::2], strict=False) if lines[a] == lines[b]]
+    if len(full) < 2 * LINES_MIN or len(full) % 2 or len(seconds) < len(full) // 2:
+        return lines
+    twice = set(seconds)
+    return ["" if i in twice else line for i, line in enumerate(lines)]
 
 
 def _bodies(lines: Sequence[str], pattern: re.Pattern[str]) -> Iterator[str]:

@@ -13,7 +13,7 @@ from hostsim.logs.stamps import epoch_s
 
 MESSAGE_KEYS = ("msg", "message", "MESSAGE", "log", "line", "stdout")
 """Keys under which loggers that write JSON (virt-launcher, kubelet, journald, Ansible) keep the logged text."""
-TIME_KEYS = ("timestamp", "time", "ts", "@timestamp", "_time")
+TIME_KEYS = ("timestamp", "time", "ts", "@timestamp", "_time", "timeUnixNano", "observedTimeUnixNano", "asctime", "datetime")
 EPOCH_KEYS = ("_SOURCE_REALTIME_TIMESTAMP", "__REALTIME_TIMESTAMP")
 """Microseconds since 1970 in the JSON of journalctl."""
 QMP_KEYS = ("ram", "error-desc", "execute", "arguments", "migrationState", "progress_history", "apiVersion")

@@ -93,6 +93,7 @@ DAMAGES: dict[str, Damage] = {
     "mail": each(lambda _, line: f"> {line}"),
     "answered mail": each(lambda _, line: f">> {line}"),
     "quoted-printable": _as_mail,
+    "spaces at the end in a mail": lambda text: _as_mail(text.replace("\n", " \n")),
     "web page": lambda text: f"<pre>{html.escape(text)}</pre>",
     "breaks of HTML": lambda text: text.replace("\n", "<br>\n"),
     "code of Markdown": each(lambda _, line: f"`{line}`"),
@@ -119,6 +120,7 @@ DAMAGES: dict[str, Damage] = {
     "CSV": _as_csv,
     "export of the journal": each(_export),
     "mail with numbers": each(lambda number, line: f"> {number}: {line}"),
+    "two handlers": each(lambda _, line: f"{line}\n{line}"),
     "sentences around": lambda text: f"Hello,\n\nmy VM does not move:\n\n```\n{text}\n```\n\nWhat is wrong?\n",
 }
 

@@ -259,5 +259,6 @@ def test_syncs_show_where_fewer_bytes_leave_than_are_sent() -> None:
 
 
 def test_syncs_as_fast_as_answers_are_not_counted() -> None:
-    text = "\n".join(f"{at(n)} remaining={(300 + n) * MIB} transferred={250 * n * MIB} total={2000 * MIB}" for n in range(1, 20))
+    form = "{} remaining={} transferred={} total=2097152000"
+    text = "\n".join(form.format(at(n), (300 + n) * MIB, 250 * n * MIB) for n in range(1, 20))
     assert np.isnan(one(text).dirty_sync_count).all()
