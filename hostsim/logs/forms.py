@@ -92,7 +92,8 @@ COMMON_WORDS = (
     "shutting down", "load", "unable to", "errmsg", "phase", "blocked", "miss_rate", "socket address", "vfio", " state",
     "_bytes", "memory bytes", "created_at", "updated_at", "server_uuid", "| running |", "| preparing |", "cpu_throttle_set",
     "paus", "memory transfer", "remaining", "transferred", "total", "duplicate", "normal", "mbps", "ram:", "event stop",
-    "event resume", " left", "to go", "iterations", "[2, ", "[3, ", "(2, ", "(3, ", "memremaining",
+    "event resume", " left", "to go", "timeout", "autoconverge",
+    "iterations", "[2, ", "[3, ", "(2, ", "(3, ", "memremaining",
 )  # fmt: skip
 """Every line that a reader takes has one of these words, a field of libvirt, or the end of a label."""
 

@@ -62,7 +62,7 @@ PAUSED = re.compile(r"Pausing the guest to allow migration to complete", re.IGNO
 LIMIT = re.compile(r"Set(?:ting)? max downtime to (?:configured budget )?(\d{1,9}) ?(ms|s)\b", re.IGNORECASE)
 STATE = re.compile(
     r"\s*(?:- )?\"?(start ?Timestamp|end ?Timestamp|completed|failed|failure ?Reason|abort ?Status|mode|migration ?Uid|"
-    r"phase|phaseTransitionTimestamp)\"?:\s*\"?([^\",]*)\"?,?\s*",
+    r"phase|phaseTransitionTimestamp|completionTimeoutPerGiB|progressTimeout|allowPostCopy|allowAutoConverge)\"?:\s*\"?([^\",]*)\"?,?\s*",
     re.IGNORECASE,
 )
 """A field of migrationState as YAML, or as kubectl describe prints it."""
@@ -202,7 +202,9 @@ class KubeVirt(Reader):
         for name, state in _states(record, 0):
             self._close()
             self.uid = name or self.uid
-            self.state = {key: str(value).lower() if isinstance(value, bool) else str(value) for key, value in state.items()}
+            limits = state.get("migrationConfiguration")
+            whole = {**state, **(limits if isinstance(limits, dict) else {})}
+            self.state = {key: str(value).lower() if isinstance(value, bool) else str(value) for key, value in whole.items()}
             self.state_at = item
             self._close()
 
@@ -213,6 +215,7 @@ class KubeVirt(Reader):
         self.states += 1
         sample = self.add(item, _status_of(state), self.uid or state.get("migrationUid", ""))
         sample.error_desc = state.get("failureReason", "")
+        sample.remark = _limits(state)
         started, ended = stamp_s(state.get("startTimestamp", "")), stamp_s(state.get("endTimestamp", ""))
         if started is not None and ended is not None and ended >= started:
             sample.figures["total_time_ms"] = (ended - started) * 1000
@@ -250,6 +253,20 @@ def _factor(ratio: float) -> float:
     """The factor by which to multiply a printed rate that is ``ratio`` times too small by the counters."""
     near = next((one for one in (1.0, float(WRONG_BY)) if one / AGREES <= ratio <= one * AGREES), None)
     return near or (ratio if ratio > WRONG_BY / 8 else 1.0)
+
+
+def _limits(state: dict[str, str]) -> str:
+    """The sentence on KubeVirt's limits in the status of a migration (migrationConfiguration); "" if it has none."""
+    told = {key.lower(): value for key, value in state.items()}
+    per_gib, progress = told.get("completiontimeoutpergib"), told.get("progresstimeout")
+    said = [
+        f"{per_gib} s a GiB of memory for the whole migration (completionTimeoutPerGiB)" if per_gib else "",
+        f"{progress} s without progress (progressTimeout)" if progress else "",
+        "no post-copy (allowPostCopy is false)" if told.get("allowpostcopy") == "false" else "",
+        "no auto-converge (allowAutoConverge is false)" if told.get("allowautoconverge") == "false" else "",
+    ]
+    limits = ", ".join(filter(None, said))
+    return f"KubeVirt's limits for this migration: {limits}" if limits else ""
 
 
 def _status_of(state: dict[str, str]) -> str:

@@ -27,7 +27,8 @@ LABEL = re.compile(r'(\w+)="([^"]*)"')
 NAMES = ("name", "vmi", "vm", "domain", "exported_domain")
 """Labels that name the guest."""
 MIGRATION = ("migrat", "job")
-ENDS = {"succeeded": "completed", "failed": "failed"}
+ENDS = {"succeeded": "completed", "failed": "cancelled"}
+FAILED = "KubeVirt's metric counts a migration that its time-out aborts as failed, too"
 NEEDED = "remaining_bytes"
 PAIR = 2
 
@@ -68,6 +69,7 @@ class Metrics(Reader):
             last = self.last(tag)
             if last is not None:
                 last.status = status
+                last.remark = FAILED if status == "cancelled" else ""
 
     def _point(self, item: Item, name: str, labels: Mapping[str, Any], value: float, at: float | None) -> None:
         if not name.startswith(self.prefix) or not any(word in name for word in MIGRATION):

@@ -72,6 +72,8 @@ class Sample:
     """The text before the answer, which may name the guest."""
     domain: str = ""
     """The guest that the command before the answer names."""
+    remark: str = ""
+    """A sentence on what the answer shows beside its figures."""
     figures: dict[str, float] = field(default_factory=dict)
     broken: list[str] = field(default_factory=list)
     setup: Setup = UNTOLD
@@ -191,7 +193,7 @@ def build_log(samples: Sequence[Sample], source: str, log_format: str, part: tup
         operation=next((s.operation for s in reversed(samples) if s.operation), ""),
         part=part,
         lines=(min(s.line for s in samples), max(s.line for s in samples)),
-        notes=(*_named(notes), *steps, *turns, *units, *derived),
+        notes=(*dict.fromkeys(s.remark for s in samples if s.remark), *_named(notes), *steps, *turns, *units, *derived),
         setup=next((s.setup for s in reversed(samples) if s.setup is not UNTOLD), UNTOLD),
         **columns,  # type: ignore[arg-type]
     )

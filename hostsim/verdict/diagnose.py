@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from hostsim.theory.floor import floor_pages
+from hostsim.verdict.commands import poll_for
 from hostsim.verdict.ended import completed, failed
 from hostsim.verdict.evidence import Evidence
 from hostsim.verdict.findings import after_words, found_numbers, where_it_stands, why_not, why_still
@@ -98,7 +99,8 @@ def _no_evidence(evidence: Evidence) -> Verdict | None:
         why = evidence.too_short
     else:
         return None
-    return Verdict("cannot tell", f"cannot tell: {why}", measure_next=("poll query-migrate each second, several rounds",))
+    poll = f"poll {poll_for(evidence.profile)} each second, several rounds"
+    return Verdict("cannot tell", f"cannot tell: {why}", measure_next=(poll,))
 
 
 def _first_pass_only(evidence: Evidence) -> Verdict | None:

@@ -28,9 +28,10 @@ def failed(evidence: Evidence) -> Verdict | None:
     """The verdict on a failed migration: QEMU's own reason, as a failure is no evidence about convergence."""
     if evidence.status != "failed":
         return None
-    why = evidence.error_desc or "the log has no error-desc; look in the QEMU log of both hosts"
     after = f" after {seconds_words(evidence.elapsed_s)}" if evidence.elapsed_s else ""
-    return Verdict("failed", f"failed{after}, not a matter of convergence: {why}")
+    if not evidence.error_desc:
+        return Verdict("failed", f"failed{after}; the log has no reason (error-desc): look in the QEMU log of both hosts")
+    return Verdict("failed", f"failed{after}, not a matter of convergence: {evidence.error_desc}")
 
 
 def completed(evidence: Evidence) -> Verdict | None:

@@ -8,7 +8,7 @@ from typing import Any
 
 from hostsim.logs.model import MigrationLog
 from hostsim.verdict.by_progress import by_passes, by_progress, sent_over_and_over
-from hostsim.verdict.commands import more_time_for
+from hostsim.verdict.commands import more_time_for, poll_for
 from hostsim.verdict.course import last
 from hostsim.verdict.diagnose import diagnose
 from hostsim.verdict.dirty_rate import no_migration_yet
@@ -67,7 +67,7 @@ def _ended_without_figures(log: MigrationLog, evidence: Evidence) -> Verdict | N
     return Verdict(
         "cannot tell",
         f"cannot tell why: {evidence.status}{after}, and no progress in the log (no figures of RAM)",
-        measure_next=("poll query-migrate each second, several rounds",),
+        measure_next=(f"poll {poll_for(evidence.profile)} each second, several rounds",),
     )
 
 

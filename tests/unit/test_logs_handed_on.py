@@ -262,3 +262,48 @@ def test_syncs_as_fast_as_answers_are_not_counted() -> None:
     form = "{} remaining={} transferred={} total=2097152000"
     text = "\n".join(form.format(at(n), (300 + n) * MIB, 250 * n * MIB) for n in range(1, 20))
     assert np.isnan(one(text).dirty_sync_count).all()
+
+
+STATUS = """\
+status:
+  migrationState:
+    abortStatus: Succeeded
+    completed: true
+    endTimestamp: "2025-03-11T10:12:44Z"
+    failed: true
+    migrationConfiguration:
+      allowAutoConverge: false
+      allowPostCopy: false
+      completionTimeoutPerGiB: 150
+      progressTimeout: 150
+    startTimestamp: "2025-03-11T09:52:44Z"
+"""
+
+
+def test_the_limits_in_the_status_of_a_vmi_are_said() -> None:
+    log = one(STATUS)
+    assert log.status == ("cancelled",)
+    said = render(explain_log(log))
+    assert "150 s a GiB of memory for the whole migration (completionTimeoutPerGiB), 150 s without progress" in said
+    assert "no post-copy (allowPostCopy is false), no auto-converge" in said
+    state = {"migrationState": {"failed": True, "completed": True, "startTimestamp": "2025-03-11T09:52:44Z",
+                                "migrationConfiguration": {"progressTimeout": 150}}}  # fmt: skip
+    assert "150 s without progress" in render(explain_log(one(json.dumps({"metadata": {"name": "vm"}, "status": state}))))
+
+
+def test_a_migration_that_a_metric_calls_failed_may_have_been_aborted() -> None:
+    names = {"remaining": "bytes_left", "processed": "bytes_sent"}
+    text = "\n".join(
+        lines(f'kubevirt_vmi_migration_data_{name}_bytes{{{{name="a"}}}} {{{field}}} 17416843{{ms:05d}}')
+        for name, field in names.items()
+    )
+    log = one(f'{text}\nkubevirt_vmi_migration_failed{{vmi="a"}} 1')
+    assert log.status[-1] == "cancelled"
+    assert "its time-out aborts as failed" in render(explain_log(log))
+
+
+def test_a_failure_without_a_reason_is_not_said_to_have_one() -> None:
+    failed = '{"return": {"status": "failed", "total-time": 20500}}'
+    headline = explain_log(one(lines('{{"return": {{"status": "active", "total-time": {ms}}}}}') + f"\n{failed}")).headline
+    assert "not a matter of convergence" not in headline
+    assert "the log has no reason" in headline
