@@ -307,3 +307,12 @@ def test_a_failure_without_a_reason_is_not_said_to_have_one() -> None:
     headline = explain_log(one(lines('{{"return": {{"status": "active", "total-time": {ms}}}}}') + f"\n{failed}")).headline
     assert "not a matter of convergence" not in headline
     assert "the log has no reason" in headline
+
+
+@pytest.mark.parametrize("head", ["remaining_pages,transferred_pages,total_pages", "pages left,pages sent,total (pages)"])
+def test_sizes_in_pages(head: str) -> None:
+    rows = "\n".join(f"{at(n)},{left_mib(n) * 256},{sent_mib(n) * 256},512000" for n in range(1, ANSWERS))
+    log = one(f"time,{head}\n{rows}")
+    assert log.remaining_bytes[0] == left_mib(1) * MIB
+    assert log.total_bytes[0] == 2000 * MIB
+    assert explain_log(log).numbers["bandwidth_bytes_per_s"] == pytest.approx(SPEED_MIB * MIB)
