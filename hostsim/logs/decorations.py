@@ -15,7 +15,7 @@ SHARE = 0.8
 """So large a part of the lines has the decoration: a post has sentences before and after its log (assumed)."""
 LINES_MIN = 3
 LAYERS_MAX = 4
-FILE = r"[\w./@+-]*[./][\w./@+-]*"
+FILE = r"(?=[^:\s]{0,200}[./])[\w./@+-]{1,200}"
 FIGURE = re.compile(r"\s*-?[\d.]+(?=\s|$)")
 """A body that begins so is a row of a table of figures."""
 Matches = Sequence[re.Match[str]]

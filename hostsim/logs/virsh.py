@@ -74,6 +74,7 @@ BARE_LABEL = re.compile(
     r"(?= +(?:\d|Unbounded|Completed|Failed|Cancelled|Outgoing|Incoming))", re.IGNORECASE,
 )  # fmt: skip
 BARE_LABELS_MIN = 3
+BARE_HINT = re.compile(r"(?:[Tt]ime elapsed|(?:[Dd]ata|[Mm]emory) remaining) +\d")
 OWN = ("memory_", "data_", "disk_", "compression_", "time_elapsed", "auto_converge_throttle")
 OWN_LABELS = ("time elapsed", "memory", "data", "file", "normal data", "total downtime")
 ALL_LABELS = Labels({"job type", "operation", *LABELS})
@@ -207,6 +208,8 @@ class Virsh(Reader):
 
 def with_colons(text: str) -> str:
     """``text`` with the colons behind virsh's labels that a web page or a manual has dropped."""
+    if not BARE_HINT.search(text):
+        return text
     labels = {" ".join(found.group(1).lower().split()) for found in BARE_LABEL.finditer(text)}
     return BARE_LABEL.sub(lambda found: f"{found.group(1)}:", text) if len(labels) >= BARE_LABELS_MIN else text
 

@@ -12,6 +12,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
+from hostsim.core.errors import InputError
 from hostsim.logs.model import MigrationLog
 from hostsim.logs.sniff import parse_logs
 
@@ -175,3 +176,10 @@ def test_text_wrapped_behind_equals_signs_is_no_mail() -> None:
     width = 62
     wrapped = "\n".join(line[i : i + width] for line in text.split("\n") for i in range(0, len(line), width))
     np.testing.assert_array_equal(reading(wrapped).remaining_bytes, reading(text).remaining_bytes)
+
+
+@pytest.mark.parametrize("piece", ["a.b/", "> ", "remaining ", '{\\"', '""{""', "5 GiB of ", "<pre", "=\n"])
+def test_long_lines_of_one_piece_end(piece: str) -> None:
+    """A pattern that looks back over its line once a sign would take minutes."""
+    with pytest.raises(InputError):
+        parse_logs(piece * 100_000 + ":")
