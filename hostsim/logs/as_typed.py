@@ -9,6 +9,7 @@ COLOUR = re.compile(
     r"(?:\x1b|\u241b|\^\[|#033|\\u001[bB]|\\x1[bB]|\\033|\\e)\[[0-9;?]*[A-Za-z]|\x1b\][^\x07\n]*\x07|\x1b[()][A-Z0-9]"
 )
 """Of a terminal: the sign ESC itself, or as an editor, rsyslog, a web page and JSON write it."""
+ESCAPES = ("\x1b", "\u241b", "^[", "#033", "\\u001", "\\x1", "\\033", "\\e[")
 ENTITY = re.compile(r"&(?:quot|lt|gt|amp|apos|nbsp|#\d{2,4}|#x[0-9a-fA-F]{2,4});")
 BREAK = re.compile(r"(?:<br ?/?>|</(?:tr|li|p)>)(?!\s*\n)", re.IGNORECASE)
 CELLS = re.compile(r"</t[dh]>\s*<t[dh]\b[^<>\n]{0,200}>", re.IGNORECASE)
@@ -29,14 +30,16 @@ PLAIN_SIGN = re.compile(r"=(?![0-9A-F]{2}|\n)")
 
 def as_typed(text: str) -> str:
     """``text`` with plain quotes and spaces, without colours, tags and entities of HTML, and a mail's quoted-printable."""
-    text = _of_mail(COLOUR.sub("", text))
+    text = _of_mail(COLOUR.sub("", text) if any(sign in text for sign in ESCAPES) else text)
     text = TAG.sub("", BREAK.sub("\n", CELLS.sub(" | ", text))) if "<" in text else text
-    text = html.unescape(text) if ENTITY.search(text) else text
+    text = html.unescape(text) if "&" in text and ENTITY.search(text) else text
     return text if text.isascii() else GROUPED.sub("", text).translate(SIGNS)
 
 
 def _of_mail(text: str) -> str:
     """Quoted-printable, as the source of a mail has it: ``=3D`` for each ``=``, and long lines cut behind a ``=``."""
+    if "=" not in text:
+        return text
     ends = len(SOFT_BREAK.findall(text)) + text.count("=20\n")
     if "=3D" not in text and (PLAIN_SIGN.search(text) or ends < ENDS_MIN):
         return text

@@ -20,6 +20,7 @@ MEMBER = re.compile(r'\s*"[^"\n]*"\s*:')
 ESCAPED = re.compile(r'[{\[]\s*\\+"|\\+":')
 REALTIME = re.compile(r"\s*__REALTIME_TIMESTAMP=(\d{16})\s*")
 FIELD = re.compile(r"\s*_{0,2}[A-Z][A-Z0-9_]*=(.*)")
+JOURNAL = re.compile(r"^\s*(?:__REALTIME_TIMESTAMP=\d|MESSAGE=)", re.MULTILINE)
 MESSAGE = re.compile(r"\s*MESSAGE=(.*)")
 MESSAGES = frozenset(("line", "message", "msg", "_raw", "log", "content", "entry", "body", "text"))
 """Columns in which a log store exports the line of a log."""
@@ -40,7 +41,7 @@ def _strings(text: str) -> str:
         if isinstance(values, list) and values and all(isinstance(value, str) for value in values):
             return "\n".join(values)
     lines = text.split("\n")
-    strings = {i: found.group(1) for i, line in enumerate(lines) if (found := STRING.fullmatch(line))}
+    strings = {i: found.group(1) for i, line in enumerate(lines) if '"' in line[:80] and (found := STRING.fullmatch(line))}
     if len(strings) < max(LINES_MIN, SHARE * sum(bool(line.strip("[] \t")) for line in lines)):
         return text
     return "\n".join(_string(strings[i]) if i in strings else line for i, line in enumerate(lines))
@@ -90,7 +91,7 @@ def _rows(text: str) -> list[list[str]]:
 
 def _unescaped(text: str) -> str:
     r"""Lines with ``{\"status\": ..``: an object that was taken out of a string with its escapes."""
-    if not ESCAPED.search(text):
+    if '\\"' not in text or not ESCAPED.search(text):
         return text
     is_whole = not re.search(r'(?<!\\)"', text)
     return "\n".join(_unescaped_line(line, is_whole) for line in text.split("\n"))
@@ -105,7 +106,7 @@ def _unescaped_line(line: str, is_whole: bool) -> str:
 
 def _journal(text: str) -> str:
     """``journalctl -o export`` and ``-o verbose``: a field a line; of all fields the time and the message are kept."""
-    return "\n".join(_of_journal(text.split("\n"))) if REALTIME.search(text) or "\nMESSAGE=" in text else text
+    return "\n".join(_of_journal(text.split("\n"))) if "MESSAGE=" in text and JOURNAL.search(text) else text
 
 
 def _of_journal(lines: list[str]) -> Iterator[str]:

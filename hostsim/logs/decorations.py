@@ -15,6 +15,8 @@ SHARE = 0.8
 """So large a part of the lines has the decoration: a post has sentences before and after its log (assumed)."""
 LINES_MIN = 3
 LAYERS_MAX = 4
+SOME = 100
+"""If half as many of so many lines have a decoration as would have to, all lines are looked at."""
 FILE = r"(?=[^:\s]{0,200}[./])[\w./@+-]{1,200}"
 FIGURE = re.compile(r"\s*-?[\d.]+(?=\s|$)")
 """A body that begins so is a row of a table of figures."""
@@ -111,5 +113,8 @@ def _bodies(lines: Sequence[str], pattern: re.Pattern[str]) -> Iterator[str]:
 
 def _has(lines: Sequence[str], kind: Decoration) -> bool:
     full = [line for line in lines if line.strip()]
+    some = full[:: len(full) // SOME + 1]
+    if sum(kind.pattern.fullmatch(line) is not None for line in some) < kind.share / 2 * len(some):
+        return False
     matches = [match for line in full if (match := kind.pattern.fullmatch(line))]
     return len(matches) >= max(LINES_MIN, kind.share * len(full)) and kind.holds(matches)

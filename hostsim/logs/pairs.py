@@ -38,6 +38,9 @@ SECTIONS = ("ram", "disk", "xbzrle-cache", "vfio")
 NEEDED = "remaining_bytes"
 FIGURES_MIN = 2
 LEVELS_MAX = 3
+LEFT = ("emain", "left", "Left", "to go")
+"""A sentence about a migration has one of these words."""
+QMP = frozenset(("return", "ram", "execute", "event", "error"))
 
 
 @dataclass
@@ -103,6 +106,8 @@ class Pairs(Reader):
 
     def _object(self, item: Item, record: dict[str, Any]) -> None:
         """Names and figures of an object that no reader of QMP or libvirt knows, its inner objects included."""
+        if QMP & record.keys():
+            return
         flat = list(_flat(record))
         named = [(figure_named(key), value) for key, value in flat if isinstance(value, int | float | str)]
         if NEEDED not in {one.column for one, _ in named if one}:
@@ -115,7 +120,7 @@ class Pairs(Reader):
             _keep(sample, one, str(value))
 
     def _sentence(self, item: Item) -> bool:
-        figures = figures_in(item.text)
+        figures = figures_in(item.text) if any(word in item.text for word in LEFT) else {}
         if figures:
             sample = self.add(item, "active")
             sample.figures.update(figures)

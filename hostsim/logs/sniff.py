@@ -44,7 +44,8 @@ def read_logs(path: str, tag: str | None = None) -> tuple[MigrationLog, ...]:
 def parse_logs(text: str, source: str = "log", tag: str | None = None) -> tuple[MigrationLog, ...]:
     """All migrations in ``text`` as they first appear, or those called ``tag``. Raises InputError."""
     text = as_typed(text.replace("\r\n", "\n").replace("\r", "\n"))
-    text = with_colons(joined(as_typed(carried(undecorated(text)))))
+    within = carried(undecorated(text))
+    text = with_colons(joined(within if within is text else as_typed(within)))
     read = _read(text)
     found = [(form, reader) for form, reader in read if reader.samples or reader.readings]
     found = [one for one in found if not _is_empty(one[1])] or found

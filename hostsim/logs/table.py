@@ -72,6 +72,8 @@ def tables_of(text: str) -> Iterator[Sample]:
 
 def heading_of(line: str) -> Heading | None:
     """The names of columns in ``line``; None where it names no table of a migration."""
+    if line.lstrip().startswith(("{", "[")):
+        return None
     low = line.lower()
     if not any(word in low for word in ("remain", "left", "value")) or len(line) > 4 * SEARCHED_CHARS * COLUMNS_MIN:
         return None
