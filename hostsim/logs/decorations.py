@@ -17,7 +17,8 @@ LINES_MIN = 3
 LAYERS_MAX = 4
 SOME = 100
 """If half as many of so many lines have a decoration as would have to, all lines are looked at."""
-FILE = r"(?=[^:\s]{0,200}[./])[\w./@+-]{1,200}"
+FILE = r"(?:[\w.@+-]{0,100}/[\w./@+-]{1,200}|[\w.@+-]{1,100}\.(?:log|txt|jsonl?|out|csv|ya?ml|gz)(?:\.\d{1,2})?)"
+"""A path, or a name that ends as logs do: ``ram.remaining`` is the name of a figure."""
 FIGURE = re.compile(r"\s*-?[\d.]+(?=\s|$)")
 """A body that begins so is a row of a table of figures."""
 Matches = Sequence[re.Match[str]]
@@ -51,6 +52,10 @@ def _no_table(matches: Matches) -> bool:
     return sum("|" in match["body"] for match in matches) < (1 - SHARE) * len(matches)
 
 
+def _few_services(matches: Matches) -> bool:
+    return _few_names(matches) and _no_table(matches)
+
+
 @dataclass(frozen=True)
 class Decoration:
     """One kind. pattern: of a whole line, with the group ``body``; holds: whether the matches of all lines agree."""
@@ -73,7 +78,7 @@ DECORATIONS = (
     Decoration("of Python's logging", re.compile(r"(?:DEBUG|INFO|WARNING|ERROR):(?P<name>[\w.]+):(?P<body>.*)"), _few_names),
     Decoration("of kubectl logs --prefix", re.compile(r"\[(?P<name>pod/[^\]\s]+)\] (?P<body>.*)"), _few_names),
     Decoration("of stern", re.compile(r"(?P<name>\S+ \u203a \S+) (?P<body>.*)"), _few_names),
-    Decoration("of docker compose", re.compile(r"(?P<name>[a-z][\w.-]*) +\| (?P<body>.*)"), _few_names),
+    Decoration("of docker compose", re.compile(r"(?P<name>[a-z][\w.-]*) +\| (?P<body>.*)"), _few_services),
 )  # fmt: skip
 
 

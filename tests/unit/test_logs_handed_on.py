@@ -316,3 +316,12 @@ def test_sizes_in_pages(head: str) -> None:
     assert log.remaining_bytes[0] == left_mib(1) * MIB
     assert log.total_bytes[0] == 2000 * MIB
     assert explain_log(log).numbers["bandwidth_bytes_per_s"] == pytest.approx(SPEED_MIB * MIB)
+
+
+def test_names_of_figures_and_states_are_no_files_and_services() -> None:
+    named = "\n".join(f"ram.remaining: {left_mib(n) * MIB}\nram.transferred: {sent_mib(n) * MIB}" for n in range(1, ANSWERS))
+    assert len(one(named)) == ANSWERS - 1
+    rows = "\n".join(f"active | {at(n)} | {left_mib(n) * MIB} | {sent_mib(n) * MIB}" for n in range(1, ANSWERS))
+    log = one(f"status | time | remaining | transferred\n{rows}")
+    assert log.t_s[-1] == ANSWERS - 2
+    assert log.transferred_bytes[-1] == sent_mib(ANSWERS - 1) * MIB
