@@ -49,10 +49,12 @@ def with_sent(columns: MutableMapping[str, Column]) -> tuple[str, ...]:
 def with_syncs(columns: MutableMapping[str, Column]) -> tuple[str, ...]:
     """Fill in dirty_sync_count if no answer has it: at a sync fewer bytes leave than are sent. In place.
 
-    Returns a sentence if it did. Where syncs follow each other as fast as answers, they cannot be counted.
+    Returns a sentence if it did. Without times nothing is; where syncs follow each other as fast as answers, they cannot be
+    counted.
     """
     told = np.flatnonzero(~np.isnan(columns["remaining_bytes"] + columns["transferred_bytes"]))
-    if not np.isnan(columns["dirty_sync_count"]).all() or len(told) < ANSWERS_MIN:
+    is_timed = bool(np.nan_to_num(columns["t_s"]).any())
+    if not np.isnan(columns["dirty_sync_count"]).all() or len(told) < ANSWERS_MIN or not is_timed:
         return ()
     sent, change = np.diff(columns["transferred_bytes"][told]), np.diff(columns["remaining_bytes"][told])
     found = np.flatnonzero((change + sent > FOUND_AGAIN * sent) & (sent > 0))

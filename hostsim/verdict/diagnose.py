@@ -92,7 +92,7 @@ def _no_evidence(evidence: Evidence) -> Verdict | None:
     elif evidence.samples == 1:
         why = "one answer does not show how remaining changes"
     elif not evidence.bandwidth_bytes_per_s and not evidence.elapsed_s:
-        why = "the log has no times, so the bandwidth is unknown (run date before each answer)"
+        why = "the log has no times, so the bandwidth is unknown; run date before each answer"
     elif not evidence.bandwidth_bytes_per_s:
         why = "no bytes were sent between the answers, so the bandwidth is unknown"
     elif evidence.too_short:
