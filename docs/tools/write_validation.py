@@ -27,6 +27,7 @@ FIGURES = {
 FORMS = {
     "P1": "forecast times of 24 migrations from a measured dirty curve: the map from one round to the next",
     "P1-fit": "the same forecast from page classes fitted to the curve",
+    "P1-range": "the same forecast by guests drawn from the errors of the readings: the published time lies between",
     "P1-run": "the same by the engine's guest, harvested pass by pass",
     "P2": "bytes on the wire of two migrations in the field",
     "P3": "two migrations in the field that never complete: the working set above which they cannot",

@@ -12,12 +12,12 @@ from hostsim.qemu.version import Version
 from hostsim.verdict.evidence import Evidence
 
 BURSTS: Mapping[Version, int] = {"7.2": PAGE_WIRE_BYTES, "10.0": PAGES_A_FLUSH * PAGE_WIRE_BYTES}
-"""Bytes that count against the quota of a window at once: a page as it is queued (7.2, migration/qemu-file.c::add_to_iovec), or
-64 iovecs as they are written (10.0, migration/qemu-file.c::qemu_fflush). QEMU tests for more than the quota
-(migration/migration-stats.c::migration_rate_exceeded), so a window has the fewest bursts that exceed it.
+"""Bytes that count against the quota of a window at once: a page as it is queued (7.2, migration/qemu-file.c::
+add_to_iovec), or 64 iovecs as they are written (10.0, migration/qemu-file.c::qemu_fflush). QEMU tests for more than the
+quota (migration/migration-stats.c::migration_rate_exceeded), so a window has the fewest bursts that exceed it.
 """
 OTHER_BYTES, DIGIT_BYTES = 160, 64
-"""Bytes of a window beyond its bursts, the ends of a section (231 real migrations), and half of the last digit of ``mbps``."""
+"""Bytes of a window beyond its bursts: the ends of a section (231 real migrations); half of the last digit of ``mbps``."""
 LATE_MAX = 0.02
 """Windows of a busy host end late, and their median is smaller than the limit by up to this share (assumed)."""
 WINDOWS_PER_S = 10
