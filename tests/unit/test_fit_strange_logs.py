@@ -78,7 +78,8 @@ def is_the_guest(found: GuestFit, within: float) -> bool:
 
 @pytest.mark.parametrize("edit", [in_strings, in_keywords, without("total-time"), without("dirty-pages-rate", "mbps")])
 def test_the_guest_is_found_in_a_log_that_a_tool_has_rewritten(edit: Callable[[Record], Record], tmp_path: Path) -> None:
-    assert is_the_guest(fit(written(tmp_path, edit), draws=0), 0.04)
+    """Where QEMU's rates are gone, polls alone date the last rounds, of which several lie between two answers."""
+    assert is_the_guest(fit(written(tmp_path, edit), draws=0), 0.05)
 
 
 def test_a_log_without_counts_of_pages_is_told_by_its_bytes(tmp_path: Path) -> None:
