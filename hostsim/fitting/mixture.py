@@ -200,7 +200,7 @@ class Problem:
         return self._with_at_once(target, counts)
 
     def _with_at_once(self, target: _Target, counts: Array) -> Classes:
-        """The classes of ``counts``, those of the fastest rate written at AT_ONCE_PER_S: no round is short enough to tell."""
+        """The classes of ``counts``, those of the fastest rate written at AT_ONCE_PER_S: no round is so short."""
         hot, rate = float(counts[-1]), max(float(self.rates[-1]), AT_ONCE_PER_S)
         slower = _merged(np.append(counts[:-1], 0.0), self.rates)
         pages = (*slower, (hot, rate)) if hot >= PAGES_MIN else slower

@@ -21,7 +21,7 @@ HOST = {"machine": "qemu-tcg-2core", "lateness": "drawn"}
 
 @dataclass(frozen=True)
 class Held:
-    """refused: the log identifies no guest. held: by window [s], whether the true dirty pages lie in the bracket of the fit."""
+    """refused: the log identifies no guest. held: by window [s], whether the true dirty pages lie in the fit's bracket."""
 
     refused: bool
     held: dict[float, bool]
@@ -34,17 +34,15 @@ def hot_guest(seed: int) -> Scenario:
     cold, hot = 128 * memory, int(draw.integers(32, 750))
     cold_rate, hot_rate = draw.uniform(0.1, 0.6) * 256 * mib_per_s, hot * 10 ** draw.uniform(-0.3, 1.3)
     loads = [
-        {"name": "cold", "pattern": "uniform", "size": f"{4 * cold}KiB", "write_rate": f"{round(cold_rate)}/s"},
-        {"name": "hot", "pattern": "uniform", "at": f"{4 * cold}KiB", "size": f"{4 * hot}KiB", "write_rate": f"{round(hot_rate)}/s"},
-    ]  # fmt: skip
+        {"name": "cold", "size": f"{4 * cold}KiB", "write_rate": f"{round(cold_rate)}/s"},
+        {"name": "hot", "at": f"{4 * cold}KiB", "size": f"{4 * hot}KiB", "write_rate": f"{round(hot_rate)}/s"},
+    ]
     migration = {
         "qemu": str(draw.choice(["7.2", "10.0"])), "bandwidth": f"{mib_per_s}MiB/s",
         "downtime_limit": f"{draw.choice([50, 100, 300])}ms", "timeout": "120s",
     }  # fmt: skip
-    return Scenario.model_validate(
-        {"seed": seed + 1, "duration": "130s", "vm": {"memory": f"{memory}MiB", "workload": loads}, "migration": migration,
-         "host": HOST}
-    )  # fmt: skip
+    vm = {"memory": f"{memory}MiB", "workload": [{"pattern": "uniform", **load} for load in loads]}
+    return Scenario.model_validate({"seed": seed + 1, "duration": "130s", "vm": vm, "migration": migration, "host": HOST})
 
 
 def fitted(scenario: Scenario) -> GuestFit | None:
