@@ -17,6 +17,7 @@ from hostsim.theory.guest_curve import guest_curve
 ROUNDS_PER_STEP = 2
 """Rounds of too many dirty pages before auto-converge throttles further (migration/ram.c::migration_trigger_throttle)."""
 LEAST_ROUND_S = 0.1
+"""A window of QEMU's loop under a rate limit."""
 
 
 def computed_work(scenario: Scenario) -> float:
