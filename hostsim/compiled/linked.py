@@ -22,9 +22,11 @@ _typed: Any = typed_passes
 NEEDLESS = frozenset({
     _untyped.WithLifting, _untyped.InlineClosureLikes, _untyped.MakeFunctionToJitFunction, _untyped.InlineInlinables,
     _untyped.LiteralUnroll, _untyped.FindLiterallyCalls, _untyped.RewriteDynamicRaises, _typed.InlineOverloads,
-    _typed.DumpParforDiagnostics,
+    _typed.DumpParforDiagnostics, _typed.NopythonRewrites,
 })  # fmt: skip
-"""Passes for features that loops do not use: closures, ``with``, inlining by numba, loops unrolled over types, prange."""
+"""Passes for features that loops do not use: closures, ``with``, inlining by numba, loops unrolled over types, prange,
+expressions of whole arrays.
+"""
 
 
 class LinkedLibrary(_Library):  # type: ignore[misc]
@@ -53,13 +55,12 @@ class _NoCode:
         """Do nothing: there is no machine code."""
 
 
-class LinkedCompiler(_Compiler):  # type: ignore[misc]
-    """numba's compiler with a ``LinkedLibrary`` as target."""
+class LoopCompiler(_Compiler):  # type: ignore[misc]
+    """numba's compiler without the passes that find nothing in a loop."""
 
-    def __init__(self, typingctx: Any, targetctx: Any, library: Any, *rest: Any) -> None:
-        library = library or LinkedLibrary(targetctx.codegen(), "inlined")
+    def __init__(self, *given: Any) -> None:
         remember()
-        super().__init__(typingctx, targetctx, library, *rest)
+        super().__init__(*given)
 
     def define_pipelines(self) -> list[Any]:
         """Numba's pipeline without the passes that find nothing."""
@@ -70,6 +71,14 @@ class LinkedCompiler(_Compiler):  # type: ignore[misc]
                 found.add_pass(one, name)
         found.finalize()
         return [found]
+
+
+class LinkedCompiler(LoopCompiler):
+    """``LoopCompiler`` with a ``LinkedLibrary`` as target."""
+
+    def __init__(self, typingctx: Any, targetctx: Any, library: Any, *rest: Any) -> None:
+        library = library or LinkedLibrary(targetctx.codegen(), "inlined")
+        super().__init__(typingctx, targetctx, library, *rest)
 
 
 def _takes_nothing() -> None:
