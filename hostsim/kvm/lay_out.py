@@ -8,6 +8,7 @@ from typing import Any, Literal, TypeVar, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from hostsim.compiled.plain import plain
 from hostsim.compiled.record import Record, Records, one, records
 from hostsim.core.latency import make_counters
 from hostsim.core.memory import GuestMemory
@@ -270,8 +271,9 @@ def _stream(row: Ints, c: int, rank: int, guest: Guest) -> lay.Stream:
     stream.touch_class, stream.clock, stream.vcpu = c, clock, int(guest.clock_vcpu[clock])
     stream.kind, stream.is_write = int(row[touch.KIND]), int(row[touch.IS_WRITE])
     stream.next_work_ns, stream.page = NEVER, -1
-    stream.key0 = mix32(int(row[touch.KEY0]) ^ mix32(rank + 1))
-    stream.key1 = mix32(int(row[touch.KEY1]) ^ mix32(rank + 1))
+    mix = plain(mix32)
+    stream.key0 = mix(int(row[touch.KEY0]) ^ mix(rank + 1))
+    stream.key1 = mix(int(row[touch.KEY1]) ^ mix(rank + 1))
     if row[touch.KIND] == touch.PACED:
         stream.offset_ns = rank * int(row[touch.RATE_DEN]) // (int(row[touch.RATE_NUM]) * count)
     return stream
