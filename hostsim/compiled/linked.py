@@ -6,10 +6,9 @@ Measured: half of the time until a first run begins.
 
 from __future__ import annotations
 
-from functools import cache
+import ctypes
 from typing import Any
 
-import numba
 from numba.core import codegen, compiler, compiler_machinery, typed_passes, untyped_passes
 
 from hostsim.compiled.remembered import remember
@@ -27,6 +26,9 @@ NEEDLESS = frozenset({
 """Passes for features that loops do not use: closures, ``with``, inlining by numba, loops unrolled over types, prange,
 expressions of whole arrays.
 """
+
+_REFUSAL = int(ctypes.cast(ctypes.pythonapi.PyObject_Call, ctypes.c_void_p).value or 0)
+"""Address of PyObject_Call, whose arguments are those of a wrapper: it calls the first one, which is no function."""
 
 
 class LinkedLibrary(_Library):  # type: ignore[misc]
@@ -46,7 +48,7 @@ class LinkedLibrary(_Library):  # type: ignore[misc]
 
     def get_pointer_to_function(self, name: str) -> int:  # noqa: ARG002  # one answer for all names
         """A wrapper that raises TypeError at a call from Python."""
-        return _refusal()
+        return _REFUSAL
 
 
 class _NoCode:
@@ -79,16 +81,3 @@ class LinkedCompiler(LoopCompiler):
     def __init__(self, typingctx: Any, targetctx: Any, library: Any, *rest: Any) -> None:
         library = library or LinkedLibrary(targetctx.codegen(), "inlined")
         super().__init__(typingctx, targetctx, library, *rest)
-
-
-def _takes_nothing() -> None:
-    """A function without arguments, whose wrapper refuses calls with arguments."""
-
-
-@cache
-def _refusal() -> int:
-    """Address of the Python wrapper of a function without arguments."""
-    compiled: Any = numba.njit(_takes_nothing)
-    compiled.compile(())
-    (result,) = compiled.overloads.values()
-    return int(result.library.get_pointer_to_function(result.fndesc.llvm_cpython_wrapper_name))
