@@ -233,7 +233,8 @@ def _workload(rng: Random, name: str, n_vcpus: int, n_pages: int, gap_ns: int, e
 def _pacing(rng: Random) -> Pacing:
     if rng.random() < 0.5:
         return Pacing()
-    return Pacing(True, rng.choice((Fraction(1), Fraction(2), Fraction(10), Fraction(3, 2))))
+    speed = rng.choice((Fraction(1), Fraction(2), Fraction(10), Fraction(3, 2)))
+    return Pacing(True, speed, gap_ns=5_000 if speed == 2 else 0)  # no draw of its own: others keep theirs
 
 
 def _active(rng: Random, end_ns: int) -> Active | None:
