@@ -36,8 +36,8 @@ class Pacing:
     long gap; 0: every tick adds work.
     burst_ns, think_ns: closed loop; after each ``burst_ns`` of work the task sleeps ``think_ns`` of the host's time, by a
     timer that goes on while the vCPU is out of the guest. 0: it never sleeps.
-    gap_ns: open loop; work that arrives while the vCPU is out of the guest for longer is left, as by a guest that looks at its
-    clock all the time and distrusts a long gap; 0: the vCPU catches up with all work.
+    gap_ns: open loop; work that arrives while the vCPU is out of the guest for longer is left, as by a guest that looks at
+    its clock all the time and distrusts a long gap; 0: the vCPU catches up with all work.
     """
 
     open_loop: bool = False
