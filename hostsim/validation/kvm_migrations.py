@@ -59,8 +59,8 @@ and 0.12 us beside the read, which zero_page_ns of qemu-tcg-2core has. With huge
 """
 GAP_NS = 200_000
 """The longest gap between two looks at its clock that the guest of pace ``cpu`` makes up for (firmware.py: GAP_S)."""
-FLAT_OUT_PAGES_S = 10_000_000
-"""A guest that writes so fast has 100 ns a write at most: the loop, and no wait in it."""
+FLAT_OUT_PAGES_S = NS_PER_S // WRITE_NS
+"""A guest that writes so fast spends its time in the loop, without a wait."""
 AMPLE = HostMemorySpec(1 << 20, "none", 0)
 """Memory of the destination, 4 GiB: no guest of a case fills it, and each pays its exits there, too."""
 SHIPPED = Under()
@@ -110,7 +110,7 @@ def _pacing_of(case: Case, pacing: Pacing) -> Pacing:
     rate = float(case.inputs["write_rate_pages_s"])
     if pacing.open_loop or rate >= FLAT_OUT_PAGES_S:
         return replace(pacing, tick_ns=0, tick_late_ns=0)
-    return Pacing(open_loop=True, catch_up=Fraction(NS_PER_S, round(WRITE_NS * rate)), gap_ns=GAP_NS)
+    return Pacing(open_loop=True, catch_up=Fraction(NS_PER_S, max(1, round(WRITE_NS * rate))), gap_ns=GAP_NS)
 
 
 def case_rows(case: Case, under: Under = SHIPPED, shown: Sequence[str] = ()) -> Iterator[Row]:
