@@ -58,10 +58,9 @@ class CostSheet:
     exclusive_base_ns, exclusive_map_ns: the same under the exclusive lock with shadow paging, which reads the guest's page
     tables again: a write-protection fault, and one that maps.
     direct_wp_ns, direct_map_ns: the same with two-dimensional paging.
-    spread_handover_ns: added to an exclusive hold when others wait, or another actor had the lock last, and the vCPUs run on
-    more than one socket.
+    handover_ns: added to an exclusive hold, for each doubling of the vCPUs beyond near_vcpus, when others wait or another
+    actor had the lock last.
     near_vcpus: vCPUs that the host keeps on one socket.
-    wide_handover_ns: the same with more than wide_vcpus vCPUs.
     queued_vcpus: the most vCPUs with which the exclusive lock was measured.
     shared_turn_ns: time for which one reader keeps the lock word.
     populate_lines: shared cache lines outside mmu_lock that every populated page changes.
@@ -98,10 +97,8 @@ class CostSheet:
     exclusive_map_ns: float
     direct_wp_ns: float
     direct_map_ns: float
-    spread_handover_ns: float
+    handover_ns: float
     near_vcpus: float
-    wide_handover_ns: float
-    wide_vcpus: float
     queued_vcpus: float
     map_hold_ns: float
     populate_ns: float

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from math import log2
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,13 +19,11 @@ LINES_PER_PAGE = 64
 
 def handover_ns(sheet: CostSheet, n_vcpus: int) -> float:
     """Time that others at the exclusive lock add to a hold [ns]: none if ``n_vcpus`` vCPUs run on one socket."""
-    # Model limit: the hand-over of mmu_lock has two steps, as it was measured: with 8 and 16 vCPUs it is one number, with 32
-    # and 64 another, 2.4 times as long. Why it grows is not known; with 17 to 31 vCPUs it is assumed to be the second.
+    # Model limit: a hand-over of mmu_lock grows with the logarithm of the number of vCPUs, as was measured with 8 to 64 on
+    # hosts of two sockets. Farther cores, lower clocks of busy ones and hyperthreads take part in it; it is not known which.
     # Model limit: an exclusive mmu_lock that another actor has held last costs a vCPU as much when none waits as when others
     # do; it was measured with a lock that is never free.
-    if n_vcpus <= sheet.near_vcpus:
-        return 0.0
-    return sheet.wide_handover_ns if n_vcpus > sheet.wide_vcpus else sheet.spread_handover_ns
+    return sheet.handover_ns * max(0.0, log2(n_vcpus / sheet.near_vcpus))
 
 
 def readers_hold_ns(hold_ns: float, turn_ns: float, n: int) -> NDArray[np.float64]:

@@ -132,7 +132,7 @@ def queue_at_mmu_lock(scenario: Scenario) -> Iterator[str]:
             yield (
                 f"{vm.vcpus} vCPUs of {key} queue for mmu_lock, which their faults hold exclusively; with sheet "
                 f"{vm.mmu.costs} that was measured with up to {sheet.queued_vcpus:.0f}, and with more a hand-over is "
-                "assumed to cost as much"
+                "assumed to grow on with the logarithm of their number"
             )
 
 

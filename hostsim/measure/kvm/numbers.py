@@ -78,8 +78,7 @@ AT_WISH = {
 """Numbers that are measured if they are asked for, and how."""
 CANNOT = {
     "idle_syscall_ns": "system calls around marking a page idle are not KVM's",
-    "spread_handover_ns": "queueing at mmu_lock: needs more vCPUs at once than two or eight",
-    "wide_handover_ns": "queueing at mmu_lock: needs more vCPUs at once than sixteen",
+    "handover_ns": "queueing at mmu_lock: needs more vCPUs at once than two or eight",
     "shared_turn_ns": "queueing of readers at mmu_lock: needs many processors",
     "eager_split_ns": "huge pages split when logging begins: only the TDP MMU does",
     "spurious_hold_ns": "a spurious fault: it cannot be made at will",
