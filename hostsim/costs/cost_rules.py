@@ -51,15 +51,23 @@ def handover_ns(near_vcpus: float, *numbers: float) -> float:
     return added / sum((n / service) ** 2 for n, service in zip(doublings, services, strict=True))
 
 
-def shared_turn_ns(pass_ns: float, vcpus: float, loop_ns: float, exit_ns: float, entry_ns: float) -> float:
-    """Time for which one reader keeps the cache line of the lock word while readers share the lock [ns].
+def shared_turn_ns(
+    pass_ns: float, vcpus: float, cores: float, loop_ns: float, exit_ns: float, entry_ns: float
+) -> float:
+    """Time for which one core keeps the cache line of the lock word while readers share the lock [ns].
 
-    pass_ns: measured time of a vCPU for each page of a pass. vcpus: N, at work.
+    pass_ns: measured time of a vCPU for each page of a pass. vcpus: at work; cores: those beyond share a core with another.
     loop_ns, exit_ns, entry_ns: parts of ``pass_ns`` outside the lock; the rest is the hold H.
-    A hold lasts as many turns as there are readers at the lock, its own included: H = turn (1 + (N - 1) H / pass).
+    A hold lasts as many turns as there are cores at the lock, its own included.
     """
     hold_ns = pass_ns - loop_ns - exit_ns - entry_ns
-    return hold_ns / (1 + (vcpus - 1) * hold_ns / pass_ns)
+    readers = 1 + (vcpus - 1) * hold_ns / pass_ns
+    return hold_ns / caches_of(readers, vcpus, cores)
+
+
+def caches_of(actors: float, vcpus: float, cores: float) -> float:
+    """Mean number of cores on which ``actors``, any of ``vcpus``, run: vCPUs beyond ``cores`` share one in pairs."""
+    return actors - max(0.0, vcpus - cores) * actors * (actors - 1) / max(1.0, vcpus * (vcpus - 1))
 
 
 def _left(first: float, *less: float) -> float:
@@ -116,8 +124,10 @@ RULES: dict[str, Rule] = {
     "shared_hold": _rule("lockless_hold_ns lock_pair_ns", "lockless_hold_ns + lock_pair_ns", lambda h, p: h + p),
     "lone_shared_hold": _rest(f"lone_shared_pass_ns {_OUTSIDE}"),
     "shared_turn": _rule(
-        f"shared_pass_ns shared_vcpus {_OUTSIDE}",
-        "H / (1 + (shared_vcpus - 1) * H / shared_pass_ns), H = shared_pass_ns - loop_ns - exit_ns - entry_ns",
+        f"shared_pass_ns shared_vcpus core_vcpus {_OUTSIDE}",
+        "H / (R - P * R * (R - 1) / (shared_vcpus * (shared_vcpus - 1)))"
+        ", H = shared_pass_ns - loop_ns - exit_ns - entry_ns, R = 1 + (shared_vcpus - 1) * H / shared_pass_ns"
+        ", P = max(0, shared_vcpus - core_vcpus)",
         shared_turn_ns,
     ),
     "exclusive_base": _rule(

@@ -63,7 +63,10 @@ class CostSheet:
     near_vcpus: vCPUs that the host keeps on one socket.
     queued_vcpus: the most vCPUs with which the exclusive lock was measured.
     shared_turn_ns: time for which one reader keeps the lock word.
+    core_vcpus: vCPUs that the host runs on a core each; with more, hyperthreads share cores and their caches.
+    host_sockets: sockets, each with a NUMA node.
     populate_lines: shared cache lines outside mmu_lock that every populated page changes.
+    populate_node_lines: those of them that each NUMA node has for itself.
     populate_ns: allocation of a host page.
     split_fault_ns: splitting a large spte in a fault, beyond the hold.
     prefetch_spte_ns: an spte that a fault sets beside its own; eager_split_ns, recover_region_ns: a 2 MiB region.
@@ -103,6 +106,9 @@ class CostSheet:
     map_hold_ns: float
     populate_ns: float
     populate_lines: float
+    populate_node_lines: float
+    host_sockets: float
+    core_vcpus: float
     split_fault_ns: float
     spurious_hold_ns: float
     prefetch_spte_ns: float

@@ -221,6 +221,8 @@ def set_costs(kvm: lay.Kvm, exits: ExitCosts) -> None:
     costs.lone_near_ns, costs.lone_far_ns = exits.lone_ns.tolist()
     costs.scattered_ns = exits.scattered_ns
     costs.prefetch_ns, costs.ipi_ns = exits.prefetch_ns, exits.ipi_ns
+    costs.wait_lock_ns, costs.word_ns = exits.wait_lock_ns, exits.word_ns
+    costs.before_ns[: len(exits.before_ns)] = exits.before_ns
     costs.is_cold = costs.lone_far_ns + costs.scattered_ns > 0
     kvm.queue_ns[:], kvm.crowd_ns[:] = exits.queue_ns, exits.crowd_ns
 

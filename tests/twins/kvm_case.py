@@ -22,7 +22,9 @@ class GuestCosts:
     requests and holders beside one's own; unmap_all_ns: to unmap everything where the cap is reached; crowd_ns: more for a
     host page, by others that make one; lone_ns: more for a fault 0.2 ms and 1 ms after the entry; scattered_ns: more for
     one far from the vCPU's last one; prefetch_ns: more under the lock for each spte that is prefetched.
-    ipi_ns: more for an IPI than out and in.
+    ipi_ns: more for an IPI than out and in. before_ns: of a fault that is not lockless, until it asks for mmu_lock, by kind.
+    wait_lock_ns: a reader that meets a writer comes into the queue, after the one before; word_ns: the lock word comes from
+    a vCPU to a host thread, and a reader that has waited is let in after the one before.
     """
 
     exit_ns: int
@@ -41,6 +43,9 @@ class GuestCosts:
     scattered_ns: int = 0
     prefetch_ns: int = 0
     ipi_ns: int = 0
+    before_ns: tuple[int, ...] = (0, 0, 0, 0)
+    wait_lock_ns: int = 0
+    word_ns: int = 0
 
 
 @dataclass(frozen=True)

@@ -67,7 +67,7 @@ def drawn_case(seed: int) -> Case:
     case = _with_tlb(Random(f"tlb {seed}"), _with_host_pages(more, _with_blocks(more, case)))
     case = _with_scattered(Random(f"scattered {seed}"), case)
     case = _with_clear_lock(Random(f"clear lock {seed}"), _with_prefetch(Random(f"prefetch {seed}"), case))
-    return _with_flushes(Random(f"flushes {seed}"), case)
+    return _with_word(Random(f"lock word {seed}"), _with_flushes(Random(f"flushes {seed}"), case))
 
 
 def _with_flushes(rng: Random, case: Case) -> Case:
@@ -75,6 +75,13 @@ def _with_flushes(rng: Random, case: Case) -> Case:
     costs = replace(case.host_costs, request_ns=case.host_costs.flush_ns * rng.choice((0, 0.05, 0.21)))
     rules = replace(case.rules, recovery_flush=rng.choice(("slot", "slot", "each", "spte")))
     return replace(case, host_costs=costs, rules=rules)
+
+
+def _with_word(rng: Random, case: Case) -> Case:
+    """Readers that meet a writer, and host threads after a vCPU, wait for the word; faults have work before the lock."""
+    before_ns = tuple(rng.choice((0, 0, 3, 40)) for _ in FAULTS)
+    costs = replace(case.costs, wait_lock_ns=rng.choice((0, 30, 400)), word_ns=rng.choice((0, 1, 15)), before_ns=before_ns)
+    return replace(case, costs=costs)
 
 
 def _with_clear_lock(rng: Random, case: Case) -> Case:

@@ -27,7 +27,7 @@ from hostsim.kvm.spec import MmuSpec
 from hostsim.machine.trackers import TRACKERS
 from hostsim.spte_index.spte import BLANK, DIRTY, IN_LOG, KEPT, OLD, PRESENT, STALE, TRACKED, WRITABLE, Sptes, make_sptes
 from tests.twins.kvm_actors import Actors
-from tests.twins.kvm_case import Ageing, Case, Hold, Invalidation
+from tests.twins.kvm_case import FAULTS, Ageing, Case, Hold, Invalidation
 from tests.twins.kvm_run import Facts, told
 from tests.twins.kvm_vcpu import NO_FAULT
 
@@ -249,7 +249,10 @@ def _exit_costs(case: Case) -> ExitCosts:
     queue_ns = np.array([costs.queue_ns[name] for name in sorted(MODE, key=MODE.__getitem__)], np.int64)
     scalars = (costs.exit_ns, costs.entry_ns, costs.spurious_ns, costs.pml_ns, costs.pml_drain_ns)
     more = (np.array(costs.crowd_ns), np.array(costs.lone_ns), costs.scattered_ns, costs.prefetch_ns, costs.ipi_ns)
-    return ExitCosts(*scalars, mode, hold_ns, queue_ns, *more)
+    before_ns = np.zeros(lay.N_EXITS, np.int64)
+    for kind, ns in zip(FAULTS, costs.before_ns, strict=True):
+        before_ns[KIND[kind]] = ns
+    return ExitCosts(*scalars, mode, hold_ns, queue_ns, *more, before_ns, costs.wait_lock_ns, costs.word_ns)
 
 
 def _notifier_plan(case: Case) -> NotifierPlan:

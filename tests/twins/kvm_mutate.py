@@ -132,6 +132,22 @@ MUTATIONS = {
     "readers have the lock from another": Mutation(
         f"{KVM}.mmu_lock", "grant_next", "mode == EXCLUSIVE and k.state", "k.state"
     ),
+    "a reader that meets a writer queues at once": Mutation(
+        f"{KVM}.vcpu", "_request", "k.costs.wait_lock_ns > 0", "k.costs.wait_lock_ns < 0"
+    ),
+    "readers that have waited are let in together": Mutation(
+        f"{KVM}.mmu_lock", "_let_in", "in_ns + k.costs.word_ns", "in_ns"
+    ),
+    "readers that have not waited are let in one by one": Mutation(
+        f"{KVM}.mmu_lock", "_begin_hold", "mode == SHARED and k.waiters[v].asked_ns < now_ns", "mode == SHARED"
+    ),
+    "a host has the lock word at once": Mutation(
+        f"{KVM}.mmu_lock", "grant_next", "0 < k.state.lock_last <= len(k.vcpus)", "k.state.lock_last < 0"
+    ),
+    "the lock word comes from a host, too": Mutation(
+        f"{KVM}.mmu_lock", "grant_next", "0 < k.state.lock_last <= len(k.vcpus)", "k.state.lock_last > 0"
+    ),
+    "a fault asks for the lock at once": Mutation(f"{KVM}.vcpu", "_leave", "k.costs.before_ns[kind]", "0"),
     "a host's release lets one in": Mutation(f"{KVM}.host", "grant_all", "while who >= 0", "if who >= 0"),
     "a host never yields": Mutation(
         f"{HOST}.lock", "MmuLock.hold", "self._held(host, left_ns, unit_ns)", "self._held(host, left_ns, 0)"
@@ -281,6 +297,9 @@ MUTATIONS = {
 
 WALKER = f"{KVM}.walker"
 WALKER_MUTATIONS = {
+    "a walker has the lock word at once": Mutation(
+        WALKER, "_step", "walk.stage == WALK_GRANTED and walk.next_ns <= now_ns", "walk.stage == WALK_GRANTED"
+    ),
     "a walker clears before its flush is over": Mutation(
         WALKER, "_flush", "took_ns = k",
         "first, end = k.calls[host, walk.call].first, k.calls[host, walk.call].end\n"

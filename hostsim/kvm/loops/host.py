@@ -78,7 +78,7 @@ def request_lock(k: Kvm, host: int, mode: int, now_ns: int) -> None:
     mode: SHARED or EXCLUSIVE.
     """
     k.waiters[len(k.vcpus) + host].state, k.waiters[len(k.vcpus) + host].lock_mode = HOST_WAITING, mode
-    join_queue(k, len(k.vcpus) + host, mode, now_ns)
+    join_queue(k, len(k.vcpus) + host, mode)
     grant_all(k, now_ns)
     queue_contended(k, now_ns)  # after the grants: a request that is granted at once waits behind no holder
 

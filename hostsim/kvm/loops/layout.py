@@ -29,10 +29,10 @@ NO_EXIT = -1
 CLEARS_A, TRACKS, ZAPS = range(3)
 """Values of State.ageing: clears the A bit; without A bits, makes the next access fault, or unmaps."""
 
-IN_GUEST, REQUEST, PFN, WAITING, DONE, EXITED, ENTRY, RESUME, LEAVING, OUT, FAULTS, AGAIN = range(12)
+IN_GUEST, REQUEST, PFN, WAITING, DONE, EXITED, ENTRY, RESUME, LEAVING, OUT, FAULTS, AGAIN, QUEUES = range(13)
 """Values of Vcpu.stage: the step at next_ns. WAITING, OUT and FAULTS are not in the heap; PFN: the host page is known;
 EXITED: a PML buffer was drained; FAULTS: the host is asked for the page; AGAIN: the host has answered, and the vCPU looks
-the page up again.
+the page up again; QUEUES: a reader has met a writer, and is on its way into the queue.
 """
 
 UNIFORM, BY_WEIGHT, BY_VISIT = range(3)
@@ -113,6 +113,8 @@ class State(Record):
     lock_writers: int
     lock_head: int  # of Kvm.lock_ring
     lock_queued: int
+    entered_ns: int  # until when readers that have waited in the queue are let in
+    wait_lock_ns: int  # until when readers that have met a writer are on their way into the queue
     lock_last: int  # 1 + the vCPU or host slot that was granted mmu_lock last; 0: none yet
     host_holders: int  # holders that are host processes or walkers
     invalidate_seq: int  # mmu_invalidate_seq
@@ -241,6 +243,7 @@ class Waiter(Record):
     lock_mode: int
     asked_ns: int
     state: int  # of a host process
+    word_ns: int  # of a host process: from its last grant until it has the lock word
     is_watched: int  # 1: the loop reports to the host process that another waiter queued behind it
 
 
@@ -260,8 +263,11 @@ class Costs(Record):
     is_cold: int  # lone_far_ns or scattered_ns is not 0
     prefetch_ns: int  # under mmu_lock for each spte that a fault prefetches
     ipi_ns: int  # added to leaving and entering the guest for an IPI
+    wait_lock_ns: int  # a reader that has met a writer, until it is in the queue
+    word_ns: int  # the lock word, to a host process that takes the lock after a vCPU
     lock_modes: Annotated[Ints, N_EXITS]  # how a fault takes mmu_lock, by kind
     hold_ns: Annotated[Ints, N_EXITS]
+    before_ns: Annotated[Ints, N_EXITS]  # before a fault asks for mmu_lock
 
 
 class LoggedExit(Record):

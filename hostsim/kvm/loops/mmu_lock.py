@@ -43,13 +43,24 @@ def queue_host_event(k: Kvm, now_ns: int, what: int, who: int) -> None:
 
 
 @inlined
-def join_queue(k: Kvm, who: int, mode: int, now_ns: int) -> None:
-    """Queue ``who``, a vCPU or n_vcpus + a host slot, for the lock from ``now_ns`` on; mode: SHARED or EXCLUSIVE."""
-    k.waiters[who].lock_mode, k.waiters[who].asked_ns = mode, now_ns
+def join_queue(k: Kvm, who: int, mode: int) -> None:
+    """Queue ``who``, a vCPU or n_vcpus + a host slot, for the lock; mode: SHARED or EXCLUSIVE."""
+    k.waiters[who].lock_mode = mode
     at = k.state.lock_head + k.state.lock_queued
     # A comparison and no remainder: a division costs more than the rest of a request.
     k.lock_ring[at - len(k.lock_ring) if at >= len(k.lock_ring) else at] = who
     k.state.lock_queued += 1
+
+
+@inlined
+def pass_wait_lock(k: Kvm, now_ns: int) -> int:
+    """When a reader that meets a writer at ``now_ns`` is in the queue [ns]; kernel/locking/qrwlock.c, its slow path.
+
+    The reader takes its count back, takes wait_lock, and counts again. wait_lock lies in the line of the lock word, and
+    has one owner at a time. A writer may take the lock again meanwhile.
+    """
+    k.state.wait_lock_ns = max(k.state.wait_lock_ns, now_ns) + k.costs.wait_lock_ns
+    return int(k.state.wait_lock_ns)
 
 
 @part
@@ -92,6 +103,7 @@ def grant_next(k: Kvm, now_ns: int) -> int:
     # The lock word and what the lock protects lie in the cache of the last holder, whether or not another waits.
     if others == 0 and mode == EXCLUSIVE and k.state.lock_last != 1 + who:
         others = min(1, k.state.lock_last)
+    word_ns = k.costs.word_ns if 0 < k.state.lock_last <= len(k.vcpus) else 0
     k.state.lock_last = 1 + who
     if mode == SHARED:
         k.state.lock_readers += 1
@@ -102,11 +114,12 @@ def grant_next(k: Kvm, now_ns: int) -> int:
     else:
         host = who - len(k.vcpus)
         k.waiters[who].state = HOST_HOLDS
+        k.waiters[who].word_ns = word_ns
         k.state.host_holders += 1
         # A walker goes on among the events of the vCPUs; a host process is woken on SimPy's clock.
         if k.walks[host].stage == WALK_ASKED:
-            k.walks[host].stage, k.walks[host].next_ns = WALK_GRANTED, now_ns
-            k.state.walk_ns = now_ns
+            k.walks[host].stage, k.walks[host].next_ns = WALK_GRANTED, now_ns + word_ns
+            k.state.walk_ns = min(k.state.walk_ns, now_ns + word_ns)
         else:
             queue_host_event(k, now_ns, DUE_GRANTED, host)
     return int(who)
@@ -138,6 +151,14 @@ def kind_now(sptes: Sptes, state: State, page: int, is_write: bool) -> int:
 
 
 @inlined
+def _let_in(k: Kvm, now_ns: int) -> int:
+    """Time until a reader that has waited in the queue is let in [ns]: each gets wait_lock from the one before."""
+    in_ns = max(k.state.entered_ns, now_ns)
+    k.state.entered_ns = in_ns + k.costs.word_ns
+    return int(in_ns - now_ns)
+
+
+@inlined
 def _begin_hold(k: Kvm, v: int, mode: int, others: int, now_ns: int) -> None:
     """VCPU ``v`` has the lock: read the spte, and hold the lock for as long as the fault takes."""
     vcpu = k.vcpus[v]
@@ -153,6 +174,8 @@ def _begin_hold(k: Kvm, v: int, mode: int, others: int, now_ns: int) -> None:
         if k.state.prefetches != NO_PREFETCH:
             vcpu.prefetched = prefetched(k, kind, vcpu.page)
             hold_ns += k.costs.prefetch_ns * count_bits(vcpu.prefetched)
+    if mode == SHARED and k.waiters[v].asked_ns < now_ns:
+        hold_ns += _let_in(k, now_ns)
     k.state.wait_ns += now_ns - k.waiters[v].asked_ns
     k.state.hold_ns += hold_ns
     note(k.latencies, LOCK_WAITS, now_ns - k.waiters[v].asked_ns)
