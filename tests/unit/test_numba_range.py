@@ -24,7 +24,7 @@ ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "background" / "design-choices.md"
 NAMES = re.findall(r"^\| `(numba\.[\w.]+)` \|", PAGE.read_text(encoding="utf-8"), re.MULTILINE)
 FILES = (
-    "jit.py", "linked.py", "by_address.py", "by_reference.py", "from_front.py", "prefetch.py", "code_store.py",
+    "jit.py", "linked.py", "by_address.py", "by_reference.py", "from_front.py", "fields.py", "prefetch.py", "code_store.py",
     "compiling.py", "scipy_later.py", "late.py", "remembered.py", "lighter.py",
 )  # fmt: skip
 
