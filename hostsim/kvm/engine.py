@@ -92,7 +92,7 @@ class GuestEngine:
     def advance(self, horizon_ns: int) -> Due | None:
         """Advance strictly below ``horizon_ns``, or up to the first event for the host; return that event or None."""
         state = self._state
-        if not state.due and state.next_ns < horizon_ns:
+        while not state.due and state.next_ns < horizon_ns:  # again where the agenda of a call ends before the horizon
             state.next_ns = self._run(state.kvm, horizon_ns)
             state.collect()
         if not state.due:

@@ -20,6 +20,8 @@ from hostsim.guest.pacing import TICK
 from hostsim.guest.touch import TouchTable
 from hostsim.guest.workload import Guest
 from hostsim.kvm.loops import layout as lay
+from hostsim.kvm.loops.agenda import LAST, SPARE, VCPU_BITS
+from hostsim.kvm.loops.armed import make_answers
 from hostsim.kvm.loops.visits import level_sizes
 from hostsim.kvm.spec import MmuSpec
 from hostsim.kvm.tlb import TlbReach
@@ -91,10 +93,13 @@ def lay_out(
     vcpus["stage"], vcpus["stop_work_ns"], vcpus["exit_kind"] = lay.ENTRY, NEVER, lay.NO_EXIT
     vcpus["last_fault_page"] = -NEVER
     _configure(state, config)
+    needs, arming = make_answers(has_d_bits=state.has_d_bits == 1)
+    assert n_vcpus <= 1 << VCPU_BITS, "an entry of the agenda has no room for more"
     kvm = lay.Kvm(
-        sptes=sptes, zero=memory.zero, version=memory.version, counts=np.zeros((3, n_regions + n_supers), np.int64),
+        sptes=sptes, needs=needs, arming=arming, zero=memory.zero, version=memory.version,
+        counts=np.zeros((3, n_regions + n_supers), np.int64),
         vcpus=vcpus, buffers=np.zeros((n_vcpus, PML_ENTRIES + _ring(config)), np.int64),
-        heap=records(lay.Next, n_vcpus), waiters=records(lay.Waiter, n_vcpus + n_hosts),
+        agenda=np.full(n_vcpus + SPARE, LAST, np.int64), waiters=records(lay.Waiter, n_vcpus + n_hosts),
         lock_ring=np.zeros(n_vcpus + n_hosts, np.int64), state=state, due=records(lay.DueEvent, DUE_MAX + n_vcpus + n_hosts),
         costs=one(lay.Costs), queue_ns=np.zeros_like(exits.queue_ns),
         crowd_ns=np.zeros_like(exits.crowd_ns),

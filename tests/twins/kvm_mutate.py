@@ -28,10 +28,10 @@ MUTATIONS = {
     "none": Mutation(f"{KVM}.vcpu", "_done", "now_ns", "now_ns"),
     # Faults
     "a granted fault is always handled": Mutation(
-        f"{KVM}.mmu_lock", "_begin_hold", "kind_now(k.sptes, k.state, vcpu.page, is_write)", "vcpu.kind"
+        f"{KVM}.mmu_lock", "_begin_hold", "kind_now(k, vcpu.page, k.streams[vcpu.stream].is_write)", "vcpu.kind"
     ),
     "nothing is read again where it is set": Mutation(
-        f"{KVM}.vcpu", "_done", "kind_now(k.sptes, k.state, vcpu.page, write) != kind", "kind < 0"
+        f"{KVM}.vcpu", "_done", "kind_now(k, vcpu.page, write) != kind", "kind < 0"
     ),
     "who holds the lock alone does not read again": Mutation(
         f"{KVM}.vcpu", "_done", "if kind not in (SPURIOUS, RETRY):\n        if kind_now",
@@ -104,7 +104,9 @@ MUTATIONS = {
         f"{KVM}.prefetch", "prefetched", " or sets_region(k.sptes, state, kind, page)", ""
     ),
     # Order
-    "a tie goes to the higher vCPU": Mutation(f"{KVM}.heap", "_before", "and a.vcpu < vcpu", "and a.vcpu > vcpu"),
+    "of two at a time the one that moves is second": Mutation(
+        f"{KVM}.agenda", "put", "entry < earliest", "entry >> VCPU_BITS < earliest >> VCPU_BITS"
+    ),
     "the horizon is inclusive": Mutation(f"{KVM}.run", "run_vcpus", "now_ns >= horizon_ns", "now_ns > horizon_ns"),
     "a revocation misses its own instant": Mutation(
         f"{KVM}.streams", "rearm", "stream.clock], now_ns)), False", "stream.clock], now_ns) + 1), False"
@@ -176,7 +178,7 @@ MUTATIONS = {
     "what was made old is not looked for anew": Mutation(
         f"{KVM}.ageing", "clear_young", "if found > 0:", "if found > 1 << 40:"
     ),
-    "a page that is made old is not counted": Mutation(f"{KVM}.armed", "armed_as", "wanted | STOPPED", "wanted | 2"),
+    "a page that is made old is not counted": Mutation(f"{KVM}.armed", "_arming", "wanted | STOPPED", "wanted | 2"),
     "a page is old before the flush": Mutation(
         f"{HOST}.mmu_notifier", "MmuNotifier._walk", "            yield from self._flush()\n",
         "            self._engine.mmu.clear_young(first, end, young, self._env.now_ns)\n"

@@ -68,7 +68,7 @@ def grant_all(k: Kvm, now_ns: int) -> None:
     while who >= 0:
         who = grant_next(k, now_ns)
         if 0 <= who < len(k.vcpus):
-            k.state.is_reordered = 1  # the vCPU has an event again, and is not in the heap
+            k.state.is_reordered = 1  # the vCPU has an event again, and is not on the agenda
 
 
 @jit

@@ -30,7 +30,7 @@ CLEARS_A, TRACKS, ZAPS = range(3)
 """Values of State.ageing: clears the A bit; without A bits, makes the next access fault, or unmaps."""
 
 IN_GUEST, REQUEST, PFN, WAITING, DONE, EXITED, ENTRY, RESUME, LEAVING, OUT, FAULTS, AGAIN = range(12)
-"""Values of Vcpu.stage: the step at next_ns. WAITING, OUT and FAULTS are not in the heap; PFN: the host page is known;
+"""Values of Vcpu.stage: the step at next_ns. WAITING, OUT and FAULTS are not on the agenda; PFN: the host page is known;
 EXITED: a PML buffer was drained; FAULTS: the host is asked for the page; AGAIN: the host has answered, and the vCPU looks
 the page up again.
 """
@@ -107,8 +107,9 @@ class State(Record):
     ring_soft_entries: int
     ageing: int
     pfn_ns: int  # to look up the host page of a fault
-    is_reordered: int  # next events of vCPUs in guest mode were found anew: the heap has to be built again
-    heap_size: int  # vCPUs in Kvm.heap
+    is_reordered: int  # next events of vCPUs in guest mode were found anew: the agenda has to be made again
+    agenda_first: int  # place of the first entry in Kvm.agenda
+    agenda_ns: int  # time from which its entries count
     lock_readers: int  # holders of mmu_lock
     lock_writers: int
     lock_head: int  # of Kvm.lock_ring
@@ -169,13 +170,6 @@ class Vcpu(Record):
     exit_kind: int  # of the exit under way; NOTHING: an IPI or a kick; NO_EXIT: from user space, or for a PML entry
     granted_ns: int  # when it was last granted mmu_lock
     prefetched: int  # sptes that its fault sets beside its own: bits, from the first of its group on
-
-
-class Next(Record):
-    """An entry of the heap of vCPUs: the next event of one."""
-
-    ns: int
-    vcpu: int
 
 
 class Stream(Record):
@@ -319,16 +313,18 @@ class Call(Record):
 class Kvm(ByReference):
     """One VM. Records and arrays are changed in place.
 
-    sptes; zero: uint8[n_pages], 1 = reads as zeros; version: uint16[n_pages]. counts: int64[3, n_regions + n_supers],
-    armed pages by is_write and by region, then by 512 regions; STALE_ROW. parts: [n_parts], those of sweeps last; ints:
+    sptes; needs, arming: uint8[2 * 2 * 256], answers of hostsim.kvm.loops.armed by is_logged, is_write and flags; zero:
+    uint8[n_pages], 1 = reads as zeros; version: uint16[n_pages]. counts: int64[3, n_regions + n_supers], armed pages by
+    is_write and by region, then by 512 regions; STALE_ROW. parts: [n_parts], those of sweeps last; ints:
     int64[n_classes, N_INTS] of hostsim.guest.touch; classes, rates: [n_classes]; page_weights: int64, of WEIGHTED classes
     from DATA_OFFSET on; tape: int64, trees of visits (32 a word), traces, sums of armed weights, and the tables of TLBs.
     streams: [n_streams], by vCPU; words: uint32[n_streams * N_ROWS * RING], waits: float64[n_streams * RING], their
     draws of the time to come: words of 32 bits, and exponentials of mean 1 for a class that is not PACED; exact:
     float64[n_streams], the work time of a drawn touch before rounding, or the share of writes that went to armed pages
     when a write was drawn; clocks: int64[n_clocks, N_FIELDS]; own_clocks: int64[n_clocks], rows of clocks by vCPU, -1 -
-    row: of a task that is parked. vcpus: [n_vcpus]; heap: [n_vcpus], scratch; buffers: int64[n_vcpus, 512 + n], PML
-    buffer and dirty ring; waiters: [n_vcpus + n_hosts]; lock_ring: int64[n_vcpus + n_hosts], the queue of mmu_lock.
+    row: of a task that is parked. vcpus: [n_vcpus]; agenda: int64[n_vcpus + SPARE], entries of hostsim.kvm.loops.agenda;
+    buffers: int64[n_vcpus, 512 + n], PML buffer and dirty ring; waiters: [n_vcpus + n_hosts]; lock_ring: int64[n_vcpus +
+    n_hosts], the queue of mmu_lock.
     costs; queue_ns: int64[n_modes, n], added to a hold by others at the lock; crowd_ns: int64[n], added to making a host
     page by others that make one.
     log: [capacity]; due: [n]. backing: uint8[n_pages] if is_backed; fresh: int64[n], pages that got frames at hand, oldest
@@ -339,6 +335,8 @@ class Kvm(ByReference):
     """
 
     sptes: Sptes
+    needs: NDArray[np.uint8]
+    arming: NDArray[np.uint8]
     zero: NDArray[np.uint8]
     version: Versions
     counts: Ints
@@ -355,7 +353,7 @@ class Kvm(ByReference):
     clocks: Ints
     own_clocks: Ints
     vcpus: Records[Vcpu]
-    heap: Records[Next]
+    agenda: Ints
     buffers: Ints
     waiters: Records[Waiter]
     lock_ring: Ints

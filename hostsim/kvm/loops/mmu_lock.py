@@ -26,7 +26,6 @@ from hostsim.kvm.loops.layout import (
     State,
 )
 from hostsim.kvm.loops.prefetch import count_bits, prefetched
-from hostsim.spte_index.spte import Sptes
 
 
 @inlined
@@ -77,12 +76,12 @@ def leave_lock(state: State, mode: int) -> None:
 @inlined
 def grant_next(k: Kvm, now_ns: int) -> int:
     """Grant the lock of ``k`` to the head of the queue at ``now_ns``, if it can be granted; returns the head, or -1."""
-    if k.state.lock_queued == 0:
+    if k.state.lock_queued == 0 or k.state.lock_writers > 0:
         return -1
     who = k.lock_ring[k.state.lock_head]
     mode = k.waiters[who].lock_mode
     # The head alone is looked at: a reader behind a writer waits, or readers could starve the writer (queued rwlock).
-    if k.state.lock_writers > 0 or (mode != SHARED and k.state.lock_readers > 0):
+    if mode != SHARED and k.state.lock_readers > 0:
         return -1
     head = k.state.lock_head + 1
     k.state.lock_head = head if head < len(k.waiters) else 0
@@ -127,13 +126,13 @@ def is_stale(k: Kvm, v: int, kind: int) -> bool:
 
 
 @inlined
-def kind_now(sptes: Sptes, state: State, page: int, is_write: bool) -> int:
+def kind_now(k: Kvm, page: int, is_write: int) -> int:
     """Kind of fault that an access to ``page`` needs now; SPURIOUS if it needs none any more.
 
-    ``sptes`` and ``state`` are read only.
+    ``k`` is read only.
     is_write: the access writes.
     """
-    kind = needed(sptes, state, page, is_write)
+    kind = needed(k, page, is_write)
     return SPURIOUS if kind == NOTHING or kind >= LOG else kind
 
 
@@ -141,8 +140,7 @@ def kind_now(sptes: Sptes, state: State, page: int, is_write: bool) -> int:
 def _begin_hold(k: Kvm, v: int, mode: int, others: int, now_ns: int) -> None:
     """VCPU ``v`` has the lock: read the spte, and hold the lock for as long as the fault takes."""
     vcpu = k.vcpus[v]
-    is_write = k.streams[vcpu.stream].is_write == 1
-    kind = kind_now(k.sptes, k.state, vcpu.page, is_write)
+    kind = kind_now(k, vcpu.page, k.streams[vcpu.stream].is_write)
     hold_ns = k.costs.spurious_ns
     if is_stale(k, v, kind):
         kind = RETRY

@@ -47,9 +47,9 @@ the guest; its exit has been handled; it runs; it waits for its next event.
 
 
 @inlined
-def is_write(k: Kvm, v: int) -> bool:
-    """Whether the access under way of vCPU ``v`` of ``k`` is a write."""
-    return bool(k.streams[k.vcpus[v].stream].is_write == 1)
+def is_write(k: Kvm, v: int) -> int:
+    """Whether the access under way of vCPU ``v`` of ``k`` is a write: 1, or 0."""
+    return int(k.streams[k.vcpus[v].stream].is_write)
 
 
 @inlined
@@ -81,7 +81,7 @@ def _touch(k: Kvm, v: int) -> int:
         return LEAVES
     page = page_of(k, vcpu.stream)
     # No page: fewer pages are armed than when the touch was drawn, and it fell to one that is not armed any more.
-    kind = needed(k.sptes, k.state, page, is_write(k, v)) if page >= 0 else NOTHING
+    kind = needed(k, page, is_write(k, v)) if page >= 0 else NOTHING
     if kind == YOUNG and _hits_tlb(k, v, page):
         kind = NOTHING
     vcpu.page, vcpu.kind = page, kind
@@ -175,7 +175,7 @@ def _done(k: Kvm, v: int) -> None:
     # The spte is read again here, at the cmpxchg. Without the lock another vCPU may have set it; with the lock, exclusive as
     # well, a revocation may have: it takes effect when its flush is over, which is after its hold.
     if kind not in (SPURIOUS, RETRY):
-        if kind_now(k.sptes, k.state, vcpu.page, write) != kind:
+        if kind_now(k, vcpu.page, write) != kind:
             kind = SPURIOUS
         # With the lock the grant has asked, and no invalidation begins or ends until it is dropped.
         elif mode == NONE and is_stale(k, v, kind):
