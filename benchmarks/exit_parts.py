@@ -15,11 +15,11 @@ from numpy.typing import NDArray
 from benchmarks.exits import DRAWN_NS, N_VCPUS, cpu_s, drawn, writing_guest
 from benchmarks.measure import REPEATS
 from hostsim.compiled.jit import jit
-from hostsim.compiled.record import Records, records
+from hostsim.compiled.record import records
 from hostsim.core.latency import note
 from hostsim.costs.exits import EXCLUSIVE, WP
-from hostsim.kvm.loops.heap import push, sift_top
-from hostsim.kvm.loops.layout import Kvm, LoggedExit, Next
+from hostsim.kvm.loops.agenda import LAST, SPARE, VCPU_BITS, put
+from hostsim.kvm.loops.layout import Ints, Kvm, LoggedExit
 from hostsim.kvm.loops.mapping import handle
 from hostsim.kvm.loops.mmu_lock import grant_next, join_queue, leave_lock
 from hostsim.kvm.loops.streams import choose, find, page_of
@@ -28,7 +28,7 @@ from hostsim.kvm.loops.work import start_clocks, stop_clocks
 from hostsim.spte_index.spte import PRESENT, WRITABLE
 
 AT_WORK, QUEUED = 4, 12
-"""vCPUs in the heap, and at the lock, of the 16: the lock is what all wait for."""
+"""vCPUs on the agenda, and at the lock, of the 16: the lock is what all wait for."""
 EXITS = 250_000
 
 
@@ -39,7 +39,7 @@ def all_parts(gib: int) -> dict[str, float]:
     found = {
         "the time of the next touch": draws,
         "its page": _ns(lambda: _draw_pages(k, EXITS)) - draws,
-        "five steps of the heap": _ns(lambda: _heap_steps(records(Next, N_VCPUS), EXITS)),
+        "five steps of the agenda": _ns(lambda: _agenda_steps(np.full(N_VCPUS + SPARE, LAST, np.int64), EXITS)),
         "mmu_lock: queue, grant, two latencies": _ns(lambda: _grants(k, EXITS)),
         "spte, counts of armed pages, bit in the log": min(_set_ns(gib) for _ in range(REPEATS)),
         "latency of the exit": _ns(lambda: _latencies(k, EXITS)),
@@ -93,19 +93,19 @@ def _draw_pages(k: Kvm, n: int) -> int:
 
 
 @jit
-def _heap_steps(heap: Records[Next], n: int) -> int:
-    size, step = 0, 1
+def _agenda_steps(agenda: Ints, n: int) -> int:
+    first, step, entry = N_VCPUS, 1, 0
     for v in range(AT_WORK):
-        size = push(heap, size, v, v)
+        first -= 1
+        entry = put(agenda, first, (v << VCPU_BITS) | v)
     for _ in range(n):
         for _ in range(AT_WORK - 1):
             step = (step * 1103515245 + 12345) & 0x7FFFFFFF
-            sift_top(heap, size, heap[0].ns + 300 + (step & 511), heap[0].vcpu)
-        at, waits = heap[0].ns, heap[0].vcpu
-        size -= 1
-        sift_top(heap, size, heap[size].ns, heap[size].vcpu)
-        size = push(heap, size, at + 400, waits)
-    return int(heap[0].ns)
+            entry = put(agenda, first, entry + ((300 + (step & 511)) << VCPU_BITS))
+        waits = entry
+        # The first vCPU goes to the lock, and the one that is granted the lock comes.
+        entry = put(agenda, first, waits + (400 << VCPU_BITS))
+    return int(entry)
 
 
 @jit
@@ -125,7 +125,7 @@ def _grants(k: Kvm, n: int) -> int:
 @jit
 def _set(k: Kvm, pages: NDArray[np.int64]) -> int:
     for i in range(len(pages)):
-        handle(k, 0, WP, pages[i], True, 0)
+        handle(k, 0, WP, pages[i], 1, 0)
     return int(k.parts[0].armed)
 
 

@@ -135,4 +135,4 @@ def _predict(drawn: Drawn, reps: int | None, workers: int | None, *, quiet: bool
     prepare(kinds_of(drawn(0)), quiet=quiet)
     with ExitStack() as stack:
         show = stack.enter_context(compare_progress(quiet=quiet))
-        return predict_drawn(drawn, Wanted(reps), Bench(workers, None, show), name)
+        return predict_drawn(drawn, Wanted(reps, guests_differ=True), Bench(workers, None, show), name)

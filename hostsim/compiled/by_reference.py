@@ -17,7 +17,7 @@ import numba.core.typing
 import numba.extending
 import numpy as np
 
-from hostsim.compiled.from_front import from_front
+from hostsim.compiled.fields import own_fields
 
 _numba: Any = numba
 _types: Any = _numba.types
@@ -39,7 +39,7 @@ class ByReference:
         values = self._values()
         flat = [array for value in values.values() for array in (value if isinstance(value, tuple) else (value,))]
         table = np.array([word for one in flat for word in _words(one)], np.int64)
-        types = tuple((name, from_front(_numba.typeof(value))) for name, value in values.items())
+        types = tuple((name, own_fields(_numba.typeof(value))) for name, value in values.items())
         more = {"_table": table, "_address": table.ctypes.data, "_numba_type_": Reference(type(self).__name__, types)}
         vars(self).update(more)
 

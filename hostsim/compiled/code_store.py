@@ -18,6 +18,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from hostsim.compiled.arithmetic import define_arithmetic
 from hostsim.compiled.lighter import lighten
 from hostsim.compiled.scipy_later import spare_scipy
 
@@ -168,6 +169,7 @@ class CodeFiles:
 def _before_compiling() -> None:
     spare_scipy()
     lighten()
+    define_arithmetic()
 
 
 def _note_homeless(path: Path | None) -> None:

@@ -15,6 +15,8 @@ import numba.core.cgutils
 import numba.core.typing
 import numba.extending
 
+from hostsim.compiled.named_memory import load, store
+
 _numba: Any = numba
 _types: Any = _numba.types
 _extending: Any = _numba.extending
@@ -23,21 +25,17 @@ _signature: Any = _numba.core.typing.signature
 
 
 class FromFront(_types.Array):  # type: ignore[misc]
-    """numba's type of such an array; a view of it is an ordinary array."""
+    """numba's type of such an array, and of a view of it."""
 
     @property
     def whole(self) -> Any:
         """The ordinary type of the array."""
-        return self.copy()
+        return super().copy()
 
-
-def from_front(typ: Any) -> Any:
-    """The type of an array, or of a named tuple of arrays, with such arrays; other types as they are."""
-    if isinstance(typ, _types.BaseNamedTuple):
-        return _types.NamedTuple(tuple(from_front(one) for one in typ), typ.instance_class)
-    if isinstance(typ, _types.Array):
+    def copy(self, dtype: Any = None, ndim: Any = None, layout: Any = None, readonly: Any = None) -> Any:
+        """The type of a view."""
+        typ = super().copy(dtype, ndim, layout, readonly)
         return FromFront(typ.dtype, typ.ndim, typ.layout, readonly=not typ.mutable, aligned=typ.aligned)
-    return typ
 
 
 _extending.register_model(FromFront)(_extending.models.ArrayModel)
@@ -60,7 +58,9 @@ def _element(context: Any, builder: Any, typ: Any, array: Any, kind: Any, index:
     """
     one_by_one = isinstance(kind, _types.BaseTuple)
     kinds = tuple(kind) if one_by_one else (kind,)
-    if context.enable_boundscheck or len(kinds) != typ.ndim or not all(isinstance(one, _types.Integer) for one in kinds):
+    if context.enable_boundscheck or not typ.aligned or len(kinds) != typ.ndim:
+        return None
+    if not all(isinstance(one, _types.Integer) for one in kinds):
         return None
     parts = _cgutils.unpack_tuple(builder, index) if one_by_one else [index]
     places = [context.cast(builder, part, one, _types.uintp) for part, one in zip(parts, kinds, strict=True)]
@@ -75,7 +75,9 @@ def _element(context: Any, builder: Any, typ: Any, array: Any, kind: Any, index:
 def _read(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
     array, at = signature.args
     if (place := _element(context, builder, array, arguments[0], at, arguments[1])) is not None:
-        return context.unpack_value(builder, array.dtype, place, align=None if array.aligned else 1)
+        if isinstance(array.dtype, _types.Record):
+            return context.unpack_value(builder, array.dtype, place)  # its address: nothing is read
+        return load(context, builder, array.dtype, place, str(array.dtype))
     to, index = _unsigned(context, builder, at, arguments[1])
     read = context.get_function(operator.getitem, _signature(signature.return_type, array.whole, to))
     return read(builder, (arguments[0], index))
@@ -87,7 +89,7 @@ def _write(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
     array, at, value = signature.args
     if (place := _element(context, builder, array, arguments[0], at, arguments[1])) is not None:
         written = context.cast(builder, arguments[2], value, array.dtype)
-        return context.pack_value(builder, array.dtype, written, place, align=None if array.aligned else 1)
+        return store(context, builder, array.dtype, written, place, str(array.dtype))
     to, index = _unsigned(context, builder, at, arguments[1])
     write = context.get_function(operator.setitem, _signature(signature.return_type, array.whole, to, value))
     return write(builder, (arguments[0], index, arguments[2]))

@@ -1,9 +1,10 @@
-"""Five steps that numba repeats while it compiles a first run, done faster. The answers are equal.
+"""Seven steps that numba repeats while it compiles a first run, done faster. The answers are equal.
 
 numba lists the variables of an instruction by looking through all its attributes. It makes two events of each call of LLVM
 for timers that hostsim never reads. It reads the options of the compiler one by one through properties. It computes the
 lifetimes of variables after eight passes of each function, where the last pass alone reads them. And ten times a function it
-loads new entries of its registries, of which there are mostly none.
+loads new entries of its registries, of which there are mostly none. It has LLVM read a module for each size of a type, and
+reads the signature of each generator of code at each call.
 """
 
 from __future__ import annotations
@@ -24,6 +25,8 @@ def lighten() -> None:
     _read_options_at_once(targetconfig)
     _look_for_lives_once(postproc)
     _load_what_is_new(base)
+    _measure_types_once(base)
+    _read_signatures_once(base)
 
 
 def _list_variables(numba_ir: Any) -> None:
@@ -105,3 +108,20 @@ def _registered(context: Any) -> int:
     """Number of entries in all registries of a target context and of its typing context."""
     registries = (*context._registries, *context.typing_context._registries)  # noqa: SLF001  # private
     return sum(len(entries) for one in registries for entries in vars(one).values() if isinstance(entries, list))
+
+
+def _measure_types_once(base: Any) -> None:
+    whole = base.BaseContext.get_abi_sizeof
+    sizes: dict[tuple[Any, str], int] = {}
+
+    def get_abi_sizeof(self: Any, ty: Any) -> int:
+        key = self, str(ty)
+        if key not in sizes:
+            sizes[key] = whole(self, ty)
+        return sizes[key]
+
+    base.BaseContext.get_abi_sizeof = get_abi_sizeof
+
+
+def _read_signatures_once(base: Any) -> None:
+    base._has_loc = cache(base._has_loc)  # noqa: SLF001  # private

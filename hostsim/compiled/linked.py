@@ -6,10 +6,9 @@ Measured: half of the time until a first run begins.
 
 from __future__ import annotations
 
-from functools import cache
+import ctypes
 from typing import Any
 
-import numba
 from numba.core import codegen, compiler, compiler_machinery, typed_passes, untyped_passes
 
 from hostsim.compiled.remembered import remember
@@ -22,9 +21,14 @@ _typed: Any = typed_passes
 NEEDLESS = frozenset({
     _untyped.WithLifting, _untyped.InlineClosureLikes, _untyped.MakeFunctionToJitFunction, _untyped.InlineInlinables,
     _untyped.LiteralUnroll, _untyped.FindLiterallyCalls, _untyped.RewriteDynamicRaises, _typed.InlineOverloads,
-    _typed.DumpParforDiagnostics,
+    _typed.DumpParforDiagnostics, _typed.NopythonRewrites,
 })  # fmt: skip
-"""Passes for features that loops do not use: closures, ``with``, inlining by numba, loops unrolled over types, prange."""
+"""Passes for features that loops do not use: closures, ``with``, inlining by numba, loops unrolled over types, prange,
+expressions of whole arrays.
+"""
+
+_REFUSAL = int(ctypes.cast(ctypes.pythonapi.PyObject_Call, ctypes.c_void_p).value or 0)
+"""Address of PyObject_Call, whose arguments are those of a wrapper: it calls the first one, which is no function."""
 
 
 class LinkedLibrary(_Library):  # type: ignore[misc]
@@ -44,7 +48,7 @@ class LinkedLibrary(_Library):  # type: ignore[misc]
 
     def get_pointer_to_function(self, name: str) -> int:  # noqa: ARG002  # one answer for all names
         """A wrapper that raises TypeError at a call from Python."""
-        return _refusal()
+        return _REFUSAL
 
 
 class _NoCode:
@@ -53,13 +57,12 @@ class _NoCode:
         """Do nothing: there is no machine code."""
 
 
-class LinkedCompiler(_Compiler):  # type: ignore[misc]
-    """numba's compiler with a ``LinkedLibrary`` as target."""
+class LoopCompiler(_Compiler):  # type: ignore[misc]
+    """numba's compiler without the passes that find nothing in a loop."""
 
-    def __init__(self, typingctx: Any, targetctx: Any, library: Any, *rest: Any) -> None:
-        library = library or LinkedLibrary(targetctx.codegen(), "inlined")
+    def __init__(self, *given: Any) -> None:
         remember()
-        super().__init__(typingctx, targetctx, library, *rest)
+        super().__init__(*given)
 
     def define_pipelines(self) -> list[Any]:
         """Numba's pipeline without the passes that find nothing."""
@@ -72,14 +75,9 @@ class LinkedCompiler(_Compiler):  # type: ignore[misc]
         return [found]
 
 
-def _takes_nothing() -> None:
-    """A function without arguments, whose wrapper refuses calls with arguments."""
+class LinkedCompiler(LoopCompiler):
+    """``LoopCompiler`` with a ``LinkedLibrary`` as target."""
 
-
-@cache
-def _refusal() -> int:
-    """Address of the Python wrapper of a function without arguments."""
-    compiled: Any = numba.njit(_takes_nothing)
-    compiled.compile(())
-    (result,) = compiled.overloads.values()
-    return int(result.library.get_pointer_to_function(result.fndesc.llvm_cpython_wrapper_name))
+    def __init__(self, typingctx: Any, targetctx: Any, library: Any, *rest: Any) -> None:
+        library = library or LinkedLibrary(targetctx.codegen(), "inlined")
+        super().__init__(typingctx, targetctx, library, *rest)

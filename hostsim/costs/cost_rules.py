@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from math import log2
 
 REQUEST_ATOMICS = 2
 """Atomic operations by which a flush asks a vCPU (hostsim.costs.costs.request_ns)."""
+QUEUED_VCPUS = (8, 16, 32, 64)
+"""vCPUs of the passes in which an exclusive lock was never free."""
 PML_ENTRIES = 512
 """Entries of a PML buffer (arch/x86/kvm/vmx/vmx.h)."""
 
@@ -35,26 +38,36 @@ def exclusive_base_ns(pass_ns: float, vcpus: float, loop_ns: float, exit_ns: flo
     return base_ns
 
 
-def handover_ns(*numbers: float) -> float:
-    """Time that hand-overs add to a service: least squares of the errors as shares of the services.
+def handover_ns(near_vcpus: float, *numbers: float) -> float:
+    """Time that each doubling of the vCPUs beyond near_vcpus adds to a service, by a hand-over to another socket [ns].
 
-    numbers: services of passes in which the lock is never free, in the order of ``_queued``; then the holds of _HOLDS.
+    Least squares of the errors as shares of the services.
+    numbers: services of passes in which the lock is never free, in the order of _QUEUED; then the holds of _HOLDS.
     """
     services, (written, mapped, direct) = numbers[:-3], numbers[-3:]
-    holds = [written] * 4 + [mapped] * 2 + [direct] * 2
-    added = sum((service - hold) / service**2 for service, hold in zip(services, holds, strict=True))
-    return added / sum(1 / service**2 for service in services)
+    holds = [hold for hold in (written, written, mapped, direct) for _ in QUEUED_VCPUS]
+    doublings = [log2(n / near_vcpus) for n in QUEUED_VCPUS] * 4
+    added = sum(n * (service - hold) / service**2 for n, service, hold in zip(doublings, services, holds, strict=True))
+    return added / sum((n / service) ** 2 for n, service in zip(doublings, services, strict=True))
 
 
-def shared_turn_ns(pass_ns: float, vcpus: float, loop_ns: float, exit_ns: float, entry_ns: float) -> float:
-    """Time for which one reader keeps the cache line of the lock word while readers share the lock [ns].
+def shared_turn_ns(
+    pass_ns: float, vcpus: float, cores: float, loop_ns: float, exit_ns: float, entry_ns: float
+) -> float:
+    """Time for which one core keeps the cache line of the lock word while readers share the lock [ns].
 
-    pass_ns: measured time of a vCPU for each page of a pass. vcpus: N, at work.
+    pass_ns: measured time of a vCPU for each page of a pass. vcpus: at work; cores: those beyond share a core with another.
     loop_ns, exit_ns, entry_ns: parts of ``pass_ns`` outside the lock; the rest is the hold H.
-    A hold lasts as many turns as there are readers at the lock, its own included: H = turn (1 + (N - 1) H / pass).
+    A hold lasts as many turns as there are cores at the lock, its own included.
     """
     hold_ns = pass_ns - loop_ns - exit_ns - entry_ns
-    return hold_ns / (1 + (vcpus - 1) * hold_ns / pass_ns)
+    readers = 1 + (vcpus - 1) * hold_ns / pass_ns
+    return hold_ns / caches_of(readers, vcpus, cores)
+
+
+def caches_of(actors: float, vcpus: float, cores: float) -> float:
+    """Mean number of cores on which ``actors``, any of ``vcpus``, run: vCPUs beyond ``cores`` share one in pairs."""
+    return actors - max(0.0, vcpus - cores) * actors * (actors - 1) / max(1.0, vcpus * (vcpus - 1))
 
 
 def _left(first: float, *less: float) -> float:
@@ -77,16 +90,17 @@ def _rule(names: str, formula: str, compute: Callable[..., float]) -> Rule:
     return Rule(tuple(names.split()), formula, compute)
 
 
-def _queued(*vcpus: int) -> list[str]:
-    return [f"{series}_{n}_service_ns" for series in ("written", "sparse", "mapped", "direct") for n in vcpus]
+_QUEUED = [f"{series}_{n}_service_ns" for series in ("written", "sparse", "mapped", "direct") for n in QUEUED_VCPUS]
 
 
-def _handover(*vcpus: int) -> Rule:
-    """The rule of the time that a hand-over adds with each of two numbers of vCPUs."""
-    queued = _queued(*vcpus)
-    added = " + ".join(f"({service} - {_HOLDS[max(0, at // 2 - 1)]}) / {service}**2" for at, service in enumerate(queued))
-    weights = " + ".join(f"1 / {service}**2" for service in queued)
-    return _rule(" ".join([*queued, *_HOLDS]), f"({added}) / ({weights})", handover_ns)
+def _handover() -> Rule:
+    """The rule of the time that a hand-over adds with each doubling of the vCPUs."""
+    doublings = [f"log2({n} / near_vcpus)" for n in QUEUED_VCPUS] * 4
+    holds = [hold for hold in (_HOLDS[0], *_HOLDS) for _ in QUEUED_VCPUS]
+    parts = list(zip(doublings, _QUEUED, holds, strict=True))
+    added = " + ".join(f"{n} * ({service} - {hold}) / {service}**2" for n, service, hold in parts)
+    weights = " + ".join(f"({n} / {service})**2" for n, service, _ in parts)
+    return _rule(" ".join(["near_vcpus", *_QUEUED, *_HOLDS]), f"({added}) / ({weights})", handover_ns)
 
 
 def _drain(names: str) -> Rule:
@@ -110,8 +124,10 @@ RULES: dict[str, Rule] = {
     "shared_hold": _rule("lockless_hold_ns lock_pair_ns", "lockless_hold_ns + lock_pair_ns", lambda h, p: h + p),
     "lone_shared_hold": _rest(f"lone_shared_pass_ns {_OUTSIDE}"),
     "shared_turn": _rule(
-        f"shared_pass_ns shared_vcpus {_OUTSIDE}",
-        "H / (1 + (shared_vcpus - 1) * H / shared_pass_ns), H = shared_pass_ns - loop_ns - exit_ns - entry_ns",
+        f"shared_pass_ns shared_vcpus core_vcpus {_OUTSIDE}",
+        "H / (R - P * R * (R - 1) / (shared_vcpus * (shared_vcpus - 1)))"
+        ", H = shared_pass_ns - loop_ns - exit_ns - entry_ns, R = 1 + (shared_vcpus - 1) * H / shared_pass_ns"
+        ", P = max(0, shared_vcpus - core_vcpus)",
         shared_turn_ns,
     ),
     "exclusive_base": _rule(
@@ -119,8 +135,7 @@ RULES: dict[str, Rule] = {
         "written_pass_few_ns - loop_ns - exit_ns - entry_ns",
         exclusive_base_ns,
     ),
-    "spread_handover": _handover(8, 16),
-    "wide_handover": _handover(32, 64),
+    "handover": _handover(),
     "direct_wp": _rule(
         "exclusive_base_ns direct_map_ns exclusive_map_ns",
         "exclusive_base_ns * direct_map_ns / exclusive_map_ns",

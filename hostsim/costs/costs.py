@@ -58,13 +58,15 @@ class CostSheet:
     exclusive_base_ns, exclusive_map_ns: the same under the exclusive lock with shadow paging, which reads the guest's page
     tables again: a write-protection fault, and one that maps.
     direct_wp_ns, direct_map_ns: the same with two-dimensional paging.
-    spread_handover_ns: added to an exclusive hold when others wait, or another actor had the lock last, and the vCPUs run on
-    more than one socket.
+    handover_ns: added to an exclusive hold, for each doubling of the vCPUs beyond near_vcpus, when others wait or another
+    actor had the lock last.
     near_vcpus: vCPUs that the host keeps on one socket.
-    wide_handover_ns: the same with more than wide_vcpus vCPUs.
     queued_vcpus: the most vCPUs with which the exclusive lock was measured.
     shared_turn_ns: time for which one reader keeps the lock word.
+    core_vcpus: vCPUs that the host runs on a core each; with more, hyperthreads share cores and their caches.
+    host_sockets: sockets, each with a NUMA node.
     populate_lines: shared cache lines outside mmu_lock that every populated page changes.
+    populate_node_lines: those of them that each NUMA node has for itself.
     populate_ns: allocation of a host page.
     split_fault_ns: splitting a large spte in a fault, beyond the hold.
     prefetch_spte_ns: an spte that a fault sets beside its own; eager_split_ns, recover_region_ns: a 2 MiB region.
@@ -98,14 +100,15 @@ class CostSheet:
     exclusive_map_ns: float
     direct_wp_ns: float
     direct_map_ns: float
-    spread_handover_ns: float
+    handover_ns: float
     near_vcpus: float
-    wide_handover_ns: float
-    wide_vcpus: float
     queued_vcpus: float
     map_hold_ns: float
     populate_ns: float
     populate_lines: float
+    populate_node_lines: float
+    host_sockets: float
+    core_vcpus: float
     split_fault_ns: float
     spurious_hold_ns: float
     prefetch_spte_ns: float
@@ -171,6 +174,7 @@ KVM_MEASURED = (
     "ring_harvest_ns", "ring_reset_ns", "ring_full_exit_ns", "unmap_page_ns", "mprotect_page_ns", "further_spte_enable_ns",
     "further_spte_get_ns", "further_spte_disable_ns", "further_spte_unmap_ns", "first_map_pass_ns", "logged_map_pass_ns",
     "first_map_ns", "swap_in_ns", "swap_in_p99_ns", "swap_out_page_ns",
+    "sync_table_ns", "sync_spte_ns", "sync_drop_ns",
 )  # fmt: skip
 """Further numbers that are measured through /dev/kvm; trackers use those of LogCosts."""
 BY_HAND = ("interrupted_ns",)

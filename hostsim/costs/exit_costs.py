@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from math import log2
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hostsim.core.errors import InputError, Problem
-from hostsim.costs.cost_rules import PML_ENTRIES
+from hostsim.costs.cost_rules import PML_ENTRIES, caches_of
 from hostsim.costs.costs import MODES, CostSheet, load_costs, sheet_names
 from hostsim.costs.era import Era
 from hostsim.costs.exits import COST_KEYS, ExitCosts
@@ -18,13 +19,11 @@ LINES_PER_PAGE = 64
 
 def handover_ns(sheet: CostSheet, n_vcpus: int) -> float:
     """Time that others at the exclusive lock add to a hold [ns]: none if ``n_vcpus`` vCPUs run on one socket."""
-    # Model limit: the hand-over of mmu_lock has two steps, as it was measured: with 8 and 16 vCPUs it is one number, with 32
-    # and 64 another, 2.4 times as long. Why it grows is not known; with 17 to 31 vCPUs it is assumed to be the second.
+    # Model limit: a hand-over of mmu_lock grows with the logarithm of the number of vCPUs, as was measured with 8 to 64 on
+    # hosts of two sockets. Farther cores, lower clocks of busy ones and hyperthreads take part in it; it is not known which.
     # Model limit: an exclusive mmu_lock that another actor has held last costs a vCPU as much when none waits as when others
     # do; it was measured with a lock that is never free.
-    if n_vcpus <= sheet.near_vcpus:
-        return 0.0
-    return sheet.wide_handover_ns if n_vcpus > sheet.wide_vcpus else sheet.spread_handover_ns
+    return sheet.handover_ns * max(0.0, log2(n_vcpus / sheet.near_vcpus))
 
 
 def readers_hold_ns(hold_ns: float, turn_ns: float, n: int) -> NDArray[np.float64]:
@@ -42,6 +41,18 @@ def readers_hold_ns(hold_ns: float, turn_ns: float, n: int) -> NDArray[np.float6
     return found
 
 
+def caches_at(sheet: CostSheet, length: int, n_vcpus: int) -> NDArray[np.float64]:
+    """float64[length]: caches beside one's own that want a line when k other actors do: hyperthreads share theirs.
+
+    Of ``n_vcpus`` vCPUs those beyond the sheet's cores share a core with one other each. The k actors and one's own are any
+    of the vCPUs, so the number of cores is a mean.
+    """
+    # Model limit: two vCPUs on one core change a shared line as one; the line would be taken away between the two at times.
+    # Model limit: with more vCPUs than the sheet's host has hardware threads, the host has half as many cores as vCPUs.
+    cores = max(sheet.core_vcpus, n_vcpus / 2)
+    return np.array([caches_of(min(k, n_vcpus), n_vcpus, cores) + max(0, k - n_vcpus) - 1 for k in range(1, length + 1)])
+
+
 def queue_table_ns(sheet: CostSheet, length: int, n_vcpus: int) -> NDArray[np.int64]:
     """int64[3, length]: time that k other contenders add to a hold [ns], by mode and k.
 
@@ -54,19 +65,26 @@ def queue_table_ns(sheet: CostSheet, length: int, n_vcpus: int) -> NDArray[np.in
     # Model limit: hyperthreads that share a core and a lower turbo clock with more busy cores slow no vCPU down.
     # Model limit: the work of a reader beside the turns of the lock word is the work of a write-protection fault, for every
     # kind of fault.
-    shared = readers_hold_ns(sheet.shared_hold_ns, sheet.shared_turn_ns, length)
+    by_caches = readers_hold_ns(sheet.shared_hold_ns, sheet.shared_turn_ns, length)
+    shared = np.interp(caches_at(sheet, length, n_vcpus), np.arange(length), by_caches)
     exclusive = np.full(length, handover_ns(sheet, n_vcpus))
     exclusive[0] = 0.0
     rows = (np.zeros(length), shared - shared[0], exclusive)
     return np.stack([np.rint(row).astype(np.int64) for row in rows])
 
 
-def crowd_table_ns(sheet: CostSheet, length: int) -> NDArray[np.int64]:
-    """int64[length]: time that k other vCPUs that populate memory add to a populated page [ns].
+def crowd_table_ns(sheet: CostSheet, n_vcpus: int) -> NDArray[np.int64]:
+    """int64[n_vcpus]: time that k other vCPUs that populate memory add to a populated page [ns].
 
-    Each shared line goes round once among those that change it: a turn of the lock word is two changes of one line.
+    Each shared line goes round once among those that change it: a turn of the lock word is two changes of one line. A line
+    of a NUMA node goes round among the vCPUs of its socket.
     """
-    found: NDArray[np.int64] = np.rint(sheet.populate_lines * sheet.shared_turn_ns / 2 * np.arange(length)).astype(np.int64)
+    # Model limit: vCPUs that do not all run on one socket are spread evenly over all sockets, and each takes its memory from
+    # its own.
+    sockets = sheet.host_sockets if n_vcpus > sheet.near_vcpus else 1.0
+    lines = sheet.populate_lines - sheet.populate_node_lines + sheet.populate_node_lines / sockets
+    others = caches_at(sheet, n_vcpus, n_vcpus)
+    found: NDArray[np.int64] = np.rint(lines * sheet.shared_turn_ns / 2 * others).astype(np.int64)
     return found
 
 
@@ -99,6 +117,10 @@ def exit_costs(
         scattered_ns=round(sheet.measured_ns("scattered_fault_ns")),
         prefetch_ns=round(sheet.prefetch_spte_ns),
         ipi_ns=_ipi_ns(sheet),
+        before_ns=np.array([round(_before_lock_ns(sheet, kind, kinds.get(kind, "none"))) for kind in COST_KEYS], np.int64),
+        # The slow path of a reader is two more changes of the line of the lock word; that of a writer, one.
+        wait_lock_ns=round(sheet.shared_turn_ns),
+        word_ns=round(sheet.shared_turn_ns / 2),
     )
 
 
@@ -145,10 +167,17 @@ def _hold_ns(sheet: CostSheet, kind: str, mode: str, mmu: str) -> float:
     elif mode == "exclusive":
         hold_ns = sheet.direct_map_ns if maps else sheet.direct_wp_ns
     elif maps:
-        hold_ns = sheet.map_hold_ns
+        hold_ns = sheet.map_hold_ns - _before_lock_ns(sheet, kind, mode)
     else:
         hold_ns = sheet.lockless_hold_ns if mode == "none" else sheet.shared_hold_ns
     return hold_ns + (sheet.split_fault_ns if kind == "split" else 0)
+
+
+def _before_lock_ns(sheet: CostSheet, kind: str, mode: str) -> float:
+    """Handling of a fault of the TDP MMU that maps before it takes mmu_lock: the host page is looked up [ns]."""
+    # Model limit: under mmu_lock the TDP MMU maps a page in the time that a direct MMU with rmaps needs; no table has it.
+    maps = kind in {"map", "split"} and mode != "exclusive"
+    return max(0.0, sheet.map_hold_ns - sheet.direct_map_ns) if maps else 0.0
 
 
 def _pml_ns(sheet: CostSheet, era: Era) -> tuple[float, float]:

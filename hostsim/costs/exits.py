@@ -113,6 +113,9 @@ class ExitCosts(NamedTuple):
     scattered_ns: added to a fault far from the page of the vCPU's last one.
     prefetch_ns: added to a hold by each spte that the fault prefetches.
     ipi_ns: added to leaving and entering the guest where an IPI is the reason.
+    before_ns: int64[N_KINDS] by kind, handling of a fault that takes mmu_lock before it asks for it.
+    wait_lock_ns: until a reader that has met a writer at mmu_lock stands in the queue, one reader after the other.
+    word_ns: until the lock word comes to a thread of the host that takes mmu_lock after a vCPU.
     """
 
     exit_ns: int
@@ -128,6 +131,9 @@ class ExitCosts(NamedTuple):
     scattered_ns: int = 0
     prefetch_ns: int = 0
     ipi_ns: int = 0
+    before_ns: Ints = np.zeros(N_KINDS, np.int64)
+    wait_lock_ns: int = 0
+    word_ns: int = 0
 
     def of_new_pages(self, first_map_ns: int) -> ExitCosts:
         """These costs where no VM has mapped the pages since the host made them.

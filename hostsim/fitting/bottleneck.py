@@ -2,18 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from hostsim.core.constants import PAGE_WIRE_BYTES
+from hostsim.qemu.parameters import PAGES_A_FLUSH
+from hostsim.qemu.version import Version
 from hostsim.verdict.evidence import Evidence
 
-OVERSHOOT_MAX = 0.02
-"""A window sends up to this much more than its quota: the last burst is not cut (QEMU 10.0: 59 kB of 3.4 MB)."""
-OVERSHOOT_10 = 0.003
-"""QEMU 7.2 overshoots a window by less, QEMU 10.x by more (231 real migrations)."""
+BURSTS: Mapping[Version, int] = {"7.2": PAGE_WIRE_BYTES, "10.0": PAGES_A_FLUSH * PAGE_WIRE_BYTES}
+"""Bytes that count against the quota of a window at once: a page as it is queued (7.2, migration/qemu-file.c::
+add_to_iovec), or 64 iovecs as they are written (10.0, migration/qemu-file.c::qemu_fflush). QEMU tests for more than the
+quota (migration/migration-stats.c::migration_rate_exceeded), so a window has the fewest bursts that exceed it.
+"""
+OTHER_BYTES, DIGIT_BYTES = 160, 64
+"""Bytes of a window beyond its bursts: the ends of a section (231 real migrations); half of the last digit of ``mbps``."""
+LATE_MAX = 0.02
+"""Windows of a busy host end late, and their median is smaller than the limit by up to this share (assumed)."""
+WINDOWS_PER_S = 10
 ROUND_MIB = (1024, 512, 256, 128, 100, 64, 50, 32, 20, 16, 10, 8, 5, 4, 2, 1)
-MIB = 1 << 20
+UNITS = (*(mib << 20 for mib in ROUND_MIB), 10**6, 10**5)
+"""Units of max-bandwidth, the roundest first: libvirt and HMP take MiB/s, QMP takes bytes/s."""
 LATE_NS_MIN = 500_000
 """Windows that end less late are those of an idle host, 0.06 to 0.12 ms (hostsim/data/hosts)."""
 ALIKE = 0.03
@@ -51,21 +61,42 @@ def bottleneck_of(evidence: Evidence) -> Bottleneck | None:
         return Bottleneck("link", round(link), measured, GIVEN, qemu)
     sent = evidence.window_bytes_per_s or (measured if evidence.bandwidth_is_steady else None)
     if sent:
-        limit = rounded_limit(sent)
-        over = sent / limit - 1
-        version = evidence.qemu or ("10.0" if over > OVERSHOOT_10 else "7.2")
+        version, limit = limit_of(sent, evidence.qemu, exact=evidence.window_bytes_per_s is not None)
         source = f"steady at {measured / 1e6:.1f} MB/s with headers"
         late_ns = round(evidence.window_late_s * 1e9)
         return Bottleneck("max-bandwidth", limit, measured, source, version, late_ns if late_ns >= LATE_NS_MIN else 0)
     return Bottleneck("link", round(measured), measured, "the median of what was sent", qemu)
 
 
-def rounded_limit(measured: float) -> int:
-    """The roundest number of bytes/s that, with the overshoot of a window, is sent as ``measured``."""
-    least = measured / (1 + OVERSHOOT_MAX)
-    return next((limit for limit in _round_limits(measured) if limit >= least), round(measured))
+def limit_of(sent: float, qemu: str | None = None, *, exact: bool = True) -> tuple[str, int]:
+    """(version of QEMU, max-bandwidth [bytes/s]) by which a migration sends ``sent`` [bytes/s].
+
+    qemu: the version, where the log names it. exact: ``sent`` is that of whole windows, none of which ended late.
+    Limits up to a burst apart send the same bytes, so the roundest of them is taken; of the version that has a rounder one.
+    """
+    known: Version = "7.2" if qemu == "7.2" else "10.0"
+    versions = (known,) if qemu else tuple(v for v in BURSTS if v == "7.2" or not exact or _is_whole(sent))
+    units = UNITS if exact else UNITS[: len(ROUND_MIB)]
+    most = sent if exact else sent * (1 + LATE_MAX)
+    found = [(*_roundest(_least(sent, v), most, units), v) for v in versions]
+    rank, limit, version = min(found, key=lambda one: one[0])
+    if rank == len(units):
+        version = versions[-1] if exact else versions[0]
+        limit = round((_least(sent, version) + sent) / 2)
+    return qemu or version, limit
 
 
-def _round_limits(measured: float) -> Iterator[int]:
-    for mib in ROUND_MIB:
-        yield int(measured * 1.0002 // (mib * MIB)) * mib * MIB
+def _least(sent: float, version: Version) -> float:
+    """The least limit [bytes/s] that QEMU of ``version`` sends as ``sent``: less would not need the last burst."""
+    return sent - WINDOWS_PER_S * (BURSTS[version] + OTHER_BYTES)
+
+
+def _is_whole(sent: float) -> bool:
+    """Whether the windows of ``sent`` [bytes/s] are whole bursts of QEMU 10."""
+    return (sent / WINDOWS_PER_S + DIGIT_BYTES) % BURSTS["10.0"] <= OTHER_BYTES + 2 * DIGIT_BYTES
+
+
+def _roundest(least: float, most: float, units: Sequence[int]) -> tuple[int, int]:
+    """(place of the roundest of ``units`` that has a multiple from ``least`` to ``most``, that multiple)."""
+    multiples = (int(most // unit) * unit for unit in units)
+    return next(((i, limit) for i, limit in enumerate(multiples) if limit >= max(least, 1)), (len(units), 0))

@@ -77,7 +77,7 @@ def _migration(fitted: GuestFit) -> Iterator[str]:
         "bandwidth": f"  # {bottleneck.source}" if bottleneck and bottleneck.kind == "max-bandwidth" else "",
         "qemu": "  # by the bytes of a window, or assumed",
         "downtime_limit": _limit_source(fitted),
-        "timeout": "  # assumed: twice the time of the log",
+        "timeout": "  # assumed: twice the time of the log" if fitted.observed else "  # assumed",
     }
     yield from ("", "[migration]")
     yield from (f"{key} = {toml_text(value)}{told.get(key, '')}" for key, value in table.items())

@@ -27,6 +27,8 @@ FINER = 13
 SWEEPS_PER_DECADE = 40
 SLOWEST, FASTEST = 0.05, 8.0
 """The grid of rates: a page written this often in the longest, and in the shortest, round."""
+AT_ONCE_PER_S = FASTEST / 0.1
+"""Rate of a page that is dirty again at once: it is written in each window of QEMU's loop."""
 Shape = Literal["fewest", "many", "sweep", "steep"]
 """Which of the guests that the points allow. fewest: with the fewest classes. many: with as many as least squares take.
 sweep: with a sweep, the slowest, if the points do not speak against one. steep: with the most pages that are dirty again at
@@ -195,7 +197,14 @@ class Problem:
                 low, counts = middle, tried
             else:
                 high = middle
-        return self._of_counts(target, counts)
+        return self._with_at_once(target, counts)
+
+    def _with_at_once(self, target: _Target, counts: Array) -> Classes:
+        """The classes of ``counts``, those of the fastest rate written at AT_ONCE_PER_S: no round is so short."""
+        hot, rate = float(counts[-1]), max(float(self.rates[-1]), AT_ONCE_PER_S)
+        slower = _merged(np.append(counts[:-1], 0.0), self.rates)
+        pages = (*slower, (hot, rate)) if hot >= PAGES_MIN else slower
+        return self._classes(target, pages, None, self.drawn @ counts)
 
     def _one(self, target: _Target) -> Classes:
         counts, misfit = _best_single(target.weighted(self.drawn), target.wanted, self.ram_pages)

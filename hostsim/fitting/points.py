@@ -26,6 +26,8 @@ EXACT_S = 0.004
 """Error of a length by QEMU's own clock, which counts milliseconds, at both ends."""
 SLICE_S = 0.01
 """A throttled vCPU runs for this long at a time (system/cpu-throttle.c::CPU_THROTTLE_TIMESLICE_NS, QEMU 10.0)."""
+UNIFORM = 3**-0.5
+"""Standard deviation of a figure that may lie anywhere within 1 of its middle."""
 VISITS_MAX = 8
 PHASES = 6**-0.5
 """Standard deviation of the number of slices in a round, whose two ends fall anywhere into a slice and its sleep."""
@@ -154,9 +156,14 @@ def _circles(rounds: Sequence[Round], group: Sequence[int]) -> float:
 
 def _timing_off(rounds: Sequence[Round]) -> float:
     """Error of the mean length, as a share: instants between two rounds of a row cancel."""
-    ends = (rounds[0], rounds[-1])
-    off_s = max(EXACT_S, *(r.timing_off * r.duration_s for r in ends))
+    off_s = max(EXACT_S, *(_off_s(r) for r in (rounds[0], rounds[-1])))
     return off_s / sum(r.duration_s * r.syncs for r in rounds)
+
+
+def _off_s(r: Round) -> float:
+    """Error of the length of all rounds of ``r`` [s]. The last of several syncs may lie anywhere between two answers."""
+    all_s = r.timing_off * r.duration_s * r.syncs
+    return all_s * UNIFORM if r.syncs > 1 else all_s
 
 
 def _point(rounds: Sequence[Round], visits: Sequence[Visit], group: Sequence[int], end_s: float) -> Point:

@@ -48,6 +48,8 @@ def refusal_of(one: Observed) -> str:
 
 def _without_figures(one: Observed) -> str:
     """The reason why figures of RAM are missing, or cannot be; "" if the log has usable ones."""
+    if np.nan_to_num(one.log.transferred_bytes).any() and np.isnan(one.log.remaining_bytes).all():
+        return f"{one.name}: the log has the bytes sent but not those remaining, so no round is known; {MEASURE}"
     if not len(one.log) or not _live(one).any():
         return f"{one.name}: no answer with figures of RAM was taken while the migration ran; {MEASURE}"
     if _sent_once(one) > MANY * one.ram_pages > 0:

@@ -9,14 +9,15 @@ from pathlib import Path
 from typing import Any
 
 from hostsim.core.errors import InputError, Problem, UnitError
-from hostsim.core.units import format_bandwidth, parse_duration, parse_said_bandwidth
+from hostsim.core.units import format_bandwidth, format_duration, parse_duration, parse_said_bandwidth
 from hostsim.fitting.bottleneck import GIVEN
 from hostsim.fitting.filling import KIB_PER_PAGE, least_filled, sooner_share, thin_out
 from hostsim.fitting.fitted import GuestFit, fit
 from hostsim.scenario.overrides import apply_overrides
 from hostsim.scenario.schema import Scenario
 from hostsim.study.predict.bench import Bench
-from hostsim.study.predict.guest import mode_overrides
+from hostsim.study.predict.forecast import first_pass_s
+from hostsim.study.predict.guest import give_up_ns, mode_overrides
 from hostsim.study.predict.predict import predict_drawn
 from hostsim.study.predict.prediction import Prediction
 from hostsim.study.predict.replications import Wanted
@@ -78,7 +79,8 @@ def whatif(
     fitted = paths[0] if len(paths) == 1 and isinstance(paths[0], GuestFit) else None
     if fitted is None:
         fitted = fit(*(path for path in paths if not isinstance(path, GuestFit)), seed=seed, **known)
-    return predict_drawn(drawn_scenarios(fitted, change or Change(), seed), Wanted(reps), Bench(workers, out), fitted.name)
+    drawn = drawn_scenarios(fitted, change or Change(), seed)
+    return predict_drawn(drawn, Wanted(reps, guests_differ=True), Bench(workers, out), fitted.name)
 
 
 def drawn_scenarios(fitted: GuestFit, change: Change, seed: int = 1) -> Drawn:
@@ -111,6 +113,8 @@ class Drawn:
             raise InputError(problems)
         table["seed"] = self.seed + number
         scenario = _checked(table, keys)
+        if not self.fitted.observed and not {"duration", "migration.timeout"} & set(keys):
+            scenario = _give_up(table, scenario, self.change.mode)
         share = self.filled_share(scenario, number)
         if share == 1.0 and not self.is_stopped:
             return scenario
@@ -138,6 +142,13 @@ def _checked(table: dict[str, Any], keys: Container[str]) -> Scenario:
         raise InputError(
             [Problem("--set", p.key, p.got, p.wanted, p.example) if p.key in keys else p for p in error.problems]
         ) from None
+
+
+def _give_up(table: dict[str, Any], scenario: Scenario, mode: str) -> Scenario:
+    """``scenario`` and its ``table``, in place, with the patience of ``hostsim predict``: no log shows how long is long."""
+    end_ns = give_up_ns(first_pass_s(scenario), mode)
+    table["migration"]["timeout"] = table["duration"] = format_duration(end_ns)
+    return _checked(table, ())
 
 
 def _end_load(table: dict[str, Any], ends: str) -> None:

@@ -8,7 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 ARMED_HOT, ARMED_COLD, NEXT_WRITE, HITS = range(4)
-N_PACED = 4
+N_STATE = 4
+BLOCK = 8
+"""Draws of a paced class that are made together."""
+PART, PLACE, MIXED = (N_STATE + row * BLOCK for row in range(3))
+N_PACED = N_STATE + 3 * BLOCK
 NO_WRITE = 1 << 62
 """NEXT_WRITE of a class without an armed page."""
 LIST_SHARE = 2
@@ -21,7 +25,7 @@ class Armed(NamedTuple):
     pending: int64[slots], work time of the next touch [ns], a slot a (class, page), for classes with independent pages.
     hit: uint8[slots / 8], one bit a page of the paced classes, 1: written since it was armed.
     few: int32[slots / LIST_SHARE], lists of the armed pages of parts with few armed pages.
-    paced: int64[n_classes, N_PACED], ARMED_HOT ... HITS of each paced class.
+    paced: int64[n_classes, N_PACED], ARMED_HOT ... HITS of each paced class; from PART on draws of its next hits.
     """
 
     pending: NDArray[np.int64]

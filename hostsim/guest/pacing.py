@@ -16,11 +16,12 @@ from numpy.typing import NDArray
 from hostsim.compiled.jit import jit, late, part
 
 STOPPED, CLOSED, OPEN = 0, 1, 2
-MODE, T0, W0, SPEED_NUM, SPEED_DEN, TICK, LATE, LAST, RUN_MODE, MISSED, BURST, THINK, AWAKE = range(13)
-N_FIELDS = 13
+MODE, T0, W0, SPEED_NUM, SPEED_DEN, TICK, LATE, LAST, RUN_MODE, MISSED, BURST, THINK, AWAKE, LEFT = range(14)
+N_FIELDS = 14
 """MISSED: 1 while a tick that was missed fires at T0, which is after the host events of T0.
 
 AWAKE: host time up to which the task sleeps, or one that has passed [ns].
+LEFT: time of gaps whose work the guest has left, open loop [ns].
 """
 
 
@@ -35,6 +36,8 @@ class Pacing:
     long gap; 0: every tick adds work.
     burst_ns, think_ns: closed loop; after each ``burst_ns`` of work the task sleeps ``think_ns`` of the host's time, by a
     timer that goes on while the vCPU is out of the guest. 0: it never sleeps.
+    gap_ns: open loop; work that arrives while the vCPU is out of the guest for longer is left, as by a guest that looks at
+    its clock all the time and distrusts a long gap; 0: the vCPU catches up with all work.
     """
 
     open_loop: bool = False
@@ -43,6 +46,7 @@ class Pacing:
     tick_late_ns: int = 0
     burst_ns: int = 0
     think_ns: int = 0
+    gap_ns: int = 0
 
     @property
     def duty(self) -> Fraction:
@@ -55,7 +59,7 @@ def clock_row(pacing: Pacing) -> NDArray[np.int64]:
     row = np.zeros(N_FIELDS, np.int64)
     speed = pacing.catch_up.limit_denominator(1_000_000)
     row[SPEED_NUM], row[SPEED_DEN] = speed.numerator, speed.denominator
-    row[TICK], row[LATE] = pacing.tick_ns, pacing.tick_late_ns
+    row[TICK], row[LATE] = pacing.tick_ns, pacing.gap_ns if pacing.open_loop else pacing.tick_late_ns
     row[BURST], row[THINK] = pacing.burst_ns, pacing.think_ns
     row[RUN_MODE] = OPEN if pacing.open_loop else CLOSED
     return row
@@ -122,11 +126,18 @@ def _closed_work(row: NDArray[np.int64], t_ns: int) -> int:
 
 @part
 def _open_work(row: NDArray[np.int64], t_ns: int) -> int:
-    arrived = t_ns if row[TICK] == 0 else last_tick_before(row[TICK], t_ns)
+    arrived = (t_ns if row[TICK] == 0 else last_tick_before(row[TICK], t_ns)) - row[LEFT]
     elapsed = t_ns - row[T0]
     whole, rest = elapsed // row[SPEED_DEN], elapsed % row[SPEED_DEN]
     able = row[W0] + whole * row[SPEED_NUM] + rest * row[SPEED_NUM] // row[SPEED_DEN]
     return int(max(min(arrived, able), row[W0]))
+
+
+@jit
+def leave_gap(row: NDArray[np.int64], t_ns: int) -> None:
+    """Leave the work of the gap that ends at ``t_ns``, of a clock stopped since T0, if the guest does not make up for it."""
+    if row[RUN_MODE] == OPEN and t_ns - row[T0] > row[LATE]:
+        row[LEFT] += t_ns - row[T0]
 
 
 @jit
@@ -157,5 +168,7 @@ def resume(row: NDArray[np.int64], t_ns: int) -> None:
     """The vCPU enters the guest at ``t_ns``; a tick missed meanwhile fires at once. In place."""
     if row[MODE] != STOPPED:
         return
+    if row[LATE]:
+        leave_gap(row, t_ns)
     row[T0], row[MODE] = t_ns, row[RUN_MODE]
     row[MISSED] = row[TICK] > 0 and row[RUN_MODE] == CLOSED and last_tick_before(int(row[TICK]), t_ns) > row[LAST]

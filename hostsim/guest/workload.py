@@ -50,6 +50,8 @@ class Workload:
     split: each vCPU accesses a part of the region of its own; False: each vCPU accesses the whole region.
     arrivals: of the writes of uniform and hotcold: "paced" (a loop: one write each 1/rate, to a page drawn anew) or
     "poisson" (many independent clients). Writes of zipf and all drawn reads are Poisson.
+    cr3_load_rate_per_s: CR3 loads per second, summed over the vCPUs; 0: none. The pages are page tables of the guest then,
+    and a write changes an entry (hostsim.kvm.address_spaces).
     changed_bytes, changed_place: bytes in a row that one write changes, and whether each write of a page changes the same
     bytes, anywhere ("same") or at its start ("start"), or bytes at a place of its own ("scattered"). XBZRLE alone reads
     them.
@@ -74,6 +76,7 @@ class Workload:
     trace: TouchTrace | None = None
     changed_bytes: int = CHANGED_BYTES
     changed_place: Place = CHANGED_PLACE
+    cr3_load_rate_per_s: Fraction = Fraction(0)
 
     @property
     def is_swept(self) -> bool:

@@ -12,6 +12,7 @@ from hostsim.costs.era import Prefetch, load_era, unknown_name
 from hostsim.costs.exit_costs import exit_costs, populate_ns
 from hostsim.costs.exits import EXCLUSIVE, SHARED, ExitCosts
 from hostsim.guest.workload import Guest
+from hostsim.kvm.address_spaces import AddressSpaces, sync_costs
 from hostsim.kvm.engine import GuestEngine
 from hostsim.kvm.index_costs import (
     IndexCosts,
@@ -67,7 +68,10 @@ def live_vm(
     plan, config, exits = log_plan(mmu, interface), mmu_config(mmu, interface), exits_of(mmu, n_vcpus)
     if mmu.index == MEASURED:
         engine = GuestEngine(guest, memory, n_vcpus, config, exits, N_HOSTS, log_capacity, running=running)
-        return LiveVm(env, memory, guest, n_vcpus, stop_ns, engine, plan, running=running)
+        vm = LiveVm(env, memory, guest, n_vcpus, stop_ns, engine, plan, running=running)
+        if mmu.mmu == "shadow" and any(load.cr3_load_rate_per_s for load in guest.workloads):
+            vm.table_counts = AddressSpaces(vm, sync_costs(mmu.costs)).counts
+        return vm
     costs, cap_pages = index_costs(mmu), n_vcpus * traits_of(mmu.index).cap
     index = index_of(mmu.index, memory, cap_pages, has_notifiers=not pins_pages(mmu.index, mmu.era))
     added = added_to_faults(mmu.index, mmu, costs.harvest, float(sum(index.bytes_used().values())))
@@ -117,9 +121,6 @@ def mmu_config(mmu: MmuSpec, interface: str) -> MmuConfig:
     # Model limit: KVM's limit of shadow pages, max(64, 2 % of the pages), never bites: a VM has one spte a page, and so a
     # tenth of it, n / 512 and the tables above. A guest whose processes map all memory 10.2 times, or half of it 20.5 times,
     # meets it (hostsim.spte_index.recycling).
-    # Model limit: a guest does not write its page tables, so no shadow page becomes unsync (mmu.c::mmu_try_to_unsync_pages).
-    # On Zen 4 the first write to a table of the lowest level is an exit of 3.4 us; later ones are none while it is unsync.
-    # The sync of a table at a CR3 load or INVLPG, which a model needs as well, has no measured price.
     # Model limit: when a VM starts, its host has allocated exactly the host pages that have content.
     is_ring = interface == "dirty-ring"
     return MmuConfig(

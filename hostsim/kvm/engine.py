@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from hostsim.compiled.by_address import Code, code_of
 from hostsim.core.latency import Latencies
 from hostsim.core.memory import GuestMemory
+from hostsim.core.rng import NEVER
 from hostsim.costs.exits import ExitCosts
 from hostsim.guest.workload import Guest
 from hostsim.kvm.engine_lock import LockQueue
@@ -92,7 +93,7 @@ class GuestEngine:
     def advance(self, horizon_ns: int) -> Due | None:
         """Advance strictly below ``horizon_ns``, or up to the first event for the host; return that event or None."""
         state = self._state
-        if not state.due and state.next_ns < horizon_ns:
+        while not state.due and state.next_ns < horizon_ns:  # again where the agenda of a call ends before the horizon
             state.next_ns = self._run(state.kvm, horizon_ns)
             state.collect()
         if not state.due:
@@ -127,6 +128,10 @@ class GuestEngine:
         """Let ``vcpu`` exit to user space (OUT) when its first work clock reaches ``work_ns``, which lies ahead."""
         host.stop_at(self.kvm, vcpu, work_ns)
         self._state.changed(now_ns)
+
+    def has_stopped(self, vcpu: int) -> bool:
+        """Whether ``vcpu`` has done the work at which it was to leave by itself, or was not to leave at all."""
+        return bool(self.kvm.vcpus[vcpu].stop_work_ns == NEVER)
 
     def begin_work(self, guest: Guest) -> None:
         """Give the vCPUs, which are all in user space, the work of ``guest``, with clocks that start at 0."""

@@ -25,6 +25,10 @@ class LockQueue:
         host.request_lock(self._state.kvm, slot, mode, now_ns)
         return slot in self._state.granted(now_ns)
 
+    def word_ns(self, slot: int) -> int:
+        """Time from its grant until the host process in ``slot`` has the lock word [ns]."""
+        return int(self._state.kvm.waiters[self._state.n_vcpus + slot].word_ns)
+
     def release(self, slot: int, now_ns: int) -> list[int]:
         """Drop the lock that the host process in ``slot`` holds; return the host slots that take the lock at once."""
         host.release_lock(self._state.kvm, slot, now_ns)

@@ -33,6 +33,7 @@ class DirtyLog:
         all_set: the log starts with all pages dirty and write-protects none.
         eager: split large sptes, else take W from them.
         """
+        self._state.about_to_protect()
         dirty_log.start_log(self._state.kvm, all_set, eager, now_ns)
         self._state.changed(now_ns)
 
@@ -93,6 +94,7 @@ class DirtyLog:
             bmap[first:end] |= due[first:end]
         if got is not None:
             got[first:end] &= 1 - due[first:end]
+        self._state.about_to_protect()
         dirty_log.clear(self._state.kvm, due, first, end, split, protect_large, now_ns)
         self._state.changed(now_ns)
         return new
@@ -119,6 +121,7 @@ class DirtyLog:
 
     def reset_rings(self, now_ns: int) -> None:
         """Do KVM_RESET_DIRTY_RINGS: reset the entries that user space has collected."""
+        self._state.about_to_protect()
         dirty_log.reset_rings(self._state.kvm, now_ns)
         self._state.changed(now_ns)
 

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 from numpy.typing import NDArray
 
 from hostsim.core.errors import InvariantError
 from hostsim.kvm.engine_state import EngineState
 from hostsim.kvm.loops import ageing, dirty_log, law
+from hostsim.kvm.loops.armed import count_range
+from hostsim.kvm.loops.streams import rearm
+from hostsim.spte_index.spte import WRITABLE
 
 Bytes = NDArray[np.uint8]
+Gfns = NDArray[np.int64]
 
 
 class Mmu:
@@ -17,6 +23,10 @@ class Mmu:
 
     def __init__(self, state: EngineState) -> None:
         self._state = state
+
+    def before_protection(self, note: Callable[[], None]) -> None:
+        """Let ``note`` be called whenever the log or a notifier is about to take W or the mapping from pages."""
+        self._state.before_protection = note
 
     def invalidate_begin(self, first: int, end: int) -> None:
         """Raise mmu_invalidate_in_progress for gfns [first, end); concurrent invalidations widen one common range.
@@ -38,7 +48,23 @@ class Mmu:
 
     def zap(self, first: int, end: int, now_ns: int) -> None:
         """Unmap gfns [first, end) at ``now_ns``, and all of a large spte that maps any of them (kvm_unmap_gfn_range)."""
+        self._state.about_to_protect()
         dirty_log.zap_range(self._state.kvm, first, end, now_ns)
+        self._state.changed(now_ns)
+
+    def zap_pages(self, gfns: Gfns, now_ns: int) -> None:
+        """Do ``zap`` for each run of ``gfns``, int64[k], distinct."""
+        ordered = np.sort(gfns)
+        for run in np.split(ordered, np.flatnonzero(np.diff(ordered) != 1) + 1):
+            self.zap(int(run[0]), int(run[-1]) + 1, now_ns)
+
+    def write_protect(self, gfns: Gfns, now_ns: int) -> None:
+        """Take W from the 4 KiB sptes of ``gfns``, int64[k], ascending; the log is left as it is (rmap_write_protect)."""
+        kvm, first, end = self._state.kvm, int(gfns[0]), int(gfns[-1]) + 1
+        count_range(kvm, first, end, -1)
+        kvm.sptes.spte[gfns] &= ~np.uint8(WRITABLE)
+        count_range(kvm, first, end, 1)
+        rearm(kvm, first, end, now_ns)
         self._state.changed(now_ns)
 
     def maps_any(self, first: int, end: int) -> bool:
@@ -57,6 +83,7 @@ class Mmu:
         young: uint8[n_pages], set in place as by ``test_young``.
         flushed: a completed flush has removed the translations of the pages from all TLBs.
         """
+        self._state.about_to_protect()
         found = int(ageing.clear_young(self._state.kvm, first, end, young[first:end], now_ns, flushed))
         self._state.changed(now_ns)
         return found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 from hostsim.core.memory import GuestMemory
@@ -34,12 +35,19 @@ class EngineState:
     guest: work of its vCPUs.
     next_ns: lower bound of the guest's next event.
     due: events that the host has not taken yet, oldest first.
+    before_protection: called before the host takes W, or the mapping, from pages; None: nothing keeps which had W.
     """
 
     def __init__(self, kvm: Kvm, memory: GuestMemory, config: MmuConfig, guest: Guest) -> None:
         self.kvm, self.memory, self.config, self.guest = kvm, memory, config, guest
         self.next_ns = 0
         self.due: list[Due] = []
+        self.before_protection: Callable[[], None] | None = None
+
+    def about_to_protect(self) -> None:
+        """Tell the actor that keeps which pages were writable."""
+        if self.before_protection is not None:
+            self.before_protection()
 
     @property
     def n_vcpus(self) -> int:

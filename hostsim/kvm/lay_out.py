@@ -8,6 +8,7 @@ from typing import Any, Literal, TypeVar, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from hostsim.compiled.plain import plain
 from hostsim.compiled.record import Record, Records, one, records
 from hostsim.core.latency import make_counters
 from hostsim.core.memory import GuestMemory
@@ -20,6 +21,8 @@ from hostsim.guest.pacing import TICK
 from hostsim.guest.touch import TouchTable
 from hostsim.guest.workload import Guest
 from hostsim.kvm.loops import layout as lay
+from hostsim.kvm.loops.agenda import LAST, SPARE, VCPU_BITS
+from hostsim.kvm.loops.armed import make_answers
 from hostsim.kvm.loops.visits import level_sizes
 from hostsim.kvm.spec import MmuSpec
 from hostsim.kvm.tlb import TlbReach
@@ -91,10 +94,13 @@ def lay_out(
     vcpus["stage"], vcpus["stop_work_ns"], vcpus["exit_kind"] = lay.ENTRY, NEVER, lay.NO_EXIT
     vcpus["last_fault_page"] = -NEVER
     _configure(state, config)
+    needs, arming = make_answers(has_d_bits=state.has_d_bits == 1)
+    assert n_vcpus <= 1 << VCPU_BITS, "an entry of the agenda has no room for more"
     kvm = lay.Kvm(
-        sptes=sptes, zero=memory.zero, version=memory.version, counts=np.zeros((3, n_regions + n_supers), np.int64),
+        sptes=sptes, needs=needs, arming=arming, zero=memory.zero, version=memory.version,
+        counts=np.zeros((3, n_regions + n_supers), np.int64),
         vcpus=vcpus, buffers=np.zeros((n_vcpus, PML_ENTRIES + _ring(config)), np.int64),
-        heap=records(lay.Next, n_vcpus), waiters=records(lay.Waiter, n_vcpus + n_hosts),
+        agenda=np.full(n_vcpus + SPARE, LAST, np.int64), waiters=records(lay.Waiter, n_vcpus + n_hosts),
         lock_ring=np.zeros(n_vcpus + n_hosts, np.int64), state=state, due=records(lay.DueEvent, DUE_MAX + n_vcpus + n_hosts),
         costs=one(lay.Costs), queue_ns=np.zeros_like(exits.queue_ns),
         crowd_ns=np.zeros_like(exits.crowd_ns),
@@ -221,6 +227,8 @@ def set_costs(kvm: lay.Kvm, exits: ExitCosts) -> None:
     costs.lone_near_ns, costs.lone_far_ns = exits.lone_ns.tolist()
     costs.scattered_ns = exits.scattered_ns
     costs.prefetch_ns, costs.ipi_ns = exits.prefetch_ns, exits.ipi_ns
+    costs.wait_lock_ns, costs.word_ns = exits.wait_lock_ns, exits.word_ns
+    costs.before_ns[: len(exits.before_ns)] = exits.before_ns
     costs.is_cold = costs.lone_far_ns + costs.scattered_ns > 0
     kvm.queue_ns[:], kvm.crowd_ns[:] = exits.queue_ns, exits.crowd_ns
 
@@ -270,8 +278,9 @@ def _stream(row: Ints, c: int, rank: int, guest: Guest) -> lay.Stream:
     stream.touch_class, stream.clock, stream.vcpu = c, clock, int(guest.clock_vcpu[clock])
     stream.kind, stream.is_write = int(row[touch.KIND]), int(row[touch.IS_WRITE])
     stream.next_work_ns, stream.page = NEVER, -1
-    stream.key0 = mix32(int(row[touch.KEY0]) ^ mix32(rank + 1))
-    stream.key1 = mix32(int(row[touch.KEY1]) ^ mix32(rank + 1))
+    mix = plain(mix32)
+    stream.key0 = mix(int(row[touch.KEY0]) ^ mix(rank + 1))
+    stream.key1 = mix(int(row[touch.KEY1]) ^ mix(rank + 1))
     if row[touch.KIND] == touch.PACED:
         stream.offset_ns = rank * int(row[touch.RATE_DEN]) // (int(row[touch.RATE_NUM]) * count)
     return stream

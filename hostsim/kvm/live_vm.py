@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -23,7 +23,7 @@ from hostsim.kvm.indexed import IndexedSptes, IndexFigures
 from hostsim.kvm.lock import MmuLock
 from hostsim.kvm.page_waits import PageWaits
 from hostsim.kvm.plan import LogPlan
-from hostsim.kvm.tally import LogTimes, Tally, live_tally
+from hostsim.kvm.tally import LogTimes, TableCounts, Tally, live_tally
 from hostsim.kvm.turn import Turn
 from hostsim.kvm.vcpu import KvmVcpu
 from hostsim.kvm.vcpu_times import check_vcpu_times
@@ -63,6 +63,7 @@ class LiveVm(VmBase):
     on_ring_full: the process that a vCPU with a full ring runs; takes the vCPU's number.
     ring_sleep_ns: the time that this vCPU then sleeps (hostsim.qemu.dirty_limit).
     indexed: the sptes in an index, None: the work of an index is not modelled.
+    table_counts: work on page tables that the guest writes, None: it writes none, or KVM does not shadow them.
     host: resolves faults on pages that are away, None: all pages are resident.
     page_waits: waits of vCPUs and their tasks for pages that are not resident.
     name: of its rows in a timeline.
@@ -84,6 +85,7 @@ class LiveVm(VmBase):
         self.slots_lock = Turn(env)
         self.on_ring_full: Callable[[int], Step] = _no_ring
         self.ring_sleep_ns: Callable[[int], int] = _no_sleep
+        self.table_counts: TableCounts | None = None
         self.host: HostPages | None = None
         self.page_waits = PageWaits(n_vcpus)
         self.on_exits: Callable[[int], None] | None = None
@@ -190,7 +192,8 @@ class LiveVm(VmBase):
     def tally(self) -> Tally:
         """All counters now."""
         found = live_tally(self.env.now_ns, self.engine, self.lock, self.flush, self.times, self.vcpus)
-        return replace(found, page_wait_ns=int(self.page_waits.waited_ns(self.env.now_ns).sum()))
+        tables = {} if self.table_counts is None else asdict(self.table_counts)
+        return replace(found, page_wait_ns=int(self.page_waits.waited_ns(self.env.now_ns).sum()), **tables)
 
     def index_figures(self) -> IndexFigures | None:
         """Work and size of the index so far; None without an index."""

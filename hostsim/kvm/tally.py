@@ -35,6 +35,8 @@ class Tally:
     reaps, reap_ns: reaps of dirty rings, and their time. Times include waits and flushes.
     stall_ns: time of vCPUs out of the guest by exits and rings, not by throttle or pause, exits under way included.
     page_wait_ns: part of stall_ns in which vCPUs waited for pages that were not resident.
+    cr3_loads, cr3_ns: exits for CR3 loads where KVM shadows the guest's page tables, and the part of stall_ns for them.
+    unsync_tables, synced_sptes, dropped_sptes: page tables that were synced, sptes that were compared, and that went.
     """
 
     now_ns: int = 0
@@ -53,6 +55,11 @@ class Tally:
     reap_ns: int = 0
     stall_ns: int = 0
     page_wait_ns: int = 0
+    cr3_loads: int = 0
+    cr3_ns: int = 0
+    unsync_tables: int = 0
+    synced_sptes: int = 0
+    dropped_sptes: int = 0
 
     def __getattr__(self, name: str) -> int:
         """Exits by the name of their kind."""
@@ -100,6 +107,17 @@ class LogTimes:
     clear_ns: int = 0
     reaps: int = 0
     reap_ns: int = 0
+
+
+@dataclass
+class TableCounts:
+    """Work of a live VM on page tables that its guest writes so far; names as in ``Tally``."""
+
+    cr3_loads: int = 0
+    cr3_ns: int = 0
+    unsync_tables: int = 0
+    synced_sptes: int = 0
+    dropped_sptes: int = 0
 
 
 def tally_of(now_ns: int, engine: GuestEngine, host_hold_ns: int, flushes: int) -> Tally:

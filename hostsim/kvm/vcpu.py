@@ -36,6 +36,10 @@ class VcpuExits(Protocol):
         """Let ``vcpu`` exit when its first work clock reaches ``work_ns``."""
         ...
 
+    def has_stopped(self, vcpu: int) -> bool:
+        """Whether ``vcpu`` has done the work at which ``stop_at`` lets it exit."""
+        ...
+
 
 class Stopwatch:
     """Adds up spans of time, the one under way included."""
@@ -126,7 +130,7 @@ class KvmVcpu:
         self._kicked = False
         self._in_user_space.start()
         self._out.succeed()
-        if self._done is not None and not self._exits.ring_full(self._index):
+        if self._done is not None and self._exits.has_stopped(self._index):
             self._holds += 1
             self._done.succeed()
             self._done = None
@@ -174,9 +178,14 @@ class KvmVcpu:
 
     def run_to(self, work_ns: int) -> simpy.Event:
         """Release a held vCPU until it has done ``work_ns``; then it exits, is held, and the returned event fires."""
+        done = self.leave_at(work_ns)
+        self.release()
+        return done
+
+    def leave_at(self, work_ns: int) -> simpy.Event:
+        """Let the vCPU exit when it has done ``work_ns``; then it is held, and the returned event fires."""
         self._exits.stop_at(self._index, work_ns, self._env.now_ns)
         self._done = self._env.event()
-        self.release()
         return self._done
 
     def run_on_cpu(self) -> simpy.Event:

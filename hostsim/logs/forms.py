@@ -60,6 +60,9 @@ FORMS = (
     Form("vdsm", "vdsm's log (oVirt, RHV)", "Migration Progress: 10 seconds elapsed, 15% of data processed",
          "all figures of it, steps of the downtime, stalls, time-outs, aborts; a guest each",
          "vdsm:Vdsm", profile="libvirt"),
+    Form("cloudstack", "the log of CloudStack's agent", "Waiting for migration of i-2-25-VM to complete, waited 1000ms",
+         "the share that is processed, time-outs with their bytes, pauses, failures; a guest each",
+         "cloudstack:CloudStack", profile="libvirt"),
     Form("guestperf", "a report of QEMU's guestperf", '{"progress_history": [{"status": "active", "ram": {...}}]}',
          "every poll of it", "guestperf:Guestperf"),
     Form("kubevirt-metrics", "KubeVirt's metrics", 'kubevirt_vmi_migration_data_remaining_bytes{name="vm"} 1.07e9',
@@ -71,7 +74,8 @@ FORMS = (
     Form("trace", "QEMU's trace events", "migrate_transferred transferred 3352576 time_spent 100 bandwidth 33525",
          "-trace 'migrat*' of any version, simpletrace.py; with times also the downtime", "trace_events:TraceEvents"),
     Form("figures", "figures by their names", "remaining=1024184264 transferred=5368709120 total=8594989056",
-         "CSV (Grafana's too), logfmt, InfluxDB's lines, YAML, the tuple of libvirt's jobInfo", "pairs:Pairs", is_weak=True),
+         "CSV (Grafana's too), logfmt, InfluxDB's lines, YAML, JSON, sentences, the tuple of libvirt's jobInfo",
+         "pairs:Pairs", is_weak=True),
     Form("dirty-rate", "a measured dirty rate", "dirtyrate.megabytes_per_second=412",
          "virsh domstats --dirtyrate, QMP query-dirty-rate, info dirty_rate: no migration yet", "dirty_rate:DirtyRate",
          is_weak=True),
@@ -88,7 +92,8 @@ COMMON_WORDS = (
     "shutting down", "load", "unable to", "errmsg", "phase", "blocked", "miss_rate", "socket address", "vfio", " state",
     "_bytes", "memory bytes", "created_at", "updated_at", "server_uuid", "| running |", "| preparing |", "cpu_throttle_set",
     "paus", "memory transfer", "remaining", "transferred", "total", "duplicate", "normal", "mbps", "ram:", "event stop",
-    "event resume", "iterations", "[2, ", "[3, ", "(2, ", "(3, ", "memremaining",
+    "event resume", " left", "to go", "timeout", "autoconverge",
+    "iterations", "[2, ", "[3, ", "(2, ", "(3, ", "memremaining",
 )  # fmt: skip
 """Every line that a reader takes has one of these words, a field of libvirt, or the end of a label."""
 

@@ -11,7 +11,7 @@ from typing import Any
 from hostsim.logs.objects import Found, objects_in
 from hostsim.logs.stamps import SEARCHED_CHARS, stamp_s
 from hostsim.logs.whose import domain_in
-from hostsim.logs.wrapped import messages, own_time, qmp_time, texts_within
+from hostsim.logs.wrapped import guest_of, messages, own_time, qmp_time, texts_within
 
 LINE_MAX = 4000
 """No form has longer lines; objects in a longer line are found before the line is cut."""
@@ -102,6 +102,7 @@ def _object(found: Found, line: int, head: str, clock: Clock, depth: int, is_wan
         others = texts_within(value) if depth < SHELLS_MAX and not wrapped else []
         for time, text in (*wrapped, *others):
             clock.read(time)
+            clock.domain = guest_of(value) or clock.domain
             yield from _items(text, line, clock, depth + 1, is_wanted)
         if not wrapped:
             yield Item(line, clock.read(own_time(value) or head), head, value, domain=clock.domain)

@@ -1,21 +1,16 @@
-"""A text as its program wrote it: without colours, without a logger's prefix on each line, without line wraps.
+"""Objects in one piece: without a logger's prefix on each of their lines, without line wraps.
 
 The number of lines stays as it was, so that a line is named by its place in the file.
 """
 
 from __future__ import annotations
 
-import html
 import re
 from collections.abc import Iterator
 from itertools import pairwise
 
 from hostsim.logs.stamps import stamp_s
 
-COLOUR = re.compile(r"\x1b(?:\[[0-9;?]*[A-Za-z]|\][^\x07\n]*\x07|[()][A-Z0-9])")
-ENTITY = "&quot;"
-CURVED = ("\u201c", "\u201d", "\u201e")
-QUOTES = str.maketrans(dict.fromkeys(CURVED, '"') | {"\u2018": "'", "\u2019": "'"})
 OPENS = re.compile(r"[\[{]\s*(?:$|[\"'{\[])")
 UNFINISHED = ("{", "[", ",")
 BODY = re.compile(r"\s*(?:[\"'][^\"'\n]*[\"']\s*(?:[:,\]}]|$)|[{}\[\]]|-?(?:\d|nan|inf)|"
@@ -34,19 +29,12 @@ WRAPPED_MIN = 3
 
 def joined(text: str) -> str:
     """``text`` with each object in one piece and each wrapped line whole."""
-    text = _headed(_as_typed(COLOUR.sub("", text) if "\x1b" in text else text))
+    text = _headed(text)
     if "{" not in text and not _width(text):
         return text
     lines = _without_prefixes(text.split("\n"))
     width = _width("\n".join(lines))
     return "\n".join(_unwrapped(lines, width) if width else lines)
-
-
-def _as_typed(text: str) -> str:
-    """``text`` without what a web page or a word processor makes of quotes: entities of HTML, curved quotes."""
-    if ENTITY in text:
-        text = html.unescape(text)
-    return text.translate(QUOTES) if any(sign in text for sign in CURVED) else text
 
 
 def _headed(text: str) -> str:

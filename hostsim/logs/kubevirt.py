@@ -7,7 +7,7 @@ staging/src/kubevirt.io/api/core/v1/types.go::VirtualMachineInstanceMigrationSta
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import pairwise
 from statistics import median
 from typing import Any
@@ -18,6 +18,7 @@ from hostsim.logs.items import Item
 from hostsim.logs.model import Sample
 from hostsim.logs.reader import Reader, keep
 from hostsim.logs.stamps import stamp_s
+from hostsim.logs.virsh import with_whole
 
 INFO = re.compile(r"Migration info for ([\w-]*)\s*:(.*)")
 PAIR = re.compile(r"\b([A-Z][A-Za-z]+):\s*(-?[\d.]+)\s?(ms|MiB|Mbps|%)?")
@@ -61,7 +62,7 @@ PAUSED = re.compile(r"Pausing the guest to allow migration to complete", re.IGNO
 LIMIT = re.compile(r"Set(?:ting)? max downtime to (?:configured budget )?(\d{1,9}) ?(ms|s)\b", re.IGNORECASE)
 STATE = re.compile(
     r"\s*(?:- )?\"?(start ?Timestamp|end ?Timestamp|completed|failed|failure ?Reason|abort ?Status|mode|migration ?Uid|"
-    r"phase|phaseTransitionTimestamp)\"?:\s*\"?([^\",]*)\"?,?\s*",
+    r"phase|phaseTransitionTimestamp|completionTimeoutPerGiB|progressTimeout|allowPostCopy|allowAutoConverge)\"?:\s*\"?([^\",]*)\"?,?\s*",
     re.IGNORECASE,
 )
 """A field of migrationState as YAML, or as kubectl describe prints it."""
@@ -69,8 +70,8 @@ KEYS = {key.lower(): key for key in ("startTimestamp", "endTimestamp", "failureR
 OPENS = re.compile(r"\s*(?:migration ?State:|kind:\s*VirtualMachineInstanceMigration)\s*", re.IGNORECASE)
 PHASES = {"succeeded": "completed", "failed": "failed", "running": "active"}
 """VirtualMachineInstanceMigrationPhase; before Running nothing is sent."""
-NOVA = "[instance:"
-"""Nova has some sentences in common, and names the instance in each."""
+OTHERS = ("[instance:", "MigrateCommandWrapper")
+"""Nova and CloudStack have some sentences in common; each line of theirs names the instance or the class."""
 NANOSECONDS = 1e8
 """Some releases print nanoseconds and write "sec"; as seconds, this would be three years."""
 
@@ -81,6 +82,7 @@ class KubeVirt(Reader):
 
     state: fields of the migrationState that is being read, None outside of one.
     limit_ms: downtime limit that virt-launcher has set; paused_s: when it paused the guest [s].
+    uids: of the migration of each guest whose name the logger puts beside its lines.
     """
 
     state: dict[str, str] | None = None
@@ -89,6 +91,7 @@ class KubeVirt(Reader):
     states: int = 0
     limit_ms: float | None = None
     paused_s: float | None = None
+    uids: dict[str, str] = field(default_factory=dict)
 
     def take(self, item: Item) -> None:
         """A line of virt-launcher's log, or of a VMI's status; a VMI as an object."""
@@ -101,6 +104,8 @@ class KubeVirt(Reader):
         """Close a status; lines that could be any program's count only beside one of KubeVirt's own."""
         self._close()
         own = bool(self.states)
+        for sample in self.samples:
+            with_whole(sample.figures)
         for uid in {sample.tag for sample in self.samples}:
             _scale([sample for sample in self.samples if sample.tag == uid])
         if not own and not any(s.figures.keys() - {"stamp_s"} or s.tag or s.error_desc for s in self.samples):
@@ -112,7 +117,7 @@ class KubeVirt(Reader):
             return False
         pairs = PAIR.findall(found.group(2) if found else item.text)
         if found:
-            self.uid = found.group(1)
+            self.uid = self.uids[item.domain] = found.group(1)
             self.add(item, "active", self.uid)
         elif not any(key in NAMES for key, _, _ in pairs):
             return False
@@ -151,7 +156,7 @@ class KubeVirt(Reader):
         return bool(self.samples) and self.samples[-1].line == item.line - 1
 
     def _ended(self, item: Item) -> bool:
-        if NOVA in item.text:
+        if any(other in item.text for other in OTHERS):
             return False
         stuck, timeout, aborted = (pattern.search(item.text) for pattern in (STUCK, TIMEOUT, ABORTED))
         if stuck or timeout:
@@ -170,7 +175,7 @@ class KubeVirt(Reader):
         return True
 
     def _end(self, item: Item, status: str) -> Sample:
-        sample = self.add(item, status, self.uid)
+        sample = self.add(item, status, self.uids.get(item.domain, self.uid))
         self._with_acts(sample)
         return sample
 
@@ -197,7 +202,9 @@ class KubeVirt(Reader):
         for name, state in _states(record, 0):
             self._close()
             self.uid = name or self.uid
-            self.state = {key: str(value).lower() if isinstance(value, bool) else str(value) for key, value in state.items()}
+            limits = state.get("migrationConfiguration")
+            whole = {**state, **(limits if isinstance(limits, dict) else {})}
+            self.state = {key: str(value).lower() if isinstance(value, bool) else str(value) for key, value in whole.items()}
             self.state_at = item
             self._close()
 
@@ -208,6 +215,7 @@ class KubeVirt(Reader):
         self.states += 1
         sample = self.add(item, _status_of(state), self.uid or state.get("migrationUid", ""))
         sample.error_desc = state.get("failureReason", "")
+        sample.remark = _limits(state)
         started, ended = stamp_s(state.get("startTimestamp", "")), stamp_s(state.get("endTimestamp", ""))
         if started is not None and ended is not None and ended >= started:
             sample.figures["total_time_ms"] = (ended - started) * 1000
@@ -245,6 +253,20 @@ def _factor(ratio: float) -> float:
     """The factor by which to multiply a printed rate that is ``ratio`` times too small by the counters."""
     near = next((one for one in (1.0, float(WRONG_BY)) if one / AGREES <= ratio <= one * AGREES), None)
     return near or (ratio if ratio > WRONG_BY / 8 else 1.0)
+
+
+def _limits(state: dict[str, str]) -> str:
+    """The sentence on KubeVirt's limits in the status of a migration (migrationConfiguration); "" if it has none."""
+    told = {key.lower(): value for key, value in state.items()}
+    per_gib, progress = told.get("completiontimeoutpergib"), told.get("progresstimeout")
+    said = [
+        f"{per_gib} s a GiB of memory for the whole migration (completionTimeoutPerGiB)" if per_gib else "",
+        f"{progress} s without progress (progressTimeout)" if progress else "",
+        "no post-copy (allowPostCopy is false)" if told.get("allowpostcopy") == "false" else "",
+        "no auto-converge (allowAutoConverge is false)" if told.get("allowautoconverge") == "false" else "",
+    ]
+    limits = ", ".join(filter(None, said))
+    return f"KubeVirt's limits for this migration: {limits}" if limits else ""
 
 
 def _status_of(state: dict[str, str]) -> str:

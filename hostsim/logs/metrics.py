@@ -27,7 +27,8 @@ LABEL = re.compile(r'(\w+)="([^"]*)"')
 NAMES = ("name", "vmi", "vm", "domain", "exported_domain")
 """Labels that name the guest."""
 MIGRATION = ("migrat", "job")
-ENDS = {"succeeded": "completed", "failed": "failed"}
+ENDS = {"succeeded": "completed", "failed": "cancelled"}
+FAILED = "KubeVirt's metric counts a migration that its time-out aborts as failed, too"
 NEEDED = "remaining_bytes"
 PAIR = 2
 
@@ -49,12 +50,12 @@ class Metrics(Reader):
         if isinstance(item.value, dict):
             for metric, at, value in _answers(item.value):
                 self._point(item, str(metric.get("__name__", "")), metric, value, at)
-        elif item.value is None and item.text.lstrip().startswith(self.prefix):
+        elif item.value is None and any(prefix in item.text for prefix in self.prefix):
             found = SERIES.search(item.text)
             if found:
                 labels = dict(LABEL.findall(found["labels"] or ""))
                 at = epoch_s(found["at"]) if found["at"] else None
-                self._point(item, found["name"], labels, sane(float(found["value"])), at)
+                self._point(item, found["name"], labels, _value(found["value"]), at)
 
     def finish(self) -> None:
         """The samples of each guest in the order of their times; those without what remains are of no migration."""
@@ -68,6 +69,7 @@ class Metrics(Reader):
             last = self.last(tag)
             if last is not None:
                 last.status = status
+                last.remark = FAILED if status == "cancelled" else ""
 
     def _point(self, item: Item, name: str, labels: Mapping[str, Any], value: float, at: float | None) -> None:
         if not name.startswith(self.prefix) or not any(word in name for word in MIGRATION):

@@ -11,8 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hostsim.core.errors import InputError, Problem, printable
-from hostsim.logs.by_remaining import with_sent
+from hostsim.logs.by_remaining import with_memory, with_sent, with_syncs
 from hostsim.logs.sizes import in_bytes
+from hostsim.logs.turns import unwrapped
 from hostsim.logs.wall_clock import steadied
 
 Column = NDArray[np.float64]
@@ -69,6 +70,10 @@ class Sample:
     operation: str = ""
     head: str = ""
     """The text before the answer, which may name the guest."""
+    domain: str = ""
+    """The guest that the command before the answer names."""
+    remark: str = ""
+    """A sentence on what the answer shows beside its figures."""
     figures: dict[str, float] = field(default_factory=dict)
     broken: list[str] = field(default_factory=list)
     setup: Setup = UNTOLD
@@ -171,11 +176,12 @@ def build_log(samples: Sequence[Sample], source: str, log_format: str, part: tup
     """
     columns = {name: _column(samples, name) for name in FIGURES}
     notes = [note for sample in samples for note in sample.broken]
+    turns = unwrapped(columns)
     columns["stamp_s"], steps = steadied(columns["stamp_s"], columns["transferred_bytes"])
     columns["t_s"] = _elapsed_s(columns["t_s"], columns["total_time_ms"], columns["stamp_s"])
     units = in_bytes(columns, columns["t_s"])
     _without_broken(columns, samples, notes)
-    derived = with_sent(columns)
+    derived = (*with_memory(columns), *with_sent(columns), *with_syncs(columns))
     for column in columns.values():
         column.flags.writeable = False
     return MigrationLog(
@@ -187,7 +193,7 @@ def build_log(samples: Sequence[Sample], source: str, log_format: str, part: tup
         operation=next((s.operation for s in reversed(samples) if s.operation), ""),
         part=part,
         lines=(min(s.line for s in samples), max(s.line for s in samples)),
-        notes=(*_named(notes), *steps, *units, *derived),
+        notes=(*dict.fromkeys(s.remark for s in samples if s.remark), *_named(notes), *steps, *turns, *units, *derived),
         setup=next((s.setup for s in reversed(samples) if s.setup is not UNTOLD), UNTOLD),
         **columns,  # type: ignore[arg-type]
     )

@@ -33,6 +33,7 @@ SECOND_UNITS = {
 BIT_UNITS = {"bps": 8e-6, "mbps": 1.0, "mbit": 1.0, "gbps": 1e3, "gbit": 1e3, "kbps": 1e-3, "kbit": 1e-3}
 """To Mbit/s; libvirt's bps are bytes a second."""
 OTHER_UNITS = frozenset(("pages", "page", "percent", "pct", "percentage", "pps", "per", "count", "number", "num"))
+PAGES = frozenset(("pages", "page"))
 SIZES = {
     "remaining": "remaining_bytes", "remain": "remaining_bytes", "left": "remaining_bytes",
     "transferred": "transferred_bytes", "processed": "transferred_bytes", "sent": "transferred_bytes",
@@ -134,4 +135,6 @@ def _is_unit(word: str) -> bool:
 def _byte_factor(units: list[str]) -> float:
     """QEMU, libvirt and vdsm write MB for 2^20, and so do scripts around them."""
     found = next((match for unit in units if (match := BYTE_UNIT.fullmatch(unit))), None)
-    return float(1024 ** EXPONENT[found.group(1)]) if found else 1.0
+    if found is None:
+        return float(PAGE_BYTES) if PAGES & set(units) else 1.0
+    return float(1024 ** EXPONENT[found.group(1)])

@@ -12,6 +12,7 @@ from typing import Any
 
 OPENING = re.compile(r"""\{\s*(?:["'][^"'\n]{1,80}["']\s*:|\})|\[\s*\{\s*["']""")
 TOKEN = re.compile(r"""[{}\[\]]|"(?:[^"\\\n]|\\.)*"|'(?:[^'\\\n]|\\.)*'""")
+QUOTE = re.compile(r'(?<!\\)"')
 NOT_A_NUMBER = re.compile(r"(?<=[\s:,\[])[-+]?(nan|inf(?:inity)?)\b(?=\s*[,}\]])", re.IGNORECASE)
 LONG_NUMBER = re.compile(r"\d{41,}")
 DEPTH_MAX = 60
@@ -53,10 +54,20 @@ def _read(text: str, start: int) -> tuple[Any, int, int]:
         return None, start + 1, SPAN_MAX
     end = _end_of(text, start)
     if end is None:
-        value, end = _cut_off(text, start)
+        value, end = _cut_line(text, start)
+        value, end = (value, end) if value is not None else _cut_off(text, start)
         return value, end, cost + SPAN_MAX // 64
     value = _tolerant(text[start:end])
     return value, end if value is not None else start + 1, cost + end - start
+
+
+def _cut_line(text: str, start: int) -> tuple[Any, int]:
+    """An object that ends at the right edge of a screen, before a line with the next one, as far as it goes; else None."""
+    end = text.find("\n", start)
+    follows = text[end + 1 : end + 1 + CUT_MAX].lstrip("\n").split("\n", 1)[0]
+    if end < 0 or end - start > CUT_MAX or not OPENING.search(follows):
+        return None, start + 1
+    return _as_far_as_it_goes(text[start:end]), end
 
 
 def _cut_off(text: str, start: int) -> tuple[Any, int]:
@@ -64,12 +75,20 @@ def _cut_off(text: str, start: int) -> tuple[Any, int]:
     rest = text[start : start + CUT_MAX]
     if len(text) - start > CUT_MAX or (OPENING.search(rest, 1) and "\n{" in rest):
         return None, start + 1
-    cuts = [found.start() for found in re.finditer(r",|[}\]](?=\s*$)", rest)][-CUTS_MAX:]
-    for cut in reversed(cuts):
-        value = _tolerant(rest[:cut] + _closing(rest[:cut]))
+    value = _as_far_as_it_goes(rest)
+    return value, len(text) if value is not None else start + 1
+
+
+def _as_far_as_it_goes(rest: str) -> Any:
+    """The object without its last, incomplete member; of a text that is cut, all whole words. None if that is no object."""
+    if len(QUOTE.findall(rest)) % 2:
+        words = rest.rsplit(None, 1)[0]
+        value = _tolerant(words + '"' + _closing(words + '"'))
         if value is not None:
-            return value, len(text)
-    return None, start + 1
+            return value
+    cuts = [found.start() for found in re.finditer(r",|[}\]](?=\s*$)", rest)][-CUTS_MAX:]
+    closed = (_tolerant(rest[:cut] + _closing(rest[:cut])) for cut in reversed(cuts))
+    return next((value for value in closed if value is not None), None)
 
 
 def _closing(text: str) -> str:

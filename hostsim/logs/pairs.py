@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import Any
 
 from hostsim.logs.figures import QUANTITY, quantity
 from hostsim.logs.items import Item
 from hostsim.logs.metrics import keep_named, with_ends
 from hostsim.logs.model import Sample
 from hostsim.logs.named import TAGS, Named, figure_named, is_status
+from hostsim.logs.prose import EITHER, figures_in
 from hostsim.logs.query_migrate import STATUSES
 from hostsim.logs.reader import Reader
 from hostsim.logs.stamps import epoch_s
 from hostsim.logs.table import JOB_TYPES, tables_of
+from hostsim.logs.whose import head_of
 
 PAIR = re.compile(
-    r"(?<![\w.-])([A-Za-z][\w.-]*)(?:=|: ?(?=-?\d))(\"[^\"]*\"|'[^']*'|[^\s,;|&{}()]+(?: ?[KMGTP]i?B\b)?)"
+    r"(?<![\w.-])([A-Za-z][\w.-]*)(?:=|: ?(?=-?\d))"
+    r"(\"[^\"]*\"|'[^']*'|\d{1,3}(?:,\d{3})+(?![\w,])|[^\s,;|&{}()]+(?: ?[KMGTP]i?B\b)?)"
 )
 """``key=value`` of logfmt and InfluxDB, ``Key:value`` of Go, and ``key: 5 GiB`` of people's scripts."""
 YAML = re.compile(r"(\s*)(?:- )?([a-z][\w.-]*):(?:\s+(\S+))?\s*")
@@ -32,6 +37,10 @@ JOB_INFO = (
 SECTIONS = ("ram", "disk", "xbzrle-cache", "vfio")
 NEEDED = "remaining_bytes"
 FIGURES_MIN = 2
+LEVELS_MAX = 3
+LEFT = ("emain", "left", "Left", "to go")
+"""A sentence about a migration has one of these words."""
+QMP = frozenset(("return", "ram", "execute", "event", "error"))
 
 
 @dataclass
@@ -49,9 +58,9 @@ class Pairs(Reader):
 
     def take(self, item: Item) -> None:
         """A line with pairs, a line of YAML, or a tuple."""
-        if item.value is not None:
-            return
-        if self._tuple(item) or self._line(item):
+        if isinstance(item.value, dict):
+            self._object(item, item.value)
+        if item.value is not None or self._tuple(item) or self._line(item) or self._sentence(item):
             return
         found = YAML.fullmatch(item.text)
         if found:
@@ -86,6 +95,7 @@ class Pairs(Reader):
         status = next((text.strip("\"'") for key, text in pairs if is_status(key)), "")
         tag = next((text.strip("\"'") for key, text in pairs if key.lower() in TAGS), "")
         sample = self.add(item, status if status in STATUSES else JOB_TYPES.get(status.lower(), "active"), tag)
+        self._head(sample, item, PAIR)
         for one, text in named:
             _keep(sample, one, text)
         nanoseconds = NANOSECONDS.search(item.text)
@@ -93,6 +103,35 @@ class Pairs(Reader):
         if at is not None:
             sample.figures["stamp_s"] = at
         return True
+
+    def _object(self, item: Item, record: dict[str, Any]) -> None:
+        """Names and figures of an object that no reader of QMP or libvirt knows, its inner objects included."""
+        if QMP & record.keys():
+            return
+        flat = list(_flat(record))
+        named = [(figure_named(key), value) for key, value in flat if isinstance(value, int | float | str)]
+        if NEEDED not in {one.column for one, _ in named if one}:
+            return
+        told = {key.rsplit(".", 1)[-1].lower(): str(value) for key, value in flat}
+        status = next((text for key, text in told.items() if is_status(key)), told.get("type", "active"))
+        tag = next((told[key] for key in TAGS if key in told), "")
+        sample = self.add(item, status if status in STATUSES else JOB_TYPES.get(status.lower(), "active"), tag)
+        for one, value in named:
+            _keep(sample, one, str(value))
+
+    def _sentence(self, item: Item) -> bool:
+        figures = figures_in(item.text) if any(word in item.text for word in LEFT) else {}
+        if figures:
+            sample = self.add(item, "active")
+            sample.figures.update(figures)
+            self._head(sample, item, EITHER)
+        return bool(figures)
+
+    @staticmethod
+    def _head(sample: Sample, item: Item, first: re.Pattern[str]) -> None:
+        """The text before the first figure may name the guest."""
+        found = first.search(item.text)
+        sample.head = head_of(item.text[: found.start()] if found else "", sample.head)
 
     def _yaml(self, item: Item, indent: str, key: str, text: str | None) -> None:
         """Keys of QMP, one a line: an answer ends where a key comes again."""
@@ -115,6 +154,16 @@ class Pairs(Reader):
             _keep(self.block, Named(f"disk_{named.column}", named.factor), text)
         else:
             _keep(self.block, named, text)
+
+
+def _flat(record: dict[str, Any], before: str = "") -> Iterator[tuple[str, Any]]:
+    """Names and values of ``record``; those of an inner object behind the name of the object."""
+    for key, value in record.items():
+        if isinstance(value, dict):
+            if before.count(".") < LEVELS_MAX:
+                yield from _flat(value, f"{before}{key}.")
+        elif not isinstance(value, bool):
+            yield f"{before}{key}", value
 
 
 def _told(sample: Sample) -> int:

@@ -13,7 +13,7 @@ from hostsim.logs.items import Item
 from hostsim.logs.model import TERMINAL, Sample
 from hostsim.logs.reader import Reader, keep
 
-SIZE = r"[\d.]+ ?[KMGTP]?i?B"
+SIZE = r"\d[\d.,]* ?[KMGTP]?i?B"
 STARTS = re.compile(r"start migrate command to|starting online/live migration on")
 ACTIVE = re.compile(
     rf"migration (?P<status>[a-z-]+), transferred (?P<sent>{SIZE})(?: of (?P<total>{SIZE}))? VM-state"

@@ -31,7 +31,8 @@ class Reader:
     def add(self, item: Item, status: str, tag: str = "") -> Sample:
         """A new answer with ``status`` of migration ``tag``, taken at the time of ``item``."""
         named = item.domain or head_of(item.heading, "")
-        sample = Sample(item.line, status, tag, head=head_of(item.text if item.value is not None else "", named))
+        head = head_of(item.text if item.value is not None else "", named)
+        sample = Sample(item.line, status, tag, head=head, domain=item.domain)
         if item.stamp_s is not None:
             sample.figures["stamp_s"] = item.stamp_s
         self.samples.append(sample)

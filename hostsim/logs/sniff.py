@@ -12,16 +12,19 @@ import numpy as np
 
 from hostsim.core.errors import InputError, Problem
 from hostsim.core.user_files import LOG, read_bytes
+from hostsim.logs.as_typed import as_typed
+from hostsim.logs.carried import carried
+from hostsim.logs.decorations import undecorated
 from hostsim.logs.foreign import first_line, foreign
 from hostsim.logs.forms import FORMS, WANTED, Form, is_worth_reading
-from hostsim.logs.items import items_of, one_record_a_line
+from hostsim.logs.items import items_of
 from hostsim.logs.joined import joined
 from hostsim.logs.model import MigrationLog, Sample, broken, build_log
 from hostsim.logs.objects import objects_in
 from hostsim.logs.order import in_order
 from hostsim.logs.reader import Reader, labelled
 from hostsim.logs.unpack import unpacked
-from hostsim.logs.virsh import ALL_LABELS
+from hostsim.logs.virsh import ALL_LABELS, with_colons
 from hostsim.logs.whose import by_guest, by_memory
 
 LOCALIZED = re.compile(r"\s*[^\W\d][^:\uff1a\d]{2,40}[:\uff1a]\s*[\d.,]+\s*(?:[KMGT]i?[Bo]|ms|\S{1,12}/s)?\s*")
@@ -40,7 +43,9 @@ def read_logs(path: str, tag: str | None = None) -> tuple[MigrationLog, ...]:
 
 def parse_logs(text: str, source: str = "log", tag: str | None = None) -> tuple[MigrationLog, ...]:
     """All migrations in ``text`` as they first appear, or those called ``tag``. Raises InputError."""
-    text = joined(one_record_a_line(text.replace("\r\n", "\n").replace("\r", "\n")))
+    text = as_typed(text.replace("\r\n", "\n").replace("\r", "\n"))
+    within = carried(undecorated(text))
+    text = with_colons(joined(within if within is text else as_typed(within)))
     read = _read(text)
     found = [(form, reader) for form, reader in read if reader.samples or reader.readings]
     found = [one for one in found if not _is_empty(one[1])] or found
@@ -48,6 +53,8 @@ def parse_logs(text: str, source: str = "log", tag: str | None = None) -> tuple[
     if not found:
         raise _unknown(text, source, refusals)
     strong = [one for one in found if not one[0].is_weak] or found[:1]
+    if not any(_has_sizes(reader) for _, reader in strong):
+        strong = [one for one in found if one[0].name == "figures"] or strong
     if [form.name for form, _ in strong] == ["figures"] and foreign(text):
         raise _unknown(text, source, refusals)
     logs = [log for form, reader in strong for log in _logs_of(form, reader, source, refusals)]
@@ -101,6 +108,12 @@ def _with_rates(log: MigrationLog, read: Sequence[Read]) -> MigrationLog:
 def _is_empty(reader: Reader) -> bool:
     """Whether all answers of ``reader`` are that no migration or job runs: they do not count beside other answers."""
     return not reader.readings and all(s.status == "none" and not s.figures.keys() - {"stamp_s"} for s in reader.samples)
+
+
+def _has_sizes(reader: Reader) -> bool:
+    """Whether any answer of ``reader`` has more than statuses and times."""
+    told = {"remaining_bytes", "transferred_bytes", "disk_remaining_bytes", "percent", "timeout_s", "dirty_sync_count"}
+    return bool(reader.readings) or any(told & sample.figures.keys() for sample in reader.samples)
 
 
 def _has_figures(log: MigrationLog) -> bool:

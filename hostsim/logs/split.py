@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from itertools import pairwise
 
 from hostsim.logs.model import TERMINAL, Sample
+from hostsim.logs.turns import COUNTER, wraps
 
 RUNNING = ("setup", "active", "device", "pre-switchover", "wait-unplug")
 CLOCK = "total_time_ms"
@@ -18,6 +19,8 @@ def migrations(samples: Sequence[Sample]) -> list[list[Sample]]:
     """The answers of each migration, in the order they were taken."""
     parts: list[list[Sample]] = []
     for sample in _forwards(samples):
+        if sample.status == "none" and parts and parts[-1][-1].status in TERMINAL:
+            continue  # polled on after the end
         if parts and not begins(parts[-1], sample):
             parts[-1].append(sample)
         else:
@@ -73,6 +76,8 @@ def _starts_again(part: Sequence[Sample], sample: Sample) -> bool:
 
 def _falls(part: Sequence[Sample], sample: Sample, name: str) -> bool:
     now = sample.figures.get(name)
+    if name == COUNTER and wraps(_last(part, name), sample.figures):
+        return False
     return now is not None and (now > 0 or name != CLOCK) and now < SLACK * _last(part, name)
 
 

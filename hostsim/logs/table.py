@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from hostsim.logs.figures import QUANTITY, quantity, sane
-from hostsim.logs.metrics import keep_named
+from hostsim.logs.metrics import LABEL, NAMES, keep_named
 from hostsim.logs.model import Sample
 from hostsim.logs.named import TAGS, Named, figure_named, is_status, is_time
 from hostsim.logs.query_migrate import STATUSES
@@ -18,6 +18,8 @@ SPACE = " "
 SEPARATORS = (",", ";", "\t", "|", SPACE)
 """The last stands for any space, as gnuplot reads it and pandas prints it."""
 COLUMNS_MIN = 2
+GUEST_WORDS_MAX = 2
+NEEDED = "remaining_bytes"
 ROWS_MAX = 1_000_000
 JOB_TYPES = {
     "2": "active", "unbounded": "active", "3": "completed", "4": "failed", "5": "cancelled", "succeeded": "completed",
@@ -33,6 +35,7 @@ class Heading:
 
     figures: a figure or None for each column; times, status, tag: numbers of columns, -1 without one.
     name, value: of the columns of a table with one figure a row, as Grafana exports series; -1 of others.
+    guests: the guest of each column, "" where its name has none.
     """
 
     separator: str
@@ -42,6 +45,7 @@ class Heading:
     tag: int
     name: int = -1
     value: int = -1
+    guests: tuple[str, ...] = ()
 
     @property
     def is_long(self) -> bool:
@@ -68,6 +72,8 @@ def tables_of(text: str) -> Iterator[Sample]:
 
 def heading_of(line: str) -> Heading | None:
     """The names of columns in ``line``; None where it names no table of a migration."""
+    if line.lstrip().startswith(("{", "[")):
+        return None
     low = line.lower()
     if not any(word in low for word in ("remain", "left", "value")) or len(line) > 4 * SEARCHED_CHARS * COLUMNS_MIN:
         return None
@@ -87,10 +93,30 @@ def _heading(separator: str, names: Sequence[str]) -> Heading | None:
     if "value" in low and time >= 0 and {"series", "metric"} & set(low):
         name = next(i for i, one in enumerate(low) if one in ("series", "metric"))
         return Heading(separator, figures, time, status, -1, name, low.index("value"))
+    guests = tuple(_guest(name) for name in names)
+    if not any(one and one.column == NEEDED for one in figures):
+        guests, figures = zip(*(_with_guest(name) for name in names), strict=True)
     columns = {one.column for one in figures if one}
-    if "remaining_bytes" not in columns or len(columns) + (time >= 0) < COLUMNS_MIN:
+    if NEEDED not in columns or len(columns) + (time >= 0) < COLUMNS_MIN:
         return None
-    return Heading(separator, figures, time, status, tag)
+    return Heading(separator, figures, time, status, tag, guests=guests)
+
+
+def _guest(name: str) -> str:
+    """The guest in the labels of a series, as ``remaining{name="vm1"}``."""
+    labels = dict(LABEL.findall(name))
+    return next((labels[key] for key in NAMES if labels.get(key)), "")
+
+
+def _with_guest(name: str) -> tuple[str, Named | None]:
+    """Guest and figure of a column that a dashboard calls ``vm1 remaining`` or ``remaining vm1``."""
+    words = name.split()
+    for cut in range(1, min(GUEST_WORDS_MAX, len(words) - 1) + 1):
+        for guest, figure in ((words[:cut], words[cut:]), (words[-cut:], words[:-cut])):
+            named = figure_named(" ".join(figure))
+            if named:
+                return " ".join(guest).strip(":-()"), named
+    return _guest(name), figure_named(name)
 
 
 def _first(names: Sequence[str], test: Callable[[str], bool]) -> int:
@@ -105,17 +131,26 @@ def _samples(heading: Heading, rows: Sequence[tuple[int, Cells]]) -> Iterator[Sa
     if heading.is_long:
         yield from _of_series(heading, rows)
         return
+    at = heading.time if heading.time >= 0 else _stamped(rows[0][1]) if rows else -1
     for line, cells in rows:
-        sample = Sample(line, _status(cells, heading.status), cells[heading.tag].strip() if heading.tag >= 0 else "")
-        for named, cell in zip(heading.figures, cells, strict=True):
-            value = _figure(cell, named) if named else sane(None)
-            if named and not math.isnan(value):
-                keep_named(sample.figures, named, value)
-        at = heading.time if heading.time >= 0 else _stamped(rows[0][1])
-        if at >= 0:
-            sample.figures |= _time(cells[at])
-        if sample.figures.keys() - {"stamp_s", "t_s"}:
-            yield sample
+        for guest in dict.fromkeys(filter(None, heading.guests)) or ("",):
+            tag = cells[heading.tag].strip() if heading.tag >= 0 else guest
+            figures = _of_guest(heading, cells, guest)
+            if figures:
+                times = _time(cells[at]) if at >= 0 else {}
+                yield Sample(line, _status(cells, heading.status), tag, figures=figures | times)
+
+
+def _of_guest(heading: Heading, cells: Cells, guest: str) -> dict[str, float]:
+    """Figures of ``guest`` in a row, and those of columns without a guest; {} where the guest has none."""
+    found: dict[str, float] = {}
+    own = False
+    for named, cell, whose in zip(heading.figures, cells, heading.guests, strict=True):
+        value = _figure(cell, named) if named and whose in ("", guest) else sane(None)
+        if named and not math.isnan(value):
+            keep_named(found, named, value)
+            own = own or whose == guest
+    return found if own else {}
 
 
 def _stamped(cells: Cells) -> int:

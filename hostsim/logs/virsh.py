@@ -69,6 +69,12 @@ OTHERWISE = (
 """Whole-job figures: they stand in where a job has no lines of memory or files."""
 JOB_COMPLETED = "event 'job-completed'"
 """virsh event opens the fields of a job that has ended so."""
+BARE_LABEL = re.compile(
+    rf"(?<![\w:])({'|'.join(label.replace(' ', ' +') for label in ('job type', 'operation', *LABELS))})"
+    r"(?= +(?:\d|Unbounded|Completed|Failed|Cancelled|Outgoing|Incoming))", re.IGNORECASE,
+)  # fmt: skip
+BARE_LABELS_MIN = 3
+BARE_HINT = re.compile(r"(?:[Tt]ime elapsed|(?:[Dd]ata|[Mm]emory) remaining) +\d")
 OWN = ("memory_", "data_", "disk_", "compression_", "time_elapsed", "auto_converge_throttle")
 OWN_LABELS = ("time elapsed", "memory", "data", "file", "normal data", "total downtime")
 ALL_LABELS = Labels({"job type", "operation", *LABELS})
@@ -78,9 +84,15 @@ FIELD_HINTS = (
 ERROR = re.compile(r"^\s*(?:Error message|errmsg)\s*[:=]\s*(.+)")
 GONE = re.compile(r"error: .*(?:domain is not running|failed to get domain|Domain not found)", re.IGNORECASE)
 """Virsh's answer on the source once the guest has left it."""
+END = re.compile(
+    r"\berror: (?P<why>operation (?:aborted|failed): .*|.*\bmigrat.*(?:fail|abort|cancel|unexpected).*|"
+    r"internal error: .*(?:closed the monitor|migrat).*|Cannot recv data: .*)", re.IGNORECASE,
+)  # fmt: skip
+"""Of the command virsh migrate, whose output stands in the same terminal as the polls."""
 ITERATION = re.compile(r"event 'migration-iteration'.*iteration: '?(\d{1,9})")
 SUCCESS = re.compile(r"\bsuccess\s*[:=]\s*(\w+)")
-FIELD = re.compile(rf"\b({'|'.join(sorted({'operation', *FIELDS}, key=len, reverse=True))})['\"]?\s*[:=]\s*['\"]?([-\d]+)")
+NAMES = "|".join(sorted({"operation", *FIELDS}, key=len, reverse=True))
+FIELD = re.compile(rf"\b({NAMES})['\"]?\s*[:=]\s*['\"]?(\d{{1,3}}(?:[,.']\d{{3}})+(?!\d)|[-\d]+)")
 
 
 @dataclass
@@ -114,6 +126,8 @@ class Virsh(Reader):
         """An error of virsh, or fields of the API."""
         if GONE.search(item.text) and self.own and self.own[-1].status == "active":
             self._gone(item)
+        elif (end := END.search(item.text)) and self.own and self.own[-1].status in ("active", "none"):
+            self._end(item, end["why"].strip())
         elif ERROR.search(item.text) and self.samples:
             self.samples[-1].error_desc = ERROR.findall(item.text)[0].strip()
         elif any(hint in item.text for hint in FIELD_HINTS):
@@ -124,6 +138,11 @@ class Virsh(Reader):
     def _gone(self, item: Item) -> None:
         sample = self._open(item)
         sample.status, sample.error_desc = "none", item.text.strip()
+        self._keep(sample)
+
+    def _end(self, item: Item, why: str) -> None:
+        sample = self._open(item)
+        sample.status, sample.error_desc = "cancelled" if "cancel" in why.lower() else "failed", why[:200]
         self._keep(sample)
 
     def finish(self) -> None:
@@ -187,13 +206,22 @@ class Virsh(Reader):
             self.own.append(sample)
 
 
+def with_colons(text: str) -> str:
+    """``text`` with the colons behind virsh's labels that a web page or a manual has dropped."""
+    if not BARE_HINT.search(text):
+        return text
+    labels = {" ".join(found.group(1).lower().split()) for found in BARE_LABEL.finditer(text)}
+    return BARE_LABEL.sub(lambda found: f"{found.group(1)}:", text) if len(labels) >= BARE_LABELS_MIN else text
+
+
 def _is_raw(label: str, text: str) -> bool:
     """``operation: 5`` is a field of the API, ``Operation: Outgoing migration`` a label of virsh."""
     return label == "operation" and text.isdigit()
 
 
 def _signed(digits: str) -> float:
-    return sane(float(digits)) if re.fullmatch(r"-?\d{1,25}", digits) else float("nan")
+    whole = re.sub(r"[,.']", "", digits)
+    return sane(float(whole)) if re.fullmatch(r"-?\d{1,25}", whole) else float("nan")
 
 
 def _operate(sample: Sample, text: str) -> None:
@@ -201,11 +229,16 @@ def _operate(sample: Sample, text: str) -> None:
     sample.operation = OPERATIONS[number] if number is not None else text
 
 
-def _complete(sample: Sample) -> None:
-    figures = sample.figures
+def with_whole(figures: dict[str, float]) -> None:
+    """Let the figures of the whole job stand in where ``figures`` has none of memory or disks. In place."""
     whole = {name: figures.pop(data) for data, name in OTHERWISE if data in figures}
     if "disk_total_bytes" not in figures and "total_bytes" not in figures:
         figures.update(whole)
+
+
+def _complete(sample: Sample) -> None:
+    figures = sample.figures
+    with_whole(figures)
     if "memory_bps" in figures:
         figures["mbps"] = figures.pop("memory_bps") * 8 / 1e6
     if sample.status == "active" and "downtime_ms" in figures:

@@ -15,7 +15,7 @@ COMMAND = re.compile(
     r"\bvirsh\b.*?\s(?:domjobinfo|domstats|qemu-monitor-command)\s+(?:--[\w-]+\s+)*(?:--domain[= ])?([\w.@:-]+)"
     r"|\bfor domain '?([^' :]+)'?|^\s*Domain: '([^']+)'"
 )
-STAMPS = re.compile(r"[\d:.,+-]*\d[\d:.,+TZ-]*")
+STAMPS = re.compile(r"(?<![A-Za-z\d])[\d:.,+-]*\d[\d:.,+TZ-]*")
 HEAD_MAX = 80
 GUESTS_MAX = 64
 SLIPS_MIN = 3
@@ -30,8 +30,12 @@ def domain_in(text: str) -> str:
 
 
 def by_guest(samples: Sequence[Sample]) -> None:
-    """Tag ``samples`` by the text before them, if that gives fewer and longer migrations. In place."""
+    """Tag ``samples`` by their commands, or by the text before them if that gives fewer and longer migrations. In place."""
     if any(sample.tag for sample in samples) or len(samples) < 4:
+        return
+    if all(sample.domain for sample in samples) and 2 <= len({sample.domain for sample in samples}) <= GUESTS_MAX:
+        for sample in samples:
+            sample.tag = sample.domain
         return
     heads = [sample.head for sample in samples]
     names = set(heads)
@@ -67,4 +71,4 @@ def by_memory(samples: Sequence[Sample]) -> None:
 def head_of(text: str, domain: str) -> str:
     """The text before an object on its line, without times, which may name the guest; else ``domain``."""
     head = STAMPS.sub(lambda found: found.group(0) if len(found.group(0)) < 3 else "", text[-HEAD_MAX:])
-    return " ".join(head.replace("{", "").split()).strip(" |:=>[]()") or domain
+    return " ".join(head.replace("{", "").split()).strip(" |:=<>[]()") or domain

@@ -13,7 +13,7 @@ from hostsim.logs.stamps import epoch_s
 
 MESSAGE_KEYS = ("msg", "message", "MESSAGE", "log", "line", "stdout")
 """Keys under which loggers that write JSON (virt-launcher, kubelet, journald, Ansible) keep the logged text."""
-TIME_KEYS = ("timestamp", "time", "ts", "@timestamp", "_time")
+TIME_KEYS = ("timestamp", "time", "ts", "@timestamp", "_time", "timeUnixNano", "observedTimeUnixNano", "asctime", "datetime")
 EPOCH_KEYS = ("_SOURCE_REALTIME_TIMESTAMP", "__REALTIME_TIMESTAMP")
 """Microseconds since 1970 in the JSON of journalctl."""
 QMP_KEYS = ("ram", "error-desc", "execute", "arguments", "migrationState", "progress_history", "apiVersion")
@@ -71,6 +71,12 @@ def _within(value: Any, time: str, level: int) -> Iterator[Text]:
 
 def _is_read_as_object(value: Mapping[str, Any]) -> bool:
     return any(key in value for key in QMP_KEYS) or isinstance(value.get("event"), str)
+
+
+def guest_of(value: Any) -> str:
+    """The guest that KubeVirt's loggers name beside a text; "" where they name none."""
+    is_kubevirts = isinstance(value, dict) and {"component", "name"} <= value.keys()
+    return str(value["name"]) if is_kubevirts else ""
 
 
 def time_beside(value: Mapping[str, Any]) -> str:

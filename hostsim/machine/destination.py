@@ -10,6 +10,7 @@ import numpy as np
 import simpy
 from numpy.typing import NDArray
 
+from hostsim.compiled.plain import plain
 from hostsim.core.clock import Clock
 from hostsim.core.memory import GuestMemory, make_memory
 from hostsim.core.rng import mix32
@@ -118,6 +119,6 @@ def _carried(guest: Guest) -> Guest:
     """The work of ``guest`` from where its clocks stand, with draws of its own."""
     ints = guest.table.ints.copy()
     for key in (KEY0, KEY1):
-        ints[:, key] = [mix32(int(value) ^ _SALT) for value in ints[:, key]]
+        ints[:, key] = [plain(mix32)(int(value) ^ _SALT) for value in ints[:, key]]
     ints.flags.writeable = False
     return replace(guest, table=guest.table._replace(ints=ints), clocks=guest.clocks.copy())

@@ -11,6 +11,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from hostsim.compiled.bits import bit_length
 from hostsim.compiled.jit import jit, late, part
 from hostsim.core.memory import Versions, grown
 from hostsim.guest.armed import ARMED_COLD, ARMED_HOT, HITS, Armed
@@ -189,13 +190,12 @@ def harvest_paced(
     advance_paced(table, c, armed, now_work_ns)
     low, first = table.ints[c, OFFSET] // 8, table.ints[c, FIRST_GFN]
     for group in range((table.ints[c, N_PAGES] + 7) // 8):
-        bits = armed.hit[low + group]
-        if bits == 0:
-            continue
+        bits = int(armed.hit[low + group])
         armed.hit[low + group] = 0
-        for bit in range(8):
-            if (bits >> bit) & 1 == 1:
-                _record(pages, first + group * 8 + bit, counts)
+        while bits > 0:  # a step a hit: a branch a page would be foreseen wrongly at every other hit
+            bit = bit_length(bits) - 1
+            bits ^= 1 << bit
+            _record(pages, first + group * 8 + bit, counts)
     arm_paced(table, c, armed, now_work_ns)
 
 

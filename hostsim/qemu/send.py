@@ -178,7 +178,6 @@ def write_page(
     return free_ps, goes_on_at(free_ps, t_ns, costs.socket_buffer_ps, costs.wake_ps)
 
 
-@jit
 def flush(state: NDArray[np.int64]) -> None:
     """Count the gathered bytes against the rate limit (qemu_fflush). In place."""
     state[USED_BYTES] += state[BUFFERED_BYTES]

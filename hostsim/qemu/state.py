@@ -19,6 +19,11 @@ class MigrationState:
     downtime_start_ns: int = 0
     vm_stopped_ns: int = 0
     arrived_ns: int = 0
+    rest_sync_ns: int = 0
+    rest_sent_ns: int = 0
+    rest_bytes: int = 0
+    devices_saved_ns: int = 0
+    """Of the stopped VM: end of the last sync, last write of a page, bytes of those pages, end of the devices."""
     """The last byte of a pre-copy reaches the destination, where the guest then runs; 0: not sent, or lost."""
     handed_over_ns: int = 0
     """From then on a mechanism lets the guest run at the source though the switchover has stopped it; 0: none does."""

@@ -94,16 +94,18 @@ def pre_switchover(migration: Migration) -> Step:
 
 
 def _send_rest(migration: Migration) -> Step:
-    ram = migration.ram
+    m, ram = migration.state, migration.ram
     if migration.behaviour.has_device_status or migration.parameters.pause_before_switchover:
         migration.set_status("device")
     yield from bitmap_sync(migration)
+    m.rest_sync_ns, before = migration.env.now_ns, window.total_bytes(m, ram)
     yield from migration.sending(ram.save(0, migration.behaviour.flush_pages, False, lambda: True))
     if migration.broken:
         return
+    m.rest_sent_ns, m.rest_bytes = migration.env.now_ns + ram.ahead_ns, window.total_bytes(m, ram) - before
     ram.write(0, migration.sheet.device_state_bytes)
     yield migration.env.timeout(ram.ahead_ns + migration.sheet.switchover_ns)
-    migration.state.arrived_ns = migration.link.arrives_ns()
+    m.devices_saved_ns, m.arrived_ns = migration.env.now_ns, migration.link.arrives_ns()
 
 
 def _answered(migration: Migration) -> Step:

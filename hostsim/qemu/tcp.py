@@ -497,4 +497,4 @@ def connect(row: NDArray[np.int64], path: Path, loss_key: tuple[int, int] | None
     row[:] = 0
     row[CWND], row[SSTHRESH] = path.initial_cwnd, UNBOUNDED
     row[KEY0], row[KEY1] = key = loss_key or path.faults.loss_key
-    row[NEXT_LOSS] = int(path.faults.loss_gap * keyed_exponential(*key, 0, 0))
+    row[NEXT_LOSS] = int(path.faults.loss_gap * keyed_exponential(*key, 0, 0)) if path.faults.loss_gap else 0

@@ -63,10 +63,13 @@ def is_cache_size(size: int) -> bool:
 class Xbzrle:
     """The cache and the counters of one migration; ``age``: dirty-sync-count, which ages the slots."""
 
-    def __init__(self, cache_size: int, content: Content, n_classes: int, n_chunks: int, sheet: HostSheet) -> None:
-        """``n_chunks``: chunks of the dirty log that are cleared one at a time."""
+    def __init__(
+        self, cache_size: int, n_pages: int, content: Content, n_classes: int, n_chunks: int, sheet: HostSheet
+    ) -> None:
+        """``n_pages``: of the guest; ``n_chunks``: chunks of the dirty log that are cleared one at a time."""
         self.cache_size, self.age = cache_size, 0
-        self._slots = np.zeros((cache_size // PAGE_BYTES, N_SLOT), np.int64)
+        used = min(cache_size // PAGE_BYTES, 1 << (n_pages - 1).bit_length())  # no page is put into a slot behind these
+        self._slots = np.zeros((used, N_SLOT), np.int64)
         self._slots[:, GFN] = -1
         self._counters = np.zeros(N_COUNTERS, np.int64)
         self._content, self._sheet = content, sheet

@@ -20,8 +20,8 @@ from hostsim.fitting.whatif import Change, assumptions_of_whatif
 from hostsim.report.columns import Column, Grid, Role, grid_of
 from hostsim.report.html.page import Content
 from hostsim.report.html.registry import pictures_of
-from hostsim.report.origin_words import BY
-from hostsim.report.predict_report import estimate_words, prediction_lines
+from hostsim.report.origin_words import BY, seeds_words
+from hostsim.report.predict_report import estimate_words, prediction_lines, rule_words
 from hostsim.results.aside import write_files
 from hostsim.results.encode import json_bytes, table_files
 from hostsim.results.provenance import git_revision
@@ -254,17 +254,20 @@ def whatif_lines(found: Prediction, fitted: GuestFit, change: Change) -> list[st
     change: for the assumptions. The first FIT_LINES lines on the fit close the verdict.
     """
     lines = prediction_lines(found)[:-1]
+    seeds, rule = seeds_words(found.seeds), rule_words(found.rule, found.n)
     rests = (
-        f"Each of the {found.n} runs of {BY} is of a guest drawn anew from the errors of the fit, seeds {found.seeds[0]} "
-        f"to {found.seeds[-1]}; "
+        f"Each of the {found.n} runs of {BY} is of a guest drawn anew from the errors of the fit, {seeds}; "
         "brackets are 95 % intervals of the mean over these guests."
     )
+    if found.n == 1:
+        rests = f"The run of {BY} is of the fitted guest, {seeds} (n = 1), so its figures have no interval."
     return [
         *lines,
         *_range(found),
         *_requests(found),
         *(f"{text}." for text in assumptions_of_whatif(fitted, change)),
         rests,
+        *([f"{rule[:1].upper()}{rule[1:]}."] if rule else []),
         *fit_lines(fitted)[:FIT_LINES],
     ]
 

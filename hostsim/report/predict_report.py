@@ -26,6 +26,7 @@ from hostsim.results.tables import Table, or_nan
 from hostsim.study.compare.figures import figure_names
 from hostsim.study.compare.identity import versions
 from hostsim.study.compare.work import work_words
+from hostsim.study.predict.close_call import CloseCall
 from hostsim.study.predict.logged import LOGGED_WORK, TRACKING
 from hostsim.study.predict.margins import MARGIN_WORK, Margin
 from hostsim.study.predict.prediction import Estimate, Prediction
@@ -144,7 +145,7 @@ def prediction_lines(found: Prediction) -> list[str]:
     return [
         f"VERDICT: {converges_words(found)}.", *warning_lines(found.warnings), *_outcome(found), *in_the_way(found.computed),
         *_guest(found),
-        *margin_lines(found.margins),
+        *margin_lines(found.margins), *_close_call(found.close_call),
         *_equal(found), *(f"Assumption: {text}." for text in found.assumptions), f"{rests_on(found)}.",
     ]  # fmt: skip
 
@@ -263,6 +264,17 @@ def _guest(found: Prediction) -> Iterator[str]:
         yield "The guest loses no work before it is stopped; vm.dirty_tracking = tcg counts no cost of the dirty log."
     elif slower is not None:
         yield f"The guest does {estimate_words(slower)} less work before it is stopped."
+
+
+def _close_call(found: CloseCall | None) -> Iterator[str]:
+    if found is None:
+        return
+    times = (found.own_s, found.fewer_s, found.more_s)
+    own, fewer, more = ("does not complete" if s is None else f"takes {seconds_words(s)}" for s in times)
+    yield (
+        f"Close call: by computation the migration {own}, with 1 % fewer writes it {fewer}, and with 1 % more it {more}. "
+        "A dirty rate is seldom known so exactly, so expect any time of that range."
+    )
 
 
 def _equal(found: Prediction) -> Iterator[str]:

@@ -9,11 +9,12 @@ import numpy as np
 
 from hostsim.core.constants import NS_PER_MS, NS_PER_S, PAGE_BYTES
 from hostsim.machine.machine import Machine
-from hostsim.qemu.link import LinkSpec
+from hostsim.qemu.link import PS_PER_NS, LinkSpec
 from hostsim.qemu.mechanism import on_in
 from hostsim.qemu.migration import Migration
 from hostsim.qemu.ram_stream import connections_of, counted_page_bytes, host_bytes_per_s
 from hostsim.qemu.state import Counters
+from hostsim.qemu.window import switchover_bytes_per_ms
 from hostsim.results.kvm import KVM_ROUNDS, KvmCosts, kvm_costs
 from hostsim.results.mechanism import Mechanism, ends, mechanisms, named
 from hostsim.results.qmp import QmpCounters, query_at_cancel, query_migrate
@@ -179,12 +180,14 @@ def interruptions(migration: Migration) -> dict[str, Any]:
     stopped_ms: time for which the guest stood still though it was not moved.
     goes_on: whether the guest then ran at the source again (MigrationState.handed_over_ns).
     suspended_s: moment at which an operator suspended the guest; set: [s, parameter, value] of each change.
-    outage_ms: of a pre-copy over a link of 1 ms or more: from the guest's stop at the source until the last byte is at the
-    destination.
+    outage_ms: of a pre-copy over a link with latency, or that is slow to drain the socket buffers: from the guest's stop at
+    the source until the last byte is at the destination.
+    beyond_limit: parts of a downtime that is far longer than the limit (_beyond_limit).
     manager_lost_s: moment at which the manager lost the destination; lost_after_completion: the end of the stream never
     reached the destination.
     """
     found = _of_link(migration) | _of_states(migration) | _of_acts(migration) | _outage(migration)
+    found |= _beyond_limit(migration)
     return {name: value for name, value in found.items() if value}
 
 
@@ -203,18 +206,51 @@ def _of_link(migration: Migration) -> dict[str, Any]:
 
 
 def _outage(migration: Migration) -> dict[str, Any]:
-    """The time without a running guest on a link with latency of a millisecond or more; {} on other links.
-
-    On a shorter link the guest runs at the destination within the millisecond in which the source ends, so the outage is the
-    downtime.
+    """The time without a running guest on a link where it may be another than the downtime; {} on other links.
 
     # Model limit: the destination loads RAM and devices as they come, and starts the guest with the last byte.
     """
     m = migration.state
     is_moved = m.status == "completed" and not m.guest_moves and m.vm_stopped_ns and m.arrived_ns
-    if not is_moved or migration.link.spec.latency_ns < NS_PER_MS:
+    if not is_moved or not _outlasts_the_source(migration):
         return {}
     return {"outage_ms": (m.arrived_ns - m.vm_stopped_ns) / NS_PER_MS}
+
+
+def _outlasts_the_source(migration: Migration) -> bool:
+    """Whether the last byte may arrive a millisecond or more after the source is done.
+
+    The source is done when its last write returns and the devices are saved. By then the last bytes may still be on a link
+    with latency, or in full socket buffers that a slow link takes longer to drain.
+    """
+    link = migration.link.spec
+    full_ns = connections_of(migration.parameters) * link.socket_buffer_ps // PS_PER_NS
+    return max(link.latency_ns, full_ns - migration.sheet.switchover_ns) >= NS_PER_MS
+
+
+FAR_MS, FAR_SHARE = 20, 1.2
+"""The vm_stop and the devices of a small guest take 11 ms by the generic sheet, and the bandwidth wavers by some percent."""
+
+
+def _beyond_limit(migration: Migration) -> dict[str, Any]:
+    """Parts of a downtime of pre-copy that is FAR_MS and FAR_SHARE longer than the limit; {} for others.
+
+    stop_ms: until the last sync is over, the wait for migrate-continue too; pages_ms: the pages left, pages_bytes;
+    devices_ms: of device_bytes; answer_ms: wait for the destination's answer.
+    taken_bytes_per_s: bandwidth by which QEMU decided to stop the guest.
+    """
+    m, p = migration.state, migration.parameters
+    downtime_ms = m.downtime_ms or 0
+    far_ms = max(p.downtime_limit_ms + FAR_MS, p.downtime_limit_ms * FAR_SHARE)
+    is_bounded = m.status == "completed" and not m.guest_moves and m.devices_saved_ns and p.downtime_limit_ms
+    if not is_bounded or downtime_ms <= far_ms:
+        return {}
+    ends = (m.downtime_start_ns, m.rest_sync_ns, m.rest_sent_ns, m.devices_saved_ns, m.end_ns)
+    parts = ((b - a) / NS_PER_MS for a, b in pairwise(ends))
+    found = dict(zip(("stop_ms", "pages_ms", "devices_ms", "answer_ms"), parts, strict=True))
+    taken = switchover_bytes_per_ms(m.bandwidth_bytes_per_ms, p) * 1000
+    sizes = {"pages_bytes": m.rest_bytes, "device_bytes": migration.sheet.device_state_bytes, "taken_bytes_per_s": taken}
+    return {"beyond_limit": found | sizes}
 
 
 def _of_states(migration: Migration) -> dict[str, Any]:

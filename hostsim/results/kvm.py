@@ -135,6 +135,22 @@ INDEX: Columns[IndexFigures] = (
 )  # fmt: skip
 """Keys of ``kvm[i].index`` in run.json, for a VM whose sptes are in an index."""
 
+PAGE_TABLES: Columns[Tally] = (
+    Column("cr3_loads", INT, "exits", "", "CR3 loads", lambda tally: tally.cr3_loads, title="CR3 loads"),
+    Column(
+        "cr3_ns", INT, "ns", "",
+        "of `stall_ns`, exits for CR3 loads, with the syncs of page tables, their waits for `mmu_lock` and their flushes",
+        lambda tally: tally.cr3_ns, title="in CR3 loads",
+    ),
+    Column(
+        "unsync_tables", INT, "tables", "", "unsync page tables that CR3 loads synced", lambda tally: tally.unsync_tables,
+        title="synced tables",
+    ),
+    Column("synced_sptes", INT, "sptes", "", "sptes that these syncs compared", lambda tally: tally.synced_sptes),
+    Column("dropped_sptes", INT, "sptes", "", "sptes that these syncs dropped", lambda tally: tally.dropped_sptes),
+)  # fmt: skip
+"""Keys of ``kvm[i].page_tables`` in run.json, from the first sync on, for a VM that writes page tables that KVM shadows."""
+
 
 @dataclass(frozen=True)
 class KvmCosts:
@@ -142,15 +158,17 @@ class KvmCosts:
 
     before: from the start of the run to the first sync; rounds: with their number; logged: from the first sync to the end.
     index: by the names of ``INDEX``; None if the VM's sptes are in no index.
+    page_tables: by the names of ``PAGE_TABLES``; None if the guest does not write page tables that KVM shadows.
     """
 
     before: dict[str, Any]
     rounds: tuple[dict[str, Any], ...]
     logged: dict[str, Any]
     index: dict[str, Any] | None = None
+    page_tables: dict[str, Any] | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        """Counters and times by name; ``index`` only if there is one."""
+        """Counters and times by name; ``index`` and ``page_tables`` only if there are any."""
         return {name: value for name, value in asdict(self).items() if value is not None}
 
 
@@ -164,6 +182,7 @@ def kvm_costs(
         rounds=tuple({"round": number, **_spent(after - before, n_busy)} for number, (before, after) in pairs),
         logged=_spent(last - tallies[0], n_busy),
         index=None if index is None else read_row(INDEX, index),
+        page_tables=read_row(PAGE_TABLES, last - tallies[0]) if last.cr3_loads else None,
     )
 
 

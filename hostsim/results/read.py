@@ -154,9 +154,14 @@ def _migration(files: Mapping[str, bytes], told: Mapping[str, Any], index: int, 
         series=tables["series"],
         events=Table.of_dicts("events", EVENTS, _at(told, "events", index) or ()),
         facts=_at(told, "facts", index) or {},
-        kvm=None if kvm is None else KvmCosts(kvm["before"], tuple(kvm["rounds"]), kvm["logged"], kvm.get("index")),
+        kvm=None if kvm is None else _kvm(kvm),
         own=dict(_own(files, told, index, notes)),
     )
+
+
+def _kvm(told: Mapping[str, Any]) -> KvmCosts:
+    """The costs of an entry of ``kvm`` in run.json."""
+    return KvmCosts(told["before"], tuple(told["rounds"]), told["logged"], told.get("index"), told.get("page_tables"))
 
 
 def _own(

@@ -9,7 +9,7 @@ from hostsim.results.ageing import AGE_MAP, AGEING, PASSES
 from hostsim.results.columns import Columns
 from hostsim.results.dirty_rate import RATES
 from hostsim.results.guest import GUEST
-from hostsim.results.kvm import INDEX, KVM_ROUNDS
+from hostsim.results.kvm import INDEX, KVM_ROUNDS, PAGE_TABLES
 from hostsim.results.latencies import DISTRIBUTION, LATENCIES
 from hostsim.results.mechanism import mechanisms, tables_of_runs
 from hostsim.results.memory import MEMORY, MEMORY_SERIES, VCPU_TIMES, VMS
@@ -33,6 +33,7 @@ OF_HOST: Mapping[str, Columns[Any]] = {
 IN_RUN_JSON: Mapping[str, Columns[Any]] = {
     "guest[]": GUEST, **{f"{one.key}[]": one.columns for one in tables_of_runs()},
     "calc_dirty_rate[]": RATES, "events[][]": EVENTS, "kvm[].index": INDEX,
+    "kvm[].page_tables": PAGE_TABLES,
     **{f"{one.name}[]": one.figures for one in mechanisms() if one.figures}, "sender[]": SENDER, "memory": MEMORY,
     "memory.vms[]": VMS, "ageing[]": AGEING, "latencies[]": DISTRIBUTION,
 }  # fmt: skip

@@ -130,6 +130,7 @@ def _workload(scenario: Scenario, key: str, vm: schema.Vm, load: schema.Workload
         trace=None if trace is None else TouchTrace(*trace),
         changed_bytes=load.changed_bytes,
         changed_place=load.changed_place,
+        cr3_load_rate_per_s=load.cr3_load_rate,
     )
 
 

@@ -47,6 +47,8 @@ APPLIES: Mapping[str, tuple[Callable[[Workload], bool], str]] = {
     "split": (_of(*TOUCHING), "only with a pattern that touches a region"),
     "write_rate": (_of(*TOUCHING), "no rate with idle or trace"),
     "read_rate": (_of(*TOUCHING), "no rate with idle or trace"),
+    "cr3_load_rate": (lambda workload: workload.pattern in TOUCHING and workload.write_rate > 0,
+                      "only with a pattern that touches a region and a write_rate"),
     "active": (lambda workload: workload.pattern in TOUCHING and workload.writes is None,
                "only with a pattern that touches a region, and without `writes`"),
     "writes": (lambda workload: workload.pattern in TOUCHING and workload.write_rate > 0,

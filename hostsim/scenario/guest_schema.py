@@ -108,6 +108,13 @@ class Workload(Section):
     )
     write_rate: Rate = Field(default=Fraction(0), description="page writes per second, over all its vCPUs")
     read_rate: Rate = Field(default=Fraction(0), description="page reads per second, over all its vCPUs")
+    cr3_load_rate: Rate = Field(
+        default=Fraction(0),
+        description="CR3 loads per second, over all its vCPUs. Its region holds page tables of the lowest level then: table "
+        "i maps the i-th 2 MiB of memory; each write changes an entry. Under shadow paging the first write to a table is "
+        "an exit, and a CR3 load syncs the tables; with two-dimensional paging neither is seen",
+        examples=["1000/s"],
+    )
     pacing: Literal["closed", "open"] = Field(
         default="closed", description="closed: bound to the CPU; open: work arrives by the clock, and the vCPU catches up"
     )

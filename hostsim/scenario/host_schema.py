@@ -65,6 +65,9 @@ class Change(Section):
         default=None, description="avail-switchover-bandwidth from then on"
     )
     max_cpu_throttle: Count | None = Field(default=None, ge=1, le=99, description="max-cpu-throttle from then on [percent]")
+    max_postcopy_bandwidth: Bandwidth | None = Field(
+        default=None, description="max-postcopy-bandwidth from then on, in the phase of post-copy as well"
+    )
 
     def change(self) -> ParameterChange:
         """The change as QEMU gets it."""
@@ -72,6 +75,7 @@ class Change(Section):
         values = {
             "max_bandwidth": self.bandwidth, "downtime_limit_ms": limit_ms, "max_cpu_throttle": self.max_cpu_throttle,
             "avail_switchover_bandwidth": self.avail_switchover_bandwidth,
+            "max_postcopy_bandwidth": self.max_postcopy_bandwidth,
         }  # fmt: skip
         given = tuple((name, value) for name, value in values.items() if value is not None)
         return ParameterChange(self.after or 0, self.after_round or 0, given)

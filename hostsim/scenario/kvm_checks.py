@@ -11,6 +11,7 @@ from hostsim.kvm.rules import caught_by, conflicts, sheet_conflicts
 from hostsim.kvm.spec import CLEARED, INTERFACES, MEASURED
 from hostsim.scenario.guest_schema import Vm
 from hostsim.scenario.kvm_schema import Mmu
+from hostsim.scenario.page_table_checks import page_table_findings
 
 PAGE_SIZE_BYTES = {"4KiB": 1 << 12, "2MiB": 1 << 21, "1GiB": 1 << 30}
 
@@ -23,7 +24,7 @@ def kvm_findings(vm: Vm) -> list[Finding]:
     sheet = [] if is_path(mmu.costs) else sheet_conflicts(mmu.spec(), mmu.costs)
     idle, broken = list(_without_meaning(vm, mmu)), {finding.key for finding in _without_meaning(vm, mmu)}
     together = [found for found in conflicts(mmu.spec(), vm.dirty_tracking) if found.key not in broken]
-    return [*together, *sheet, *idle, *_memory(vm, mmu), *_ticks(vm)]
+    return [*together, *sheet, *idle, *_memory(vm, mmu), *_ticks(vm), *page_table_findings(vm)]
 
 
 def sheet_findings(mmu: Mmu, sheet: str) -> Iterator[Finding]:

@@ -32,13 +32,24 @@ Vms = list[tuple[str, Vm]]
 def memory_findings(scenario: Scenario) -> list[Finding]:
     """All findings about memory that may run short, ageing, and several VMs on a host."""
     vms = vms_of(scenario)
-    found = [*_without_kvm(scenario, vms), *_one_host(scenario), *_ageing(scenario)]
+    found = [*_without_kvm(scenario, vms), *_one_host(scenario), *_ageing(scenario), *_parked(scenario, vms)]
     memory, there = scenario.host.memory, scenario.destination
     found += [] if there is None else _swap_keys("destination.memory", there.memory)
     if memory is None:
         return [*found, *_needless_limits(vms)]
     found += [*_swap_keys("host.memory", memory), *(finding for one in vms for finding in _pages(*one)), *_room(memory, vms)]
     return found if memory.reclaim is None else [*found, *_reclaim(scenario, memory, memory.reclaim)]
+
+
+def _parked(scenario: Scenario, vms: Vms) -> Iterator[Finding]:
+    """A task that sleeps for a page has no clock that could say when its vCPU loads CR3."""
+    if not any(load.cr3_load_rate for _, vm in vms for load in vm.workload):
+        return
+    there = None if scenario.destination is None else scenario.destination.memory
+    for key, memory in (("host.memory", scenario.host.memory), ("destination.memory", there)):
+        if memory is not None and memory.async_page_faults:
+            wanted = "false with cr3_load_rate: CR3 loads of a vCPU whose task sleeps are not modelled"
+            yield Finding(f"{key}.async_page_faults", "true", wanted, "async_page_faults = false", ())
 
 
 def without_idle_host_keys(memory: Frames, table: Mapping[str, Any]) -> dict[str, Any]:
@@ -149,9 +160,11 @@ def _room(memory: HostMemory, vms: Vms) -> Iterator[Finding]:
         uses = ("host.memory", *(f"{key}.{name}" for key, _ in vms for name in tail))
         got = f"{format_bytes(sum(filled) * PAGE_BYTES)} that have content at the start"
         wanted = f"at most as much as frames and swap hold: {format_bytes(out * PAGE_BYTES)} do not fit"
+        more = 'swap = "nvme"'
         if memory.swap != NO_SWAP:
             wanted = f"{wanted} in frames, and swap_size is {format_bytes(memory.swap_size)}"
-        yield Finding("host.memory.size", got, wanted, 'filled = "none" under [vm], or swap = "nvme"', uses)
+            more = f'swap_size = "{-(-out * PAGE_BYTES // MIB)}MiB"'
+        yield Finding("host.memory.size", got, wanted, f'filled = "none" under [vm], or {more}', uses)
 
 
 def _reclaim(scenario: Scenario, memory: HostMemory, reclaim: Reclaim) -> Iterator[Finding]:

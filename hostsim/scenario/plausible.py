@@ -22,6 +22,7 @@ from hostsim.costs.host_sheet import load_sheet, sheet_range
 from hostsim.qemu.mechanism import stream_of
 from hostsim.scenario.complete import vms_of
 from hostsim.scenario.guest_schema import Vm, Workload
+from hostsim.scenario.kvm_schema import Mmu
 from hostsim.scenario.mechanism import mechanisms, on_in
 
 if TYPE_CHECKING:
@@ -132,7 +133,7 @@ def queue_at_mmu_lock(scenario: Scenario) -> Iterator[str]:
             yield (
                 f"{vm.vcpus} vCPUs of {key} queue for mmu_lock, which their faults hold exclusively; with sheet "
                 f"{vm.mmu.costs} that was measured with up to {sheet.queued_vcpus:.0f}, and with more a hand-over is "
-                "assumed to cost as much"
+                "assumed to grow on with the logarithm of their number"
             )
 
 
@@ -165,8 +166,22 @@ def limit_of_nothing(scenario: Scenario) -> Iterator[str]:
         )
 
 
+def unseen_page_tables(scenario: Scenario) -> Iterator[str]:
+    """Warnings of CR3 loads of guests whose page tables KVM does not shadow: they are no exits there."""
+    for key, vm in vms_of(scenario):
+        mode = (vm.mmu or Mmu()).mode
+        if not any(load.cr3_load_rate for load in vm.workload) or (vm.dirty_tracking != "tcg" and mode == "shadow"):
+            continue
+        under = "TCG" if vm.dirty_tracking == "tcg" else f"two-dimensional paging ({key}.mmu.mode = {mode})"
+        yield (
+            f"cr3_load_rate of {key} has no effect: under {under} a guest writes its page tables and loads CR3 without an "
+            f"exit; KVM syncs page tables with {key}.mmu.mode = shadow"
+        )
+
+
 CHECKS: tuple[Callable[[Scenario], Iterator[str]], ...] = (
     touches_of_a_core, bytes_of_a_core, cpus_of_a_host, queue_at_mmu_lock, one_stream, limit_of_nothing,
+    unseen_page_tables,
 )
 """The checks; each yields the warnings of one kind. Those of mechanisms come behind."""
 

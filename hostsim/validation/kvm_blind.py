@@ -1,6 +1,7 @@
-"""Suite ``kvm``, group ``blind``: migrations that were measured after the model was made, with mechanisms mixed.
+"""Suite ``kvm``, groups ``blind`` and ``second``: migrations that were measured after the model was made, mechanisms mixed.
 
-docs/tools/measure_blind.py has the plan and measures it again; hostsim/data/kvm_real/README.md says how these ran.
+docs/tools/measure_blind.py has the plan of the first group and measures it again; hostsim/data/kvm_real/README.md and
+hostsim/data/qemu/README.md say how they ran.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from collections.abc import Iterator
 from importlib.resources import as_file, files
 
 from hostsim.validation.kvm_migrations import SUITE, simulated
-from hostsim.validation.qemu.cases import Case, load_cases
+from hostsim.validation.qemu.cases import Case, load_cases, second_cases
 from hostsim.validation.rows import Row
 
 TOLERANCES = {
@@ -20,9 +21,11 @@ TOLERANCES = {
 }  # fmt: skip
 """Share of the measured median by which a figure may leave the range of the repeats; syncs may also be 2 off."""
 SYNCS_ABSOLUTE = 2
+OF_COMPLETED = ("total_time_ms", "downtime_ms")
 HOST_SPEED = {
     "blind_zero_rand_3000": "the speed of the host: zero pages cost a page fault each, and three threads share two CPUs",
     "blind_multifd_zlib_hotcold": "the speed of the host: zlib, its opposite and a guest that spins share two CPUs",
+    "second_v10_multifd4_zstd": "the speed of the host: packets count when sent, and four compressors share two CPUs",
 }
 """Cases whose pace the processors set: shown only."""
 SHOWN = {
@@ -38,13 +41,19 @@ def blind_cases() -> list[Case]:
         return load_cases(path)
 
 
+def second_kvm_cases() -> list[Case]:
+    """Those of the second group that ran under KVM."""
+    return [case for case in second_cases() if str(case.inputs["accel"]).startswith("kvm")]
+
+
 def blind_rows(case: Case) -> Iterator[Row]:
     """Outcome, then each figure that was measured: the median of the simulated repeats."""
     answers = [simulated(case, repeat) for repeat in case.repeats]
     status = Counter(status for status, _ in answers).most_common(1)[0][0]
     row_id, measured = f"migration/{case.id}", "|".join(sorted(set(case.status)))
     yield Row(SUITE, row_id, "outcome", measured, status, None, None, status in case.status)
-    for name in (*TOLERANCES, *SHOWN):
+    names = [*TOLERANCES, *SHOWN]
+    for name in names if status == "completed" else [name for name in names if name not in OF_COMPLETED]:
         if case.measured.get(name, {}).get("median"):
             values = [figures[name] for found, figures in answers if found == status]
             yield _row(case, name, statistics.median(values))

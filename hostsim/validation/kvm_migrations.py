@@ -6,11 +6,13 @@ import statistics
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from fractions import Fraction
 from importlib.resources import as_file, files
 from typing import Any
 
-from hostsim.core.constants import NS_PER_MS
+from hostsim.core.constants import NS_PER_MS, NS_PER_S
 from hostsim.costs.postcopy_sheet import load_postcopy
+from hostsim.guest.pacing import Pacing
 from hostsim.kvm.spec import Interface, MmuSpec, Mode, WriteTracking
 from hostsim.machine.machine import Machine, MachineSpec
 from hostsim.memory.spec import HostMemorySpec
@@ -18,7 +20,7 @@ from hostsim.qemu.dirty_limit import LimitChange
 from hostsim.qemu.mechanisms.dirty_limit import NAME as DIRTY_LIMIT
 from hostsim.qemu.mechanisms.postcopy import NAME as POSTCOPY
 from hostsim.validation.qemu.cases import Case, load_cases
-from hostsim.validation.qemu.machine import left_out, not_simulated, spec_of
+from hostsim.validation.qemu.machine import WRITE_NS, left_out, not_simulated, spec_of
 from hostsim.validation.rows import Row
 
 SUITE, SHEET, ERA = "kvm", "zen4-pvm", "E6"
@@ -55,6 +57,10 @@ ZERO_PAGE_NS = 1_020
 0.9 us (measured: five first passes over 128 MiB of 4 KiB pages on that host, 892 to 915 ns a page; 154 ns the second time),
 and 0.12 us beside the read, which zero_page_ns of qemu-tcg-2core has. With huge pages a fault maps 2 MiB of zeros.
 """
+GAP_NS = 200_000
+"""The longest gap between two looks at its clock that the guest of pace ``cpu`` makes up for (firmware.py: GAP_S)."""
+FLAT_OUT_PAGES_S = NS_PER_S // WRITE_NS
+"""A guest that writes so fast spends its time in the loop, without a wait."""
 AMPLE = HostMemorySpec(1 << 20, "none", 0)
 """Memory of the destination, 4 GiB: no guest of a case fills it, and each pays its exits there, too."""
 SHIPPED = Under()
@@ -71,9 +77,10 @@ def machine_of(case: Case, repeat: Mapping[str, Any], under: Under = SHIPPED) ->
     """The machine of a repeat, its guest under KVM.
 
     QEMU takes KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2 with KVM_DIRTY_LOG_INITIALLY_SET where the kernel has it and no ring is
-    asked for (accel/kvm/kvm-all.c::kvm_init). ``set-vcpu-dirty-limit`` is sent with ``migrate``.
+    asked for (accel/kvm/kvm-all.c::kvm_init). Without the capability ``set-vcpu-dirty-limit`` is sent with ``migrate``.
     """
-    # Model limit: the guest writes at an even pace; the real one makes up at each tick of 1 ms for the time since the last.
+    # Model limit: a guest of pace `wall` writes at an even pace; the real one makes up at each look at its clock for the
+    # time since the last.
     accel = str(case.inputs["accel"])
     entries = int(accel.rpartition(RING)[2]) if RING in accel else 4096
     tracking: Interface = "dirty-ring" if RING in accel else "initially-all-set"
@@ -82,9 +89,9 @@ def machine_of(case: Case, repeat: Mapping[str, Any], under: Under = SHIPPED) ->
         eager_split=None if under.mmu == "tdp" else False,
     )  # fmt: skip
     spec = spec_of(case, repeat)
-    loads = tuple(replace(load, pacing=replace(load.pacing, tick_ns=0, tick_late_ns=0)) for load in spec.workloads)
+    loads = tuple(replace(load, pacing=_pacing_of(case, load.pacing)) for load in spec.workloads)
     quota = case.inputs.get("vcpu_dirty_limit_MBps")
-    limits = (LimitChange(0, int(quota)),) if quota else ()
+    limits = (LimitChange(0, int(quota)),) if quota and "dirty-limit" not in case.inputs["capabilities"] else ()
     is_small = case.inputs.get("thp") is False
     sheet = replace(spec.sheet, zero_page_ns=ZERO_PAGE_NS) if is_small else spec.sheet
     return replace(
@@ -92,6 +99,18 @@ def machine_of(case: Case, repeat: Mapping[str, Any], under: Under = SHIPPED) ->
         inputs={**spec.inputs, DIRTY_LIMIT: limits, POSTCOPY: load_postcopy(under.sheet)},
         destination_memory=AMPLE if "postcopy-ram" in case.inputs["capabilities"] else None,
     )
+
+
+def _pacing_of(case: Case, pacing: Pacing) -> Pacing:
+    """Pacing of a guest that looks at its clock all the time and never halts.
+
+    With pace ``cpu`` it makes up for a gap of up to GAP_NS between two looks, as faults leave, and not for a longer one, as
+    sleeps of cpu-throttle and full rings leave. A guest that writes as fast as it can has no time to make up for either.
+    """
+    rate = float(case.inputs["write_rate_pages_s"])
+    if pacing.open_loop or rate >= FLAT_OUT_PAGES_S:
+        return replace(pacing, tick_ns=0, tick_late_ns=0)
+    return Pacing(open_loop=True, catch_up=Fraction(NS_PER_S, max(1, round(WRITE_NS * rate))), gap_ns=GAP_NS)
 
 
 def case_rows(case: Case, under: Under = SHIPPED, shown: Sequence[str] = ()) -> Iterator[Row]:

@@ -17,6 +17,7 @@ from hostsim.validation.published_precopy import (
     run_rows,
     wire_byte_rows,
 )
+from hostsim.validation.published_range import range_rows
 from hostsim.validation.published_zstd import zstd_rows
 from hostsim.validation.rows import Row, selected
 
@@ -52,6 +53,7 @@ def _all_rows(cases: Sequence[str] | None) -> Iterator[Row]:
 def _migration_rows() -> Iterator[Row]:
     yield from curve_rows()
     yield from fitted_guest_rows()
+    yield from range_rows()
     yield from wire_byte_rows()
     yield from never_completes_rows()
     yield from run_fraction_rows()

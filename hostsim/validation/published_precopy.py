@@ -59,15 +59,15 @@ def fitted_classes() -> list[tuple[int, float]]:
 
 def curve_rows() -> Iterator[Row]:
     """24 cells to the second; where published, milliseconds and passes exactly."""
-    data, predict = published("dirty_curve"), _predictor(measured_curve())
+    data, predict = published("dirty_curve"), predictor(measured_curve())
     for name, i, cell in _cells(data):
-        outcome = predict(*_inputs(data, name, i))
+        outcome = predict(*inputs_of(data, name, i))
         expected, unit = data["table_s"][name][i], "total time, s, rounded up"
         wanted = NEVER if expected is None else expected
         yield exact("published", cell, unit, wanted, _seconds_up(outcome))
     for name, values in data["milliseconds"].items():
         for i, (total_ms, passes) in enumerate(values):
-            cell, outcome = _cell(data, name, i), predict(*_inputs(data, name, i))
+            cell, outcome = cell_of(data, name, i), predict(*inputs_of(data, name, i))
             yield exact("published", cell, "total time, ms", total_ms, round(outcome.total_s * 1000.0))
             yield exact("published", cell, "passes", passes, outcome.passes)
 
@@ -76,7 +76,7 @@ def fitted_guest_rows() -> Iterator[Row]:
     """A stationary guest fitted to the curve: errors of its curve, and its forecasts."""
     fitted = curve_of(fitted_classes())
     yield from _curve_error_rows(measured_curve(), fitted)
-    yield from fitted_total_rows(_predictor(fitted))
+    yield from fitted_total_rows(predictor(fitted))
 
 
 def fitted_total_rows(predict: Predict, prefix: str = "P1-fit") -> Iterator[Row]:
@@ -88,10 +88,10 @@ def fitted_total_rows(predict: Predict, prefix: str = "P1-fit") -> Iterator[Row]
     data = published("dirty_curve")
     for name, values in data["milliseconds"].items():
         for i, (total_ms, _) in enumerate(values):
-            inputs = _inputs(data, name, i)
+            inputs = inputs_of(data, name, i)
             outcome = predict(*inputs)
             got_ms = outcome.total_s * 1000.0 if outcome.converged else math.inf
-            cell = _cell(data, name, i).replace("P1", prefix)
+            cell = cell_of(data, name, i).replace("P1", prefix)
             row = relative("published", cell, "total time, ms", total_ms, got_ms, FITTED_TOLERANCE)
             yield row if _well_conditioned(inputs) else row.unscored(_knife_edge(inputs))
 
@@ -109,7 +109,8 @@ def _curve_error_rows(measured: DirtyCurve, fitted: DirtyCurve) -> Iterator[Row]
     yield absolute("published", "P1-fit/curve", what, 0.0, worst_sigmas, SIGMAS)
 
 
-def _predictor(curve: DirtyCurve) -> Predict:
+def predictor(curve: DirtyCurve) -> Predict:
+    """Forecasts of the published guest, pass by pass, by ``curve``."""
     data = published("dirty_curve")
 
     def predict(bandwidth_bytes_per_s: float, limit_s: float) -> PrecopyOutcome:
@@ -127,8 +128,8 @@ def _well_conditioned(inputs: tuple[float, float]) -> bool:
 
 def _nudged(inputs: tuple[float, float]) -> list[float]:
     """Total times over the published one when the curve lies NUDGE lower and higher."""
-    base = _predictor(measured_curve())(*inputs).total_s
-    outcomes = [_predictor(measured_curve(1.0 + by))(*inputs) for by in (-NUDGE, NUDGE)]
+    base = predictor(measured_curve())(*inputs).total_s
+    outcomes = [predictor(measured_curve(1.0 + by))(*inputs) for by in (-NUDGE, NUDGE)]
     return [outcome.total_s / base if outcome.converged else math.inf for outcome in outcomes]
 
 
@@ -140,15 +141,17 @@ def _knife_edge(inputs: tuple[float, float]) -> str:
 def _cells(data: dict[str, Any]) -> Iterator[tuple[str, int, str]]:
     for name, values in data["table_s"].items():
         for i in range(len(values)):
-            yield name, i, _cell(data, name, i)
+            yield name, i, cell_of(data, name, i)
 
 
-def _cell(data: dict[str, Any], name: str, i: int) -> str:
+def cell_of(data: dict[str, Any], name: str, i: int) -> str:
+    """Id of the row of bandwidth ``name`` and of the downtime limit of number ``i``."""
     limit_ms = data["limits_ms"][i]
     return f"P1/{name}/{'none' if limit_ms is None else f'{limit_ms}ms'}"
 
 
-def _inputs(data: dict[str, Any], name: str, i: int) -> tuple[float, float]:
+def inputs_of(data: dict[str, Any], name: str, i: int) -> tuple[float, float]:
+    """(bandwidth [bytes/s], downtime limit [s]) of that row."""
     limit_ms = data["limits_ms"][i]
     limit_s = math.inf if limit_ms is None else limit_ms / 1000.0
     return data["bandwidths_bit_per_s"][name] / 8.0, limit_s

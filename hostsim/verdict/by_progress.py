@@ -25,8 +25,10 @@ from hostsim.verdict.words import bandwidth_words, bytes_words, rounded_up, seco
 OFTEN = 1.5
 """If RAM was sent so many times and more remains than fits, the guest keeps up with the link (assumed)."""
 SURELY = 3.0
-EARLY = 0.5
-"""A log whose first answer has sent less than this share of the bytes left begins in the first pass (assumed)."""
+PERCENT_ALONE = (
+    "A percentage does not show how many bytes remain, nor the bandwidth: it may stay at 99 % for hours while the guest "
+    "dirties memory."
+)
 UNDECIDED: tuple[Outcome, ...] = ("too early to tell", "cannot tell", "undecided")
 
 
@@ -58,13 +60,13 @@ def by_ratio(log: MigrationLog, evidence: Evidence) -> Verdict | None:
     """
     if evidence.status in ("completed", "failed"):
         return None
-    sent, total = last(log.transferred_bytes[running(log)]), last(log.total_bytes) or _memory(log)
+    sent, total = last(log.transferred_bytes[running(log)]), last(log.total_bytes)
     left = last(log.remaining_bytes[running(log)])
     several = (~np.isnan(log.transferred_bytes)).sum() != 1
     if not log.t_s.any() and (sent is not None or left is not None) and several and last(log.mbps) is None:
         return _without_speed(log, left)
     if sent is None or not total:
-        return _percent_only(log)
+        return _percent_only(log, _at_average(log, evidence, sent, left))
     speed = evidence.speeds[-1].bytes_per_s if evidence.speeds else _speed(log, sent)
     if not speed:
         return _without_speed(log, left)
@@ -75,18 +77,6 @@ def by_ratio(log: MigrationLog, evidence: Evidence) -> Verdict | None:
     if outcome == "too early to tell":
         return _early(log, evidence, total, left, sent, speed)
     return _verdict(log, evidence, outcome, sent / total, left, speed)
-
-
-def _memory(log: MigrationLog) -> float | None:
-    """Bytes of memory by the first answer of a log without that figure: bytes sent by then, and bytes left.
-
-    None where the log may begin after the first pass. Pages of zeros that were sent by then count as none.
-    """
-    told = np.flatnonzero(~np.isnan(log.remaining_bytes + log.transferred_bytes))
-    if not len(told) or log.transferred_bytes[told[0]] > EARLY * log.remaining_bytes[told[0]]:
-        return None
-    first = float(log.remaining_bytes[told[0]] + log.transferred_bytes[told[0]])
-    return first if first >= np.nanmax(log.remaining_bytes) else None
 
 
 def _without_speed(log: MigrationLog, left: float | None) -> Verdict:
@@ -242,7 +232,22 @@ def _percent_words(log: MigrationLog, percent: float, after: str) -> str:
     return f"cannot tell: the log has only a percentage, {percent:.0f} %{falls}{after}"
 
 
-def _percent_only(log: MigrationLog) -> Verdict | None:
+def _at_average(log: MigrationLog, evidence: Evidence, sent: float | None, left: float | None) -> tuple[str, ...]:
+    """The sentence on the bytes that one answer beside the percentages has."""
+    told = np.flatnonzero(~np.isnan(log.transferred_bytes))
+    elapsed = float(log.t_s[told[-1]]) if len(told) else 0.0
+    if not sent or not left or elapsed <= 0:
+        return ()
+    assumed = " assumed" if evidence.downtime_limit_from == "assumed" else ""
+    sentence = (
+        f"QEMU sent {bytes_words(sent)} in {seconds_words(elapsed)}, {bandwidth_words(sent / elapsed)} on average; the "
+        f"{bytes_words(left)} left then take {seconds_words(left * elapsed / sent)}, and QEMU stops the guest only once the "
+        f"rest takes at most the downtime limit ({seconds_words(evidence.limit_s)}{assumed})."
+    )
+    return (sentence,)
+
+
+def _percent_only(log: MigrationLog, bytes_told: tuple[str, ...]) -> Verdict | None:
     percent = last(log.percent)
     if percent is None:
         return None
@@ -251,10 +256,22 @@ def _percent_only(log: MigrationLog) -> Verdict | None:
     return Verdict(
         outcome="cannot tell",
         headline=_percent_words(log, percent, after),
-        findings=("A percentage does not show the reason: it may stay at 99 % for hours while the guest dirties memory.",),
+        findings=(*_falls_of_percent(log), *(bytes_told or (PERCENT_ALONE,))),
         measure_next=("virsh domjobinfo DOMAIN each second over several rounds",),
         numbers={"percent": percent},
     )
+
+
+def _falls_of_percent(log: MigrationLog) -> tuple[str, ...]:
+    """The sentence on a percentage that fell back: only a sync that finds pages dirty again lowers it."""
+    told = log.percent[~np.isnan(log.percent)]
+    falls = np.flatnonzero(np.diff(told) < 0)
+    if not len(falls):
+        return ()
+    times = "once" if len(falls) == 1 else f"{len(falls)} times"
+    lowest = f"{told[falls[-1] + 1]:.0f} %"
+    again = "after each pass over the memory QEMU found pages that the guest had dirtied again"
+    return (f"The percentage fell back {times}, the last time to {lowest}: {again}.",)
 
 
 LATE = 4

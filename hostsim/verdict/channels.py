@@ -23,6 +23,11 @@ BOTTLENECKS = {
 }
 
 
+def channels_send(count: int) -> str:
+    """Subject and verb of a sentence: 1 channel sends, 2 channels send."""
+    return "1 channel sends" if count == 1 else f"{count} channels send"
+
+
 def with_channels(verdict: Verdict, evidence: Evidence) -> Verdict:
     """``verdict`` with a note on the channels of a migration with multifd."""
     one = evidence.channels
@@ -52,23 +57,25 @@ def _bottleneck(one: Channels) -> str:
 
 
 def multifd(evidence: Evidence, needed_bytes_per_s: float, value: float | None = None) -> Remedy | None:
-    """Channels enough to carry ``needed_bytes_per_s``, or ``value`` of them, where one stream and nothing else is too slow.
+    """Channels enough to carry ``needed_bytes_per_s``, or ``value`` of them, where streams and nothing else are too slow.
 
-    None: the migration has multifd already, or is not a run, or the link or max-bandwidth would not carry so much.
+    None: it is not a run, the channels that there are send so much, or the link or max-bandwidth would not carry it.
     """
-    one_stream = _one_stream_bytes_per_s(evidence)
-    if evidence.source != "run" or evidence.channels is not None or not one_stream or needed_bytes_per_s <= one_stream:
+    now = evidence.channels.count if evidence.channels else 1
+    one_stream = _streams_bytes_per_s(evidence) / now
+    if evidence.source != "run" or not one_stream or needed_bytes_per_s <= now * one_stream:
         return None
     others = [limit for limit in (evidence.link_bandwidth_bytes_per_s, evidence.max_bandwidth_bytes_per_s) if limit]
     count = max(2, math.ceil(needed_bytes_per_s / one_stream)) if value is None else round(value)
     if count > TRIED_MOST or any(limit < needed_bytes_per_s for limit in others):
         return None
-    text = f"multifd with {count} channels: one stream carries at most {bandwidth_words(one_stream)} here"
+    told = f" (now {now}): one channel sends" if evidence.channels else ": one stream carries"
+    text = f"multifd with {count} channels{told} at most {bandwidth_words(one_stream)} here"
     return Remedy("multifd", text, count, "channels", command_for(evidence.profile, "multifd", count))
 
 
-def _one_stream_bytes_per_s(evidence: Evidence) -> float:
-    """Bandwidth of one stream, limited by its thread or its window [bytes/s]; 0: neither is the bottleneck."""
+def _streams_bytes_per_s(evidence: Evidence) -> float:
+    """Bandwidth of all streams, limited by their threads or their windows [bytes/s]; 0: neither is the bottleneck."""
     if evidence.bottleneck == "host":
         return evidence.host_bandwidth_bytes_per_s or 0.0
     return evidence.window.bytes_per_s if evidence.bottleneck == "window" and evidence.window else 0.0

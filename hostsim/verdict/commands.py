@@ -14,6 +14,7 @@ from hostsim.verdict.model import Remedy
 from hostsim.verdict.words import seconds_words
 
 POLLS = {
+    "qemu": "query-migrate",
     "proxmox": "qm monitor VMID, info migrate", "kubevirt": "kubectl exec POD -c compute -- virsh domjobinfo DOMAIN",
 }  # fmt: skip
 """How to ask for the progress of a migration, where it is not virsh on the host."""

@@ -217,8 +217,8 @@ def _tried(remedy: Remedy, evidence: Evidence, purse: Purse) -> Remedy:
             return _confirmed(remedy, evidence, value, trials)
     if not values:
         return remedy
-    name, most = tried()[remedy.kind].name, _what(remedy, values[-1])
-    return replace(remedy, text=f"{name}: run again with up to {most}, it did not complete", helps=False)
+    how, most = tried()[remedy.kind], _what(remedy, values[-1])
+    return replace(remedy, text=f"{how.name}: run again with {how.up_to} {most}, it did not complete", helps=False)
 
 
 def _values(remedy: Remedy, evidence: Evidence) -> Sequence[float]:

@@ -6,20 +6,22 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from hostsim.theory.floor import floor_pages
+from hostsim.verdict.commands import poll_for
 from hostsim.verdict.ended import completed, failed
 from hostsim.verdict.evidence import Evidence
 from hostsim.verdict.findings import after_words, found_numbers, where_it_stands, why_not, why_still
 from hostsim.verdict.forecast import MARGIN, STUCK_ROUNDS, Forecast, forecast, span, speed_under, time_left_s
-from hostsim.verdict.interrupted import held_in_switchover, with_interruptions
+from hostsim.verdict.interrupted import held_by_the_network, held_in_switchover, with_interruptions
 from hostsim.verdict.logging_cost import with_logging_cost
 from hostsim.verdict.mechanism import mechanisms
 from hostsim.verdict.model import Confidence, Outcome, Reason, Remedy, Verdict
+from hostsim.verdict.page_tables import with_page_tables
 from hostsim.verdict.remedies import always_end, more_time, remedies_for
-from hostsim.verdict.sender import with_sender
+from hostsim.verdict.sender import with_sender, with_window
 from hostsim.verdict.throttled import with_throttle
 from hostsim.verdict.words import bandwidth_words, bytes_words, seconds_words
 
-LINES = (with_interruptions, with_throttle, with_logging_cost, with_sender)
+LINES = (with_interruptions, with_throttle, with_logging_cost, with_page_tables, with_sender, with_window)
 """Each adds its lines to a verdict, or returns the verdict as it is; the lines of mechanisms come behind."""
 SLOPE_SHARE = 0.75
 """Remaining that settles above this share of the filled memory is no floor: the guest outruns the link."""
@@ -35,6 +37,7 @@ def diagnose(evidence: Evidence) -> Verdict:
         failed,
         completed,
         held_in_switchover,
+        held_by_the_network,
         _no_evidence,
         *(judge for one in mechanisms() for judge in one.running),
         _first_pass_only,
@@ -90,13 +93,16 @@ def _no_evidence(evidence: Evidence) -> Verdict | None:
         why = f'no progress in the log: status "{evidence.status}" and no figures of RAM'
     elif evidence.samples == 1:
         why = "one answer does not show how remaining changes"
+    elif not evidence.bandwidth_bytes_per_s and not evidence.elapsed_s:
+        why = "the log has no times, so the bandwidth is unknown; run date before each answer"
     elif not evidence.bandwidth_bytes_per_s:
         why = "no bytes were sent between the answers, so the bandwidth is unknown"
     elif evidence.too_short:
         why = evidence.too_short
     else:
         return None
-    return Verdict("cannot tell", f"cannot tell: {why}", measure_next=("poll query-migrate each second, several rounds",))
+    poll = f"poll {poll_for(evidence.profile)} each second, several rounds"
+    return Verdict("cannot tell", f"cannot tell: {why}", measure_next=(poll,))
 
 
 def _first_pass_only(evidence: Evidence) -> Verdict | None:
@@ -189,7 +195,8 @@ def _verdict(evidence: Evidence, found: Forecast, outcome: Outcome, reason: Reas
 
 def _changes(evidence: Evidence, found: Forecast, outcome: Outcome) -> tuple[Remedy, ...]:
     if outcome == "would converge" and evidence.threshold_pages >= found.floor[1]:
-        return (more_time(evidence, found), *always_end(evidence, found.settle[1]))
+        left = max(found.settle[1], (evidence.remaining_bytes or 0.0) / evidence.page_bytes)
+        return (more_time(evidence, found), *always_end(evidence, left))
     return remedies_for(evidence, found)
 
 

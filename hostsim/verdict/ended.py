@@ -28,9 +28,10 @@ def failed(evidence: Evidence) -> Verdict | None:
     """The verdict on a failed migration: QEMU's own reason, as a failure is no evidence about convergence."""
     if evidence.status != "failed":
         return None
-    why = evidence.error_desc or "the log has no error-desc; look in the QEMU log of both hosts"
     after = f" after {seconds_words(evidence.elapsed_s)}" if evidence.elapsed_s else ""
-    return Verdict("failed", f"failed{after}, not a matter of convergence: {why}")
+    if not evidence.error_desc:
+        return Verdict("failed", f"failed{after}; the log has no reason (error-desc): look in the QEMU log of both hosts")
+    return Verdict("failed", f"failed{after}, not a matter of convergence: {evidence.error_desc}")
 
 
 def completed(evidence: Evidence) -> Verdict | None:
@@ -68,8 +69,11 @@ def _why(evidence: Evidence) -> str:
     rounds = [r for r in evidence.rounds if r.newly_dirty_pages >= 1 and r.duration_s >= SHORTEST_ROUND_S]
     if not rounds or not evidence.bandwidth_bytes_per_s:
         return ""
+    dirtied = _dirtied_words(rounds, evidence.page_bytes)
+    if not evidence.limit_s:
+        return f"Why: {dirtied}; with a downtime limit of 0 QEMU stops the guest after it."
     return (
-        f"Why: {_dirtied_words(rounds, evidence.page_bytes)}; QEMU stops the guest below "
+        f"Why: {dirtied}; QEMU stops the guest below "
         f"{bytes_words(evidence.threshold_pages * evidence.page_bytes)}, the amount that "
         f"{bandwidth_words(evidence.bandwidth_bytes_per_s)} sends within the downtime limit of "
         f"{seconds_words(evidence.limit_s)}."
@@ -93,7 +97,7 @@ def _mean_words(r: Round) -> str:
 
 def _margins(evidence: Evidence, found: Forecast | None) -> Iterator[Remedy]:
     """The least limit and bandwidth with which it would end, too, where they are known well enough and are less."""
-    if found is None or evidence.counts_parts:
+    if found is None or evidence.counts_parts or not evidence.limit_s:  # with a limit of 0 it ends at any bandwidth
         return
     limit, bandwidth = limit_needed_s(found, evidence), bandwidth_needed_bytes_per_s(found, evidence)
     slowest, now = MARGIN * bandwidth[1], evidence.bandwidth_bytes_per_s or 0.0

@@ -59,6 +59,7 @@ class Seen:
     too_short: why the part of the migration in which they did is too short to judge by; "": it is not.
     no_throttle: why auto-converge cannot be on beside the mechanism; "": it can.
     guest_moved: the guest has run at the destination before its memory was there.
+    sent_once_moved_bytes_per_s: the most that one thread would send once the guest has moved; None: not known.
     """
 
     @property
@@ -86,6 +87,11 @@ class Seen:
         """False: the guest has not run at the destination."""
         return False
 
+    @property
+    def sent_once_moved_bytes_per_s(self) -> float | None:
+        """None: not known."""
+        return None
+
 
 @dataclass(frozen=True)
 class Channels:
@@ -111,8 +117,8 @@ class Channels:
 class LoggingCost:
     """Cost of logging from the first sync on.
 
-    stall_s: time of the vCPUs out of the guest because of exits, without waits for pages that the host did not have, which
-    logging does not cause; stall_share: share of the time of vCPUs that work.
+    stall_s: time of the vCPUs out of the guest because of exits, without waits for pages that the host did not have and
+    without CR3 loads, which logging does not cause; stall_share: share of the time of vCPUs that work.
     lock_wait_s: part of the stall at mmu_lock; harvest_s: time of the migration thread in syncs and CLEARs.
     exits: by kind (hostsim.verdict.logging_cost.KINDS).
     """
@@ -128,6 +134,19 @@ class LoggingCost:
     def harvest_share(self) -> float:
         """Share of the migration's time that the migration thread spent in syncs and CLEARs."""
         return self.harvest_s / self.seconds if self.seconds > 0 else 0.0
+
+
+@dataclass(frozen=True)
+class PageTables:
+    """Cost of shadow paging to a guest that writes its page tables, from the first sync on.
+
+    stall_share: share of the time of vCPUs that work that CR3 loads took.
+    cr3_loads: CR3 loads. unsync_tables: page tables that they synced.
+    """
+
+    stall_share: float
+    cr3_loads: int
+    unsync_tables: int
 
 
 @dataclass(frozen=True)
@@ -206,6 +225,8 @@ class Evidence:
     """Evidence of each mechanism, by its name (hostsim.verdict.mechanism)."""
     logging: LoggingCost | None = None
     """The cost of KVM's dirty logging; None if it was not counted."""
+    page_tables: PageTables | None = None
+    """None: the guest writes no page tables, or KVM does not shadow them."""
     profile: str = "qemu"
     qemu: str | None = None
     warnings: tuple[str, ...] = ()
@@ -304,9 +325,13 @@ class Evidence:
         return self.stream if self.stream and self.stream.is_held_by_window else None
 
     @property
-    def carried_bytes_per_s(self) -> float | None:
-        """Most the network carries for this migration: the link, or a window each round trip; None: not known."""
-        return self.window.bytes_per_s if self.window else self.link_bandwidth_bytes_per_s
+    def one_stream_bytes_per_s(self) -> float | None:
+        """Most that one thread sends over one connection, as once the guest has moved; None: not known."""
+        one = self.stream
+        window = one.window_bytes / one.connections / one.round_trip_s if one and one.round_trip_s else 0.0
+        moved = (seen.sent_once_moved_bytes_per_s for seen in self.mechanisms.values())
+        limits = (self.link_bandwidth_bytes_per_s, window, *moved)
+        return min((limit for limit in limits if limit), default=None)
 
     @property
     def _at_max_bandwidth(self) -> bool:

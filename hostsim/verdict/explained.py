@@ -8,7 +8,7 @@ from typing import Any
 
 from hostsim.logs.model import MigrationLog
 from hostsim.verdict.by_progress import by_passes, by_progress, sent_over_and_over
-from hostsim.verdict.commands import more_time_for
+from hostsim.verdict.commands import more_time_for, poll_for
 from hostsim.verdict.course import last
 from hostsim.verdict.diagnose import diagnose
 from hostsim.verdict.dirty_rate import no_migration_yet
@@ -22,11 +22,12 @@ from hostsim.verdict.model import Remedy, Verdict
 from hostsim.verdict.other_jobs import not_a_migration
 from hostsim.verdict.remedies import throttled_in_vain
 from hostsim.verdict.speeds import change_words
+from hostsim.verdict.stalled import stalled
 from hostsim.verdict.stopped_guest import stopped_by_manager, stopped_in_device_state, waits_to_begin
 from hostsim.verdict.words import bandwidth_words, bytes_words, seconds_words
 
 GIB = float(1 << 30)
-FIRST = (stopped_in_device_state, waits_to_begin, stopped_by_manager, waits_for_disks)
+FIRST = (stopped_in_device_state, waits_to_begin, stopped_by_manager, stalled, waits_for_disks)
 """Judges of logs that come before those of mechanisms."""
 THEN = (nothing_sent, by_passes, by_progress, one_answer, first_pass)
 UNCONFIRMED = "Values are computed from this log; no run has confirmed them"
@@ -67,7 +68,7 @@ def _ended_without_figures(log: MigrationLog, evidence: Evidence) -> Verdict | N
     return Verdict(
         "cannot tell",
         f"cannot tell why: {evidence.status}{after}, and no progress in the log (no figures of RAM)",
-        measure_next=("poll query-migrate each second, several rounds",),
+        measure_next=(f"poll {poll_for(evidence.profile)} each second, several rounds",),
     )
 
 

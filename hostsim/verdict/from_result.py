@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from hostsim.core.constants import PAGE_BYTES, PAGE_WIRE_BYTES
 from hostsim.results.sender import BUSY
 from hostsim.theory.dirty_curve import DirtyCurve
-from hostsim.verdict.evidence import Channels, Evidence, LoggingCost, Round
+from hostsim.verdict.evidence import Channels, Evidence, LoggingCost, PageTables, Round
 from hostsim.verdict.logging_cost import KINDS
 from hostsim.verdict.mechanism import seen_in_run
 from hostsim.verdict.sender import busy_thread
@@ -19,13 +19,14 @@ from hostsim.verdict.throttled import throttled_of
 from hostsim.verdict.window import Stream
 
 if TYPE_CHECKING:
+    from hostsim.results.kvm import KvmCosts
     from hostsim.results.tables import MigrationResult, RunResult
 
 Array = NDArray[Any]
 INTERRUPTIONS = (
     "outages_s", "retransmission_timeouts", "retransmitted_bytes", "lost_packets", "pre_switchover_ms", "cancelling_ms",
     "cancelled_in", "stopped_ms", "suspended_s", "set", "manager_lost_s", "lost_after_completion", "attempt", "outage_ms",
-    "goes_on",
+    "goes_on", "beyond_limit",
 )  # fmt: skip
 SPEED_LEAST = 0.01
 """The curve of a guest that stands still has no end (assumed)."""
@@ -66,7 +67,8 @@ def evidence_from_result(result: RunResult, index: int = 0) -> Evidence:
         working_set_pages=_number(facts.get("working_set_pages")),
         curve=_curve(facts, _speed(migration)),
         mechanisms=seen_in_run(result, migration),
-        logging=None if migration.kvm is None else _logging(migration.kvm.logged, migration.rounds),
+        logging=None if migration.kvm is None else _logging(migration.kvm, migration.rounds),
+        page_tables=None if migration.kvm is None else _page_tables(migration.kvm),
         error_desc=str(migration.query.get("error-desc", "")),
         interruptions={name: facts[name] for name in INTERRUPTIONS if name in facts},
         profile=str(facts.get("profile") or "qemu"),
@@ -164,8 +166,17 @@ def _throttle(facts: Mapping[str, Any], migration: MigrationResult) -> dict[str,
     }
 
 
-def _logging(spent: Mapping[str, Any], rounds: Columns) -> LoggingCost:
-    stall_ns = spent["stall_ns"] - spent["page_wait_ns"]
+def _page_tables(kvm: KvmCosts) -> PageTables | None:
+    told, spent = kvm.page_tables, kvm.logged
+    if told is None or not spent["stall_ns"]:
+        return None
+    share = spent["stall_share"] * told["cr3_ns"] / spent["stall_ns"]
+    return PageTables(share, told["cr3_loads"], told["unsync_tables"])
+
+
+def _logging(kvm: KvmCosts, rounds: Columns) -> LoggingCost:
+    spent, tables = kvm.logged, kvm.page_tables or {"cr3_ns": 0}
+    stall_ns = max(0, spent["stall_ns"] - spent["page_wait_ns"] - tables["cr3_ns"])
     own = stall_ns / spent["stall_ns"] if spent["stall_ns"] else 0.0
     return LoggingCost(
         seconds=float(rounds.columns["end_ns"][-1] - rounds.columns["start_ns"][0]) / 1e9,

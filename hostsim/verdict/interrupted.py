@@ -7,8 +7,10 @@ from dataclasses import replace
 from typing import Any
 
 from hostsim.verdict.evidence import Evidence
+from hostsim.verdict.findings import sent_words
+from hostsim.verdict.forecast import forecast
 from hostsim.verdict.model import Confidence, Remedy, Verdict
-from hostsim.verdict.words import bytes_words, count_words, seconds_words
+from hostsim.verdict.words import bandwidth_words, bytes_words, count_words, seconds_words
 
 PARAMETERS: Mapping[str, tuple[str, Callable[[int], str]]] = {
     "downtime_limit_ms": ("downtime-limit", lambda value: f"{value} ms"),
@@ -25,6 +27,8 @@ LONG_PAUSE_MS = 100
 """libvirt sends migrate-continue within milliseconds of each migration."""
 TOLD_FROM_MS, TOLD_FROM_SHARE = 5.0, 0.1
 """Difference of outage and downtime, and share of the downtime, up to which the downtime says enough."""
+SLOWER = 1.5
+"""A factor between two bandwidths from which the difference is worth a sentence (assumed)."""
 LONG_CANCEL_MS = 500
 """A window of 100 ms and a log switched off are ordinary; a cancel that takes longer is worth a sentence."""
 
@@ -46,9 +50,42 @@ def held_in_switchover(evidence: Evidence) -> Verdict | None:
     )
 
 
+def held_by_the_network(evidence: Evidence) -> Verdict | None:
+    """The verdict on a run whose network was down at its end; None where the guest outruns the link even without that."""
+    began_s = _down_since_s(evidence)
+    found = None if began_s is None or evidence.guest_moved else forecast(evidence)
+    if began_s is None or evidence.guest_moved or (found is not None and found.floor[1] > evidence.threshold_pages):
+        return None
+    since = f"the network has been down since {seconds_words(began_s)}"
+    return Verdict(
+        outcome="cannot tell",
+        headline=f"cannot tell: {since}; {_ended_words(evidence)}{sent_words(evidence)}; not a matter of convergence",
+        remedies=(
+            Remedy("outage", "start it again once the network is back; it then has all pages to send"),
+            Remedy("timeout", "more time helps only if the network comes back before TCP or the manager gives up"),
+        ),
+        confidence=Confidence("high", "the run shows the outage"),
+        numbers={"down_since_s": began_s},
+    )
+
+
+def _down_since_s(evidence: Evidence) -> float | None:
+    """Start of the outage in which the migration was last seen [s]; None: none, or it ended otherwise."""
+    if evidence.status not in ("active", "cancelling", "cancelled"):
+        return None
+    spans = evidence.interruptions.get("outages_s", ())
+    return next((max(start, 0.0) for start, end in spans if start < evidence.elapsed_s <= end), None)
+
+
+def _ended_words(evidence: Evidence) -> str:
+    stopped = "still active" if evidence.status == "active" else "cancelled"
+    left = f" with {bytes_words(evidence.remaining_bytes)} remaining" if evidence.remaining_bytes is not None else ""
+    return f"{stopped} after {seconds_words(evidence.elapsed_s)}{left}"
+
+
 def with_interruptions(verdict: Verdict, evidence: Evidence) -> Verdict:
     """``verdict`` with a sentence for each interruption."""
-    lines = (*_guests_outage(evidence), *_lines(evidence.interruptions, verdict.outcome))
+    lines = (*_beyond_limit(evidence), *_guests_outage(evidence), *_lines(evidence.interruptions, verdict.outcome))
     return replace(verdict, findings=(*verdict.findings, *lines)) if lines else verdict
 
 
@@ -68,6 +105,36 @@ def _guests_outage(evidence: Evidence) -> Iterator[str]:
     yield (
         f"Outage: the guest stood still for {seconds_words(outage_ms / 1000)} from its stop at the source until it ran at "
         f"the destination; the downtime that QEMU reports, {seconds_words(downtime_ms / 1000)}, is the source's view."
+    )
+
+
+def _beyond_limit(evidence: Evidence) -> Iterator[str]:
+    """The parts of a downtime that is far longer than the limit, the longest first."""
+    facts = evidence.interruptions.get("beyond_limit")
+    if not facts or evidence.downtime_ms is None:
+        return
+    paused = ", the wait for migrate-continue" if evidence.interruptions.get("pre_switchover_ms") else ""
+    told = {
+        "stop_ms": f"the stop of the vCPUs{paused} and the last sync",
+        "pages_ms": f"{bytes_words(facts['pages_bytes'])} of pages",
+        "devices_ms": f"the devices with {bytes_words(facts['device_bytes'])}", "answer_ms": "the destination's answer",
+    }  # fmt: skip
+    longest = sorted((name for name in told if facts[name] >= 1), key=lambda name: -facts[name])
+    parts = ", ".join(f"{told[name]} {seconds_words(facts[name] / 1000)}" for name in longest)
+    yield (
+        f"Downtime: {seconds_words(evidence.downtime_ms / 1000)} is above the limit of {seconds_words(evidence.limit_s)}, "
+        f"by which QEMU bounds the pages alone: {parts}.{_taken_words(facts)}"
+    )
+
+
+def _taken_words(facts: Mapping[str, Any]) -> str:
+    """A sentence where the pages left went out more slowly than QEMU had reckoned."""
+    real = facts["pages_bytes"] / facts["pages_ms"] * 1000 if facts["pages_ms"] >= 1 else 0.0
+    if not real or facts["taken_bytes_per_s"] <= SLOWER * real:
+        return ""
+    return (
+        f" QEMU reckoned with the {bandwidth_words(facts['taken_bytes_per_s'])} at which bytes had gone into the sockets in "
+        f"its last window; the pages left went out at {bandwidth_words(real)}."
     )
 
 

@@ -34,8 +34,8 @@ def _stall(cost: LoggingCost) -> str:
         return ""
     kinds = " and ".join(f"{count_words(count)} {KINDS[name]}" for name, count in _main(cost.exits))
     waits = cost.lock_wait_s / cost.stall_s
-    lock = f", {_percent(waits)} of it waiting for mmu_lock" if waits >= MUCH else ""
-    return f"the guest lost {_percent(cost.stall_share)} of its time to {kinds}{lock}"
+    lock = f", {percent(waits)} of it waiting for mmu_lock" if waits >= MUCH else ""
+    return f"the guest lost {percent(cost.stall_share)} of its time to {kinds}{lock}"
 
 
 def _main(exits: dict[str, int]) -> list[tuple[str, int]]:
@@ -51,5 +51,6 @@ def _harvest(cost: LoggingCost) -> str:
     return f"syncs and CLEARs took {seconds_words(cost.harvest_s)} of the migration's {seconds_words(cost.seconds)}"
 
 
-def _percent(share: float) -> str:
+def percent(share: float) -> str:
+    """0.0312 -> "3.1 %"."""
     return f"{100 * share:.2g} %" if share < 0.995 else f"{100 * share:.0f} %"

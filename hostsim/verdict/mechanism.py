@@ -51,6 +51,7 @@ class Tried:
     changes: keys of the scenario for a value.
     words: of the value, as the progress of the runs names it.
     values: values to try, ascending; None: the computed one alone.
+    up_to: words before the last of them, where none of them did.
     again: the remedy with another value than was computed; None: its value never changes.
     not_run: the remedy if no run has confirmed it; None: with its computed value.
     """
@@ -61,6 +62,7 @@ class Tried:
     values: Callable[[Remedy, Evidence], Sequence[float]] | None = None
     again: Callable[[Evidence, Forecast, float | None], Remedy] | None = None
     not_run: Callable[[Remedy], Remedy] | None = None
+    up_to: str = "up to"
 
 
 @dataclass(frozen=True)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
+from hostsim.core.constants import PAGE_BYTES, PAGE_WIRE_BYTES
 from hostsim.theory.throttle import steps_needed
-from hostsim.verdict.channels import MORE
+from hostsim.verdict.channels import MORE, channels_send
 from hostsim.verdict.commands import command_for
 from hostsim.verdict.evidence import Evidence
 from hostsim.verdict.forecast import (
@@ -108,7 +110,7 @@ def bandwidth(evidence: Evidence, found: Forecast, value: float | None = None) -
     faster = least > (evidence.bandwidth_bytes_per_s or 0.0)
     may_do = _may_do(needed, bandwidth_words(least) if faster else "the present bandwidth")
     if (host := evidence.host_bandwidth_bytes_per_s) and value > host:
-        who = f"{evidence.channels.count} channels send" if evidence.channels else "one migration thread sends"
+        who = channels_send(evidence.channels.count) if evidence.channels else "one migration thread sends"
         text += f"out of reach, {who} at most {bandwidth_words(host)} here"
         return Remedy("bandwidth", text, value, "bytes/s", helps=False)
     text += " and ".join(_limits_below(evidence, value)) + may_do
@@ -173,14 +175,13 @@ def throttle_for(evidence: Evidence, speed: float) -> float | None:
 
 
 def always_end(evidence: Evidence, pages: float, word: str = "about") -> tuple[Remedy, ...]:
-    """The remedies that end any migration, with the time to send ``pages`` at the bandwidth of ``evidence``.
+    """The remedies that end any migration, with the time to send ``pages`` over the one stream that they have.
 
     word: "about" or "up to", printed before that time.
     """
-    speed = (
-        evidence.carried_bytes_per_s or evidence.bandwidth_peak_bytes_per_s or evidence.bandwidth_bytes_per_s or 0.0
-    )
-    return always_end_within(evidence, pages * evidence.page_wire_bytes / speed if speed else 0.0, word)
+    speed = evidence.one_stream_bytes_per_s or evidence.bandwidth_peak_bytes_per_s or evidence.bandwidth_bytes_per_s or 0.0
+    page_wire_bytes = evidence.page_bytes + PAGE_WIRE_BYTES - PAGE_BYTES  # whole pages: deltas and compression end before
+    return always_end_within(evidence, pages * page_wire_bytes / speed if speed else 0.0, word)
 
 
 def always_end_within(evidence: Evidence, seconds: float, word: str = "about") -> tuple[Remedy, ...]:
@@ -207,7 +208,7 @@ def more_time(evidence: Evidence, found: Forecast, value_s: float | None = None)
     key = "duration" if capped else "migration.timeout"
     ended = "the run ended" if capped else "it was cancelled"
     text = f"time: let it run for at least {seconds_words(value_s)} ({ended} after {had}), by a higher {key}"
-    return Remedy("timeout", text, value_s, "s", f"--set {key}={value_s:.0f}s")
+    return Remedy("timeout", text, value_s, "s", f"--set {key}={math.ceil(value_s - 1e-6)}s")
 
 
 def _remaining_pages(evidence: Evidence) -> float:

@@ -1,4 +1,4 @@
-"""The one thread that sends a migration without multifd, where its CPU and not the network was the bottleneck."""
+"""A migration without multifd whose bottleneck was its one thread, or the window of its one connection, and not the link."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from hostsim.verdict.evidence import BusyThread, Evidence
 from hostsim.verdict.model import Verdict
-from hostsim.verdict.words import bandwidth_words, percent_words
+from hostsim.verdict.words import bandwidth_words, bytes_words, percent_words, seconds_words
 
 if TYPE_CHECKING:
     from hostsim.results.sender import Sender
@@ -34,6 +34,22 @@ def with_sender(verdict: Verdict, evidence: Evidence) -> Verdict:
         f"{percent_words(one.share)} of the time{_for_encoder(one)} and sent {bandwidth_words(one.bytes_per_s)}"
     )
     return replace(verdict, notes=(*verdict.notes, note), numbers=verdict.numbers | {"thread_share": one.share})
+
+
+def with_window(verdict: Verdict, evidence: Evidence) -> Verdict:
+    """``verdict`` on a run that completed, with a note on the window of its connection where that held it back."""
+    one = evidence.window
+    is_told = evidence.source == "run" and verdict.outcome == "completed" and evidence.bottleneck == "window"
+    if one is None or not is_told or evidence.channels is not None:
+        return verdict
+    link = evidence.link_bandwidth_bytes_per_s
+    note = (
+        f"Sender: the window of the one connection was the bottleneck, not the link"
+        f"{f' of {bandwidth_words(link)}' if link else ''}: its {one.limit} of {bytes_words(one.window_bytes)} each "
+        f"{seconds_words(one.round_trip_s)} carries at most {bandwidth_words(one.bytes_per_s)}; larger buffers at "
+        "both hosts, or several connections, carry more"
+    )
+    return replace(verdict, notes=(*verdict.notes, note), numbers=verdict.numbers | {"window_bytes_per_s": one.bytes_per_s})
 
 
 def _for_encoder(one: BusyThread) -> str:

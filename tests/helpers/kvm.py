@@ -20,8 +20,8 @@ LOG = LogCosts(
 NUMBERS = {
     "exit_ns": EXIT_NS, "entry_ns": ENTRY_NS, "loop_ns": LOOP_NS, "read_loop_ns": READ_LOOP_NS, "map_hold_ns": HOLD_NS[MAP],
     "lockless_hold_ns": HOLD_NS[WP], "shared_hold_ns": HOLD_NS[WP], "exclusive_base_ns": HOLD_NS[WP], "shared_turn_ns": 0,
-    "exclusive_map_ns": HOLD_NS[WP], "direct_wp_ns": HOLD_NS[WP], "direct_map_ns": HOLD_NS[WP], "spread_handover_ns": 0,
-    "wide_handover_ns": 0, "split_fault_ns": HOLD_NS[SPLIT] - HOLD_NS[MAP], "spurious_hold_ns": 50, "pml_log_ns": 40,
+    "exclusive_map_ns": HOLD_NS[WP], "direct_wp_ns": HOLD_NS[WP], "direct_map_ns": HOLD_NS[WP], "handover_ns": 0,
+    "split_fault_ns": HOLD_NS[SPLIT] - HOLD_NS[MAP], "spurious_hold_ns": 50, "pml_log_ns": 40,
     "pml_drain_entry_ns": DRAIN_NS / 512, "get_page_ns": LOG.get_ns, "clear_rmap_ns": LOG.clear_ns,
     "clear_tree_cmpxchg_ns": LOG.clear_ns, "clear_tree_atomic_ns": LOG.clear_ns, "protect_page_ns": LOG.protect_ns,
     "bare_word_rmap_ns": LOG.bare_word_ns, "bare_word_tree_ns": LOG.bare_word_ns, "eager_split_ns": LOG.split_ns,

@@ -18,13 +18,15 @@ import pytest
 
 from hostsim.costs.costs import load_costs
 from hostsim.measure.kvm import abi, calibrate_kvm, device
-from hostsim.measure.kvm.bench import asking, guest_timing
+from hostsim.measure.kvm.bench import Bench, asking, guest_timing
 from hostsim.measure.kvm.chain_costs import form_ns, modelled_ns
+from hostsim.measure.kvm.counters import changed
 from hostsim.measure.kvm.device import Kvm, KvmError, ioctl
 from hostsim.measure.kvm.guest import Command, Work
 from hostsim.measure.kvm.host import read_host
 from hostsim.measure.kvm.real_selftest import dirty_pages
-from hostsim.measure.kvm.vm import Vm, VmSpec, address_of
+from hostsim.measure.kvm.table_syncs import NAMES, table_syncs
+from hostsim.measure.kvm.vm import Vm, VmSpec, address_of, usable_cpus
 from hostsim.spte_index.cache_costs import CacheCosts
 from hostsim.validation.kvm_map_passes import faults_where
 from hostsim.validation.kvm_recycling import PASSES, passes_of
@@ -346,6 +348,35 @@ def links_of(pid: int) -> list[str]:
             with suppress(OSError):  # the descriptor of this walk itself is gone
                 links.append(str(entry.readlink()))
     return links
+
+
+@needs_shadow_mmu
+def test_a_page_table_is_unsync_after_one_exit_and_synced_at_the_next_root(kvm: Kvm) -> None:
+    with Vm(kvm, VmSpec(16 * MIB)) as vm:
+        guest_timing(vm, [Work(Command.WRITE, address_of(0), vm.spec.n_pages)])
+        for root in (1, 0):
+            vm.load_root(root)
+            guest_timing(vm, [Work(Command.READ, address_of(0), vm.spec.n_pages)])
+        at, entries = vm.page_tables(4)
+        writes, kept = Work(Command.WRITE, at + 4088, 4), entries.copy()
+        first, second = (guest_timing(vm, [writes]).counters for _ in range(2))
+        entries[:] = kept
+        entries[0, :8] = 0
+        before = vm.read_counters()
+        vm.load_root(1)
+        vm.run([Work(Command.NOTHING)])
+        synced = changed(before, vm.read_counters())
+        assert (first["mmu_unsync"], first["pf_taken"]) == (4, 4)
+        assert second.get("pf_taken", 0) == 0
+        assert synced["pages_4k"] == -8, "sptes of entries that the guest has changed"
+        assert synced["remote_tlb_flush_requests"] == 2, "for the tables that are protected, and for sptes that are gone"
+
+
+@needs_kvm
+def test_syncs_of_page_tables_are_measured_or_there_are_none(kvm: Kvm) -> None:
+    bench = Bench(kvm, 2, SMALL_BYTES, usable_cpus())
+    table_syncs(bench)
+    assert set(bench.values if read_host().mmu == "shadow" else bench.absent) == set(NAMES)
 
 
 @pytest.mark.parametrize("command", [("calibrate", "--kvm"), TEST])

@@ -16,13 +16,17 @@ class TwinClock:
         self.last_tick_ns = 0
         self.tick_ns = pacing.tick_ns
         self.awake_ns = 0
+        self.gone_ns = self.left_behind_ns = 0
 
     def enter(self, now_ns: int) -> None:
+        if 0 < self.pacing.gap_ns < now_ns - self.gone_ns:
+            self.left_behind_ns += now_ns - self.gone_ns
         self.since_ns, self.running = now_ns, True
         self.missed_tick = self.tick_ns > 0 and self._tick_before(now_ns) > self.last_tick_ns
         self.next_tick_ns = self._next_tick(now_ns)
 
     def leave(self, now_ns: int) -> None:
+        self.gone_ns = now_ns
         if self.pacing.burst_ns:
             self.work_ns, self.awake_ns = self._think_until(now_ns)
             self.running = False
@@ -40,7 +44,7 @@ class TwinClock:
             return self._think_until(now_ns)[0]
         if self.pacing.open_loop:
             arrived = self._tick_before(now_ns) if self.tick_ns else now_ns
-            return max(self.work_ns, min(arrived, self._able(now_ns)))
+            return max(self.work_ns, min(arrived - self.left_behind_ns, self._able(now_ns)))
         if self.tick_ns:
             missed_ns = self._missed_work() if now_ns > self.since_ns else 0
             return self.work_ns + missed_ns + max(0, self._tick_before(now_ns) - self._last_earning_tick())
@@ -51,7 +55,8 @@ class TwinClock:
         if self.pacing.burst_ns:
             return self._think_to(touch_ns)
         if self.pacing.open_loop:
-            arrives = (touch_ns // self.tick_ns + 1) * self.tick_ns if self.tick_ns else touch_ns
+            due_ns = touch_ns + self.left_behind_ns
+            arrives = (due_ns // self.tick_ns + 1) * self.tick_ns if self.tick_ns else due_ns
             return max(arrives, self._first_able(touch_ns), self.since_ns)
         if not self.tick_ns:
             return self.since_ns + touch_ns - self.work_ns

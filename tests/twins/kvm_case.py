@@ -22,7 +22,9 @@ class GuestCosts:
     requests and holders beside one's own; unmap_all_ns: to unmap everything where the cap is reached; crowd_ns: more for a
     host page, by others that make one; lone_ns: more for a fault 0.2 ms and 1 ms after the entry; scattered_ns: more for
     one far from the vCPU's last one; prefetch_ns: more under the lock for each spte that is prefetched.
-    ipi_ns: more for an IPI than out and in.
+    ipi_ns: more for an IPI than out and in. before_ns: of a fault that is not lockless, until it asks for mmu_lock, by kind.
+    wait_lock_ns: a reader that meets a writer comes into the queue, after the one before; word_ns: the lock word comes from
+    a vCPU to a host thread, and a reader that has waited is let in after the one before.
     """
 
     exit_ns: int
@@ -41,6 +43,9 @@ class GuestCosts:
     scattered_ns: int = 0
     prefetch_ns: int = 0
     ipi_ns: int = 0
+    before_ns: tuple[int, ...] = (0, 0, 0, 0)
+    wait_lock_ns: int = 0
+    word_ns: int = 0
 
 
 @dataclass(frozen=True)
@@ -195,6 +200,7 @@ class Case:
     pml: what is put in front of each vCPU's buffer after each sync; host_pages: numbers of those that are there; end_ns:
     when the run is looked at; tlb: by workload, whether its accesses miss the TLB (always or never), None: not modelled;
     cap_pages: so many sptes at most, 0: no cap; prefetch: sptes around its own that a fault sets where nothing is logged.
+    sync_ns: of a page table, of an spte and of one that is dropped at a CR3 load, which yields after sync_tables of them.
     """
 
     n_regions: int
@@ -218,6 +224,8 @@ class Case:
     tlb: tuple[bool, ...] | None = None
     cap_pages: int = 0
     prefetch: Prefetch = "none"
+    sync_ns: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    sync_tables: int = 1
 
     @property
     def host_page_size(self) -> int:

@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 
 from tests.twins.compare import first_difference
+from tests.twins.kvm_case import Case
 from tests.twins.kvm_configs import drawn_case, drawn_cuts
 from tests.twins.kvm_engine import EngineRun
 from tests.twins.kvm_run import certain_run
 
 
-def difference(seed: int) -> str:
-    """Empty if case ``seed`` is the same in twin and engine, as far as the order of host threads is certain."""
-    case = drawn_case(seed)
+def difference(seed: int, drawn: Callable[[int], Case] = drawn_case) -> str:
+    """Empty if case ``seed`` of ``drawn`` is the same in twin and engine, as far as the order of host threads is certain."""
+    case = drawn(seed)
     twin = certain_run(case)
     for cuts_ns in ([], drawn_cuts(seed, case)):
         engine = EngineRun(case, twin.end_ns, cuts_ns)
         if found := first_difference(twin.facts(), engine.facts()):
-            return f"{replay_command(seed)}: until {twin.end_ns}, cut at {cuts_ns}: {found[:1000]}"
+            return f"{replay_command(seed)} ({drawn.__name__}): until {twin.end_ns}, cut at {cuts_ns}: {found[:1000]}"
     return ""
 
 

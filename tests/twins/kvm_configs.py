@@ -67,7 +67,7 @@ def drawn_case(seed: int) -> Case:
     case = _with_tlb(Random(f"tlb {seed}"), _with_host_pages(more, _with_blocks(more, case)))
     case = _with_scattered(Random(f"scattered {seed}"), case)
     case = _with_clear_lock(Random(f"clear lock {seed}"), _with_prefetch(Random(f"prefetch {seed}"), case))
-    return _with_flushes(Random(f"flushes {seed}"), case)
+    return _with_word(Random(f"lock word {seed}"), _with_flushes(Random(f"flushes {seed}"), case))
 
 
 def _with_flushes(rng: Random, case: Case) -> Case:
@@ -75,6 +75,13 @@ def _with_flushes(rng: Random, case: Case) -> Case:
     costs = replace(case.host_costs, request_ns=case.host_costs.flush_ns * rng.choice((0, 0.05, 0.21)))
     rules = replace(case.rules, recovery_flush=rng.choice(("slot", "slot", "each", "spte")))
     return replace(case, host_costs=costs, rules=rules)
+
+
+def _with_word(rng: Random, case: Case) -> Case:
+    """Readers that meet a writer, and host threads after a vCPU, wait for the word; faults have work before the lock."""
+    before_ns = tuple(rng.choice((0, 0, 3, 40)) for _ in FAULTS)
+    costs = replace(case.costs, wait_lock_ns=rng.choice((0, 30, 400)), word_ns=rng.choice((0, 1, 15)), before_ns=before_ns)
+    return replace(case, costs=costs)
 
 
 def _with_clear_lock(rng: Random, case: Case) -> Case:
@@ -210,6 +217,31 @@ def _all_large(case: Case) -> Case:
     )  # fmt: skip
 
 
+def drawn_page_tables(seed: int) -> Case:
+    """Case number ``seed`` under shadow paging, with a workload that writes page tables."""
+    rng, case = Random(f"page tables {seed}"), drawn_case(seed)
+    free = sorted({*range(case.n_vcpus)})
+    size = rng.randint(1, case.n_regions)
+    split = rng.random() < 0.4
+    vcpus = tuple(sorted(rng.sample(free, rng.randint(1, min(size, len(free)) if split else len(free)))))
+    rate = Fraction(NS_PER_S * len(vcpus) * rng.choice((20, 60, 200)), case.end_ns)
+    tables = Workload(
+        "tables", rng.choice(("sequential", "strided")), vcpus, rng.randrange(case.n_pages - size), size, rate,
+        pacing=_pacing(rng), split=split, stride_pages=rng.randint(1, 3), active=_active(rng, case.end_ns),
+        cr3_load_rate_per_s=rate / rng.choice((2, 3, 10)),
+    )  # fmt: skip
+    wide, time_ns = rng.choice((0, 1, 5)), rng.choice((0.0, 0.05, 0.7, 3.0))
+    costs = replace(case.costs, mode=dict.fromkeys(FAULTS, "exclusive"))
+    rules = replace(case.rules, mechanism="write-protect", invalidates=False)
+    ageing = case.ageing if case.ageing.old == "a-bit" else replace(case.ageing, old="zap")
+    return replace(
+        case, workloads=(*case.workloads[: rng.choice((0, 1, 2))], tables), huge=False, block_regions=1, large={}, giant={},
+        cap_pages=0, tlb=None, costs=costs, rules=rules, pml=((),) * case.n_vcpus, ageing=ageing,
+        script=replace(case.script, errands=()), sync_ns=(wide * time_ns, time_ns, time_ns / 2),
+        sync_tables=rng.choice((1, 2, 13)),
+    )  # fmt: skip
+
+
 def drawn_cuts(seed: int, case: Case) -> list[int]:
     """When something that does nothing happens on the host."""
     rng = Random(seed)
@@ -233,7 +265,8 @@ def _workload(rng: Random, name: str, n_vcpus: int, n_pages: int, gap_ns: int, e
 def _pacing(rng: Random) -> Pacing:
     if rng.random() < 0.5:
         return Pacing()
-    return Pacing(True, rng.choice((Fraction(1), Fraction(2), Fraction(10), Fraction(3, 2))))
+    speed = rng.choice((Fraction(1), Fraction(2), Fraction(10), Fraction(3, 2)))
+    return Pacing(True, speed, gap_ns=5_000 if speed == 2 else 0)  # no draw of its own: others keep theirs
 
 
 def _active(rng: Random, end_ns: int) -> Active | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from hostsim.costs.exits import EXCLUSIVE, MAP, NONE, PML_FULL, SHARED, SPLIT, S
 from hostsim.guest.pacing import work_at
 from hostsim.guest.touch import CLOCK_FIRST
 from hostsim.guest.workload import build_guest
+from hostsim.kvm.address_spaces import AddressSpaces, SyncCosts
 from hostsim.kvm.engine import GuestEngine
 from hostsim.kvm.lay_out import MmuConfig
 from hostsim.kvm.live_vm import LiveVm
@@ -27,7 +29,7 @@ from hostsim.kvm.spec import MmuSpec
 from hostsim.machine.trackers import TRACKERS
 from hostsim.spte_index.spte import BLANK, DIRTY, IN_LOG, KEPT, OLD, PRESENT, STALE, TRACKED, WRITABLE, Sptes, make_sptes
 from tests.twins.kvm_actors import Actors
-from tests.twins.kvm_case import Ageing, Case, Hold, Invalidation
+from tests.twins.kvm_case import FAULTS, Ageing, Case, Hold, Invalidation
 from tests.twins.kvm_run import Facts, told
 from tests.twins.kvm_vcpu import NO_FAULT
 
@@ -76,6 +78,7 @@ class EnginePort:
             self.engine.tlb.model(0, [float(case.tlb[w]) for w in self.guest.clock_workload[firsts].tolist()])
         self.kvm = self.engine.kvm
         self.vm = LiveVm(self.env, memory, self.guest, case.n_vcpus, 0, self.engine, _plan(case))
+        self.spaces = AddressSpaces(self.vm, SyncCosts(*case.sync_ns, case.sync_tables))
         self.notifier = MmuNotifier(self.env, self.engine, self.vm.lock, self.vm.flush, _notifier_plan(case))
         self.tracker = TRACKERS[case.rules.interface](self.vm, Knobs(), 0)
         self.bmap = np.zeros(case.n_pages, np.uint8)
@@ -195,6 +198,7 @@ class EngineRun:
             "host_hold_ns": vm.lock.hold_ns,
             "flushes": vm.flush.count,
             "flush_ns": vm.flush.ns,
+            "page_tables": asdict(port.spaces.counts),
         }
 
     def _latencies(self) -> dict[str, list[Any]]:
@@ -249,7 +253,10 @@ def _exit_costs(case: Case) -> ExitCosts:
     queue_ns = np.array([costs.queue_ns[name] for name in sorted(MODE, key=MODE.__getitem__)], np.int64)
     scalars = (costs.exit_ns, costs.entry_ns, costs.spurious_ns, costs.pml_ns, costs.pml_drain_ns)
     more = (np.array(costs.crowd_ns), np.array(costs.lone_ns), costs.scattered_ns, costs.prefetch_ns, costs.ipi_ns)
-    return ExitCosts(*scalars, mode, hold_ns, queue_ns, *more)
+    before_ns = np.zeros(lay.N_EXITS, np.int64)
+    for kind, ns in zip(FAULTS, costs.before_ns, strict=True):
+        before_ns[KIND[kind]] = ns
+    return ExitCosts(*scalars, mode, hold_ns, queue_ns, *more, before_ns, costs.wait_lock_ns, costs.word_ns)
 
 
 def _notifier_plan(case: Case) -> NotifierPlan:

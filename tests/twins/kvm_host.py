@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from typing import Any
 
 import simpy
 
 from tests.twins.kvm_lock import Grant, HostLock
+from tests.twins.kvm_spaces import TwinSpaces
 from tests.twins.kvm_trackers import TwinRings
 from tests.twins.kvm_twin import TwinGuest
 from tests.twins.kvm_vcpu import OUT, RING_FULL, TwinVcpu
@@ -57,6 +58,7 @@ class TwinHost:
         self.slots_lock = simpy.Resource(self.env)
         self.rings = TwinRings(self)
         self.threads = [TwinThread(self, vcpu) for vcpu in guest.vcpus]
+        self.spaces = TwinSpaces(self)
 
     def in_turn(self, work: Process) -> Process:
         """``work`` under slots_lock."""
@@ -126,7 +128,8 @@ class TwinThread:
     def __init__(self, host: TwinHost, vcpu: TwinVcpu) -> None:
         self.host, self.vcpu, self.env = host, vcpu, host.env
         self.sleep_ns = 0
-        self.paused = self.kept_out = self.reaping = False
+        self.paused = self.kept_out = self.reaping = self.syncs = False
+        self.work_done: Callable[[], None] | None = None
         self._out, self._idle = self.env.event(), self.env.event()
         self._sleeps = 0
         vcpu.came_out = self._came_out
@@ -144,6 +147,8 @@ class TwinThread:
     def _came_out(self) -> None:
         out, self._out = self._out, self.env.event()
         out.succeed()
+        if self.work_done is not None and self.vcpu.stop_work_ns is None:
+            self.work_done()
         if self.vcpu.why == RING_FULL:
             self._start_reap()
         else:
@@ -169,7 +174,7 @@ class TwinThread:
 
     def go_on(self) -> None:
         """Enter if nothing is in the way; with a ring that is full all the same it would be out again at once."""
-        if self.vcpu.stage != OUT or self.sleep_ns or self.paused or self.kept_out or self.reaping:
+        if self.vcpu.stage != OUT or self.sleep_ns or self.paused or self.kept_out or self.reaping or self.syncs:
             return
         if self.host.memory.soft_full(self.vcpu.rank):
             self.vcpu.ring_full += 1

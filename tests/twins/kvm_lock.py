@@ -8,7 +8,10 @@ from typing import Any
 
 import simpy
 
+from tests.twins.kvm_case import GuestCosts
+
 Granted = Callable[[int], None]
+A_HOST = "a host thread"
 
 
 class Grant(simpy.Event):
@@ -16,14 +19,16 @@ class Grant(simpy.Event):
 
 
 class TwinLock:
-    """A grant is part of the request or release that causes it, and has the number of others at the lock.
+    """A grant is part of the request or release that causes it, and has the number of others at the lock; for a host thread,
+    the time until it has the lock word.
 
     A vCPU that has the lock alone and exclusively, but did not have it last, is given one other: the lock word comes from
-    another vCPU's cache.
+    another vCPU's cache. Readers that meet a writer come into the queue one after the other, and so they are let in.
     """
 
-    def __init__(self, env: simpy.Environment) -> None:
-        self.env = env
+    def __init__(self, env: simpy.Environment, costs: GuestCosts) -> None:
+        self.env, self.costs = env, costs
+        self.way_until_ns = self.door_until_ns = 0
         self.queue: deque[tuple[str, Granted, object]] = deque()
         self.held: list[str] = []
         self.last: object = None
@@ -35,6 +40,19 @@ class TwinLock:
         if self.queue and not self.somebody_queued.triggered:
             self.somebody_queued.succeed()
 
+    def way_ns(self, mode: str) -> int:
+        """The time of a vCPU into the queue."""
+        if mode != "shared" or not self.costs.wait_lock_ns or not (self.queue or "exclusive" in self.held):
+            return 0
+        self.way_until_ns = max(self.way_until_ns, self.env.now) + self.costs.wait_lock_ns
+        return self.way_until_ns - self.env.now
+
+    def door_ns(self) -> int:
+        """The time of a reader that has waited until it is let in."""
+        in_ns = max(self.door_until_ns, self.env.now)
+        self.door_until_ns = in_ns + self.costs.word_ns
+        return in_ns - self.env.now
+
     def release(self, mode: str) -> None:
         self.held.remove(mode)
         self._grant()
@@ -45,9 +63,10 @@ class TwinLock:
             others = len(self.queue) + len(self.held)
             if mode == "exclusive" and not others and self.last not in (None, who):
                 others = 1
+            word_ns = self.costs.word_ns if self.last not in (None, A_HOST) else 0
             self.last = who
             self.held.append(mode)
-            granted(others)
+            granted(word_ns if who == A_HOST else others)
 
     def _compatible(self, mode: str) -> bool:
         return not self.held or (mode == "shared" and "exclusive" not in self.held)
@@ -86,8 +105,10 @@ class HostLock:
 
     def _acquire(self, mode: str) -> Generator[simpy.Event, Any, None]:
         asked_ns, granted = self.env.now, Grant(self.env)
-        self.lock.request(mode, granted.succeed, "a host thread")
-        yield granted
+        self.lock.request(mode, granted.succeed, A_HOST)
+        word_ns = yield granted
+        if word_ns:
+            yield self.env.timeout(word_ns)
         self.wait_ns += self.env.now - asked_ns
 
     def _work(self, rest_ns: int, unit_ns: int) -> Generator[simpy.Event, Any, int]:

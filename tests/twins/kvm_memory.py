@@ -27,6 +27,8 @@ class TwinMemory:
         self.version: Counter[int] = Counter()
         self.rings: list[list[int]] = [[] for _ in range(case.n_vcpus)]
         self.seq, self.in_progress, self.emptied = 0, range(0), 0
+        self.made_writable: set[int] = set()
+        """Page tables among these are unsync; a sync takes them out."""
         self.host_pages = set(case.host_pages)
         """Numbers of host pages that are there; a host page is a region where host memory is huge."""
 
@@ -84,6 +86,11 @@ class TwinMemory:
 
     def handle(self, vcpu: int, kind: str, page: int, is_write: bool) -> None:
         """At the end of the hold."""
+        self._change(vcpu, kind, page, is_write)
+        if "writable" in self.flags(page):
+            self.made_writable.add(page)
+
+    def _change(self, vcpu: int, kind: str, page: int, is_write: bool) -> None:
         region = page // REGION_PAGES
         if kind == "map":
             self._map(vcpu, page, is_write)
@@ -145,6 +152,7 @@ class TwinMemory:
         for page in pages:
             if not self.logged and not self._is_mapped(page):
                 self.spte[page] = {"present", "writable", "dirty", "old"}
+                self.made_writable.add(page)
 
     def full(self) -> bool:
         """Whether one more spte has to make room first."""

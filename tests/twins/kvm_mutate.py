@@ -28,10 +28,10 @@ MUTATIONS = {
     "none": Mutation(f"{KVM}.vcpu", "_done", "now_ns", "now_ns"),
     # Faults
     "a granted fault is always handled": Mutation(
-        f"{KVM}.mmu_lock", "_begin_hold", "kind_now(k.sptes, k.state, vcpu.page, is_write)", "vcpu.kind"
+        f"{KVM}.mmu_lock", "_begin_hold", "kind_now(k, vcpu.page, k.streams[vcpu.stream].is_write)", "vcpu.kind"
     ),
     "nothing is read again where it is set": Mutation(
-        f"{KVM}.vcpu", "_done", "kind_now(k.sptes, k.state, vcpu.page, write) != kind", "kind < 0"
+        f"{KVM}.vcpu", "_done", "kind_now(k, vcpu.page, write) != kind", "kind < 0"
     ),
     "who holds the lock alone does not read again": Mutation(
         f"{KVM}.vcpu", "_done", "if kind not in (SPURIOUS, RETRY):\n        if kind_now",
@@ -104,7 +104,9 @@ MUTATIONS = {
         f"{KVM}.prefetch", "prefetched", " or sets_region(k.sptes, state, kind, page)", ""
     ),
     # Order
-    "a tie goes to the higher vCPU": Mutation(f"{KVM}.heap", "_before", "and a.vcpu < vcpu", "and a.vcpu > vcpu"),
+    "of two at a time the one that moves is second": Mutation(
+        f"{KVM}.agenda", "put", "entry < earliest", "entry >> VCPU_BITS < earliest >> VCPU_BITS"
+    ),
     "the horizon is inclusive": Mutation(f"{KVM}.run", "run_vcpus", "now_ns >= horizon_ns", "now_ns > horizon_ns"),
     "a revocation misses its own instant": Mutation(
         f"{KVM}.streams", "rearm", "stream.clock], now_ns)), False", "stream.clock], now_ns) + 1), False"
@@ -132,6 +134,22 @@ MUTATIONS = {
     "readers have the lock from another": Mutation(
         f"{KVM}.mmu_lock", "grant_next", "mode == EXCLUSIVE and k.state", "k.state"
     ),
+    "a reader that meets a writer queues at once": Mutation(
+        f"{KVM}.vcpu", "_request", "k.costs.wait_lock_ns > 0", "k.costs.wait_lock_ns < 0"
+    ),
+    "readers that have waited are let in together": Mutation(
+        f"{KVM}.mmu_lock", "_let_in", "in_ns + k.costs.word_ns", "in_ns"
+    ),
+    "readers that have not waited are let in one by one": Mutation(
+        f"{KVM}.mmu_lock", "_begin_hold", "mode == SHARED and k.waiters[v].asked_ns < now_ns", "mode == SHARED"
+    ),
+    "a host has the lock word at once": Mutation(
+        f"{KVM}.mmu_lock", "grant_next", "0 < k.state.lock_last <= len(k.vcpus)", "k.state.lock_last < 0"
+    ),
+    "the lock word comes from a host, too": Mutation(
+        f"{KVM}.mmu_lock", "grant_next", "0 < k.state.lock_last <= len(k.vcpus)", "k.state.lock_last > 0"
+    ),
+    "a fault asks for the lock at once": Mutation(f"{KVM}.vcpu", "_leave", "k.costs.before_ns[kind]", "0"),
     "a host's release lets one in": Mutation(f"{KVM}.host", "grant_all", "while who >= 0", "if who >= 0"),
     "a host never yields": Mutation(
         f"{HOST}.lock", "MmuLock.hold", "self._held(host, left_ns, unit_ns)", "self._held(host, left_ns, 0)"
@@ -176,7 +194,7 @@ MUTATIONS = {
     "what was made old is not looked for anew": Mutation(
         f"{KVM}.ageing", "clear_young", "if found > 0:", "if found > 1 << 40:"
     ),
-    "a page that is made old is not counted": Mutation(f"{KVM}.armed", "armed_as", "wanted | STOPPED", "wanted | 2"),
+    "a page that is made old is not counted": Mutation(f"{KVM}.armed", "_arming", "wanted | STOPPED", "wanted | 2"),
     "a page is old before the flush": Mutation(
         f"{HOST}.mmu_notifier", "MmuNotifier._walk", "            yield from self._flush()\n",
         "            self._engine.mmu.clear_young(first, end, young, self._env.now_ns)\n"
@@ -281,6 +299,9 @@ MUTATIONS = {
 
 WALKER = f"{KVM}.walker"
 WALKER_MUTATIONS = {
+    "a walker has the lock word at once": Mutation(
+        WALKER, "_step", "walk.stage == WALK_GRANTED and walk.next_ns <= now_ns", "walk.stage == WALK_GRANTED"
+    ),
     "a walker clears before its flush is over": Mutation(
         WALKER, "_flush", "took_ns = k",
         "first, end = k.calls[host, walk.call].first, k.calls[host, walk.call].end\n"

@@ -140,6 +140,7 @@ class TwinRun:
             "host_hold_ns": host.lock.hold_ns,
             "flushes": host.flushes,
             "flush_ns": host.flush_ns,
+            "page_tables": host.spaces.counts,
         }
 
 

@@ -19,7 +19,7 @@ class TwinGuest:
 
     def __init__(self, case: Case) -> None:
         self.case, self.env = case, simpy.Environment()
-        self.memory, self.lock = TwinMemory(case), TwinLock(self.env)
+        self.memory, self.lock = TwinMemory(case), TwinLock(self.env, case.costs)
         self.exits: Counter[str] = Counter()
         self.wait_ns = self.hold_ns = self.populating = 0
         self.latencies: defaultdict[str, Latencies] = defaultdict(Latencies)

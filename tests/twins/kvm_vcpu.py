@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from hostsim.guest.workload import Workload
 from tests.twins.clock import TwinClock
 from tests.twins.instant import at_guest_rank
-from tests.twins.kvm_case import PML_ENTRIES
+from tests.twins.kvm_case import FAULTS, PML_ENTRIES
 from tests.twins.streams import Touch, _stream, _trace, through_windows
 
 if TYPE_CHECKING:
@@ -200,6 +200,8 @@ class TwinVcpu:
             drain_ns = self._drain()
             self.stage = EXIT
             left_ns = self.costs.exit_ns + drain_ns + self._lone_ns() + self._scattered_ns(page)
+            if need not in {"wp", "track"} or self.costs.mode[need] != "none":
+                left_ns += self.costs.before_ns[FAULTS.index(need)]
             self._in(left_ns, lambda: self._fault(need, page, is_write))
 
     def _lone_ns(self) -> int:
@@ -295,6 +297,13 @@ class Fault:
 
     def ask(self) -> None:
         self.asked_ns = self.vcpu.env.now
+        way_ns = self.guest.lock.way_ns(self.mode)
+        if way_ns:
+            self.vcpu._in(way_ns, self._queue)
+        else:
+            self._queue()
+
+    def _queue(self) -> None:
         self.guest.lock.request(self.mode, self.granted, self.vcpu)
 
     def granted(self, others: int) -> None:
@@ -303,6 +312,8 @@ class Fault:
         kind = self._kind()
         self.beside = self.memory.beside(kind, self.page)
         hold_ns = self._hold_ns(kind, others) + len(self.beside) * self.costs.prefetch_ns
+        if self.mode == "shared" and self.vcpu.env.now > self.asked_ns:
+            hold_ns += self.guest.lock.door_ns()
         self.guest.hold_ns += hold_ns
         self.guest.latencies["hold"].record(hold_ns)
         self.vcpu._in(hold_ns, lambda: self.release(kind))

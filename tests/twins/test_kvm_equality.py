@@ -10,7 +10,7 @@ from tests.helpers.plain import plain_output
 from tests.helpers.tiers import quick_and_long
 from tests.tidy.source import report
 from tests.twins.kvm_compare import difference, replay_command
-from tests.twins.kvm_configs import INTERFACES, drawn_case
+from tests.twins.kvm_configs import INTERFACES, drawn_case, drawn_page_tables
 from tests.twins.kvm_run import TwinRun, certain_run
 
 GROUP = 50
@@ -32,6 +32,26 @@ def test_engine_equals_twin_however_the_run_is_cut(first: int) -> None:
 @pytest.mark.parametrize("first", [*MORE_SEEDS, *SWARM_SEEDS])
 def test_engine_equals_twin_on_many_hosts(first: int) -> None:
     report(differences(first))
+
+
+@pytest.mark.parametrize("first", quick_and_long(range(0, 60, 20), [0]))
+def test_engine_equals_twin_where_the_guest_writes_page_tables(first: int) -> None:
+    report([text for seed in range(first, first + 20) if (text := difference(seed, drawn_page_tables))])
+
+
+@pytest.mark.swarm
+@pytest.mark.parametrize("first", range(60, 2000, 20))
+def test_engine_equals_twin_on_many_guests_that_write_page_tables(first: int) -> None:
+    report([text for seed in range(first, first + 20) if (text := difference(seed, drawn_page_tables))])
+
+
+def test_drawn_page_tables_are_synced_and_lose_sptes() -> None:
+    runs = [certain_run(drawn_page_tables(seed)) for seed in range(40)]
+    sums: Counter[str] = sum((Counter(run.facts()["page_tables"]) for run in runs), Counter())
+    assert sums["cr3_loads"] > 200, sums
+    assert sums["unsync_tables"] > 200, sums
+    assert sums["dropped_sptes"] > 30, sums
+    assert sum(run.end_ns == run.case.end_ns for run in runs) > 10
 
 
 def test_engine_equals_twin_in_plain_python() -> None:

@@ -49,7 +49,7 @@ def visit(tables: Tables, i: int, short: np.uint8) -> int:
     tables.cells[i].count += int(tables.bytes_.low[short])
     tables.bytes_.low[i] = short
     line = tables.square[i, 1:3]
-    return int(line[0] + line[-1] + tables.cells[i].count + len(tables.row) + tables.square.shape[1])
+    return int(line[0] + line[1] + tables.cells[i].count + len(tables.row) + tables.square.shape[1])
 
 
 def test_it_reads_and_writes_as_numpy_does() -> None:

@@ -12,14 +12,16 @@ from hostsim.simulation import run
 from hostsim.verdict import diagnose, evidence_from_result
 from hostsim.verdict.interrupted import is_other_than
 
+BUFFER_BYTES = 2.5 * (1 << 20)
+"""Default of link.socket_buffer."""
 LINE = "Outage: the guest stood still for "
 
 
-def ran(latency: str, **migration: Any) -> RunResult:
+def ran(latency: str, bandwidth: str = "10Gbit/s", filled: str = "all", **migration: Any) -> RunResult:
     """A guest that writes nothing, so only the device state is left at the stop."""
     scenario = {
-        "duration": "10min", "vm": {"memory": "16MiB"}, "link": {"bandwidth": "10Gbit/s", "latency": latency},
-        "migration": {"bandwidth": "unlimited", **migration},
+        "duration": "10min", "vm": {"memory": "16MiB", "filled": filled},
+        "link": {"bandwidth": bandwidth, "latency": latency}, "migration": {"bandwidth": "unlimited", **migration},
     }  # fmt: skip
     return run(Scenario(**scenario))
 
@@ -40,6 +42,25 @@ def test_without_an_answer_the_source_is_through_one_way_before_the_guest_runs(l
 def test_with_an_answer_the_source_is_through_one_way_after_the_guest_runs(latency_ms: int) -> None:
     outage_ms, downtime_ms = outage_and_downtime(ran(f"{latency_ms}ms", return_path=True))
     assert downtime_ms == pytest.approx(outage_ms + latency_ms, abs=1.5)
+
+
+@pytest.mark.parametrize("latency", ["0ms", "200us"])
+@pytest.mark.parametrize("mbit", [1, 10, 100, 1000])
+def test_a_slow_link_drains_the_full_socket_buffer_after_the_last_write(latency: str, mbit: int) -> None:
+    """The last write returns with a full buffer, and the source works for 10 ms more."""
+    found = ran(latency, f"{mbit}Mbit/s")
+    outage_ms, downtime_ms = outage_and_downtime(found)
+    switchover_ms = found.scenario["host"]["switchover_ns"] / 1e6
+    assert outage_ms == pytest.approx(downtime_ms - switchover_ms + BUFFER_BYTES * 8 / mbit / 1e3, rel=0.005, abs=2)
+
+
+def test_a_guest_whose_zero_pages_fit_the_socket_buffer_waits_for_the_link() -> None:
+    """4096 zero pages and the device state are written at once; a link of 1 Mbit/s needs half a minute for them."""
+    found = ran("0ms", "1Mbit/s", filled="none")
+    outage_ms, downtime_ms = outage_and_downtime(found)
+    sent_ms = found.migrations[0].query["ram"]["transferred"] * 8 / 1e3
+    assert downtime_ms < 20
+    assert outage_ms == pytest.approx(sent_ms, rel=0.1)
 
 
 @pytest.mark.parametrize("latency", ["0ms", "200us"])

@@ -120,3 +120,19 @@ def test_what_registers_itself_is_loaded_once(monkeypatch: pytest.MonkeyPatch) -
     assert len(loaded) == settled + 1
     assert made_up in _context._defns
     assert base.BaseContext.refresh.__module__ == lighten.__module__
+
+
+@pytest.mark.parametrize(("kind", "size"), [("int64", 8), ("uint16", 2), ("boolean", 1), ("complex128", 16)])
+def test_the_size_of_a_type_is_asked_for_once(kind: str, size: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    lighten()
+    stored = _context.get_data_type(getattr(numba.types, kind))
+    assert _context.get_abi_sizeof(stored) == size
+    monkeypatch.setattr(type(stored), "get_abi_size", None)
+    assert _context.get_abi_sizeof(stored) == size
+
+
+def test_a_generator_is_asked_once_whether_it_takes_a_place() -> None:
+    lighten()
+    has_place: Any = base
+    assert has_place._has_loc(lambda builder, loc=None: (builder, loc))
+    assert not has_place._has_loc(lambda builder: builder)

@@ -18,14 +18,14 @@ from numba.core.registry import cpu_target
 from numpy.typing import NDArray
 
 from hostsim.compiled.jit import inlined, jit, part
-from hostsim.compiled.linked import NEEDLESS, LinkedCompiler
+from hostsim.compiled.linked import NEEDLESS, LinkedCompiler, LoopCompiler
 
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "background" / "design-choices.md"
 NAMES = re.findall(r"^\| `(numba\.[\w.]+)` \|", PAGE.read_text(encoding="utf-8"), re.MULTILINE)
 FILES = (
-    "jit.py", "linked.py", "by_address.py", "by_reference.py", "from_front.py", "prefetch.py", "code_store.py",
-    "compiling.py", "scipy_later.py", "late.py", "remembered.py", "lighter.py",
+    "jit.py", "linked.py", "by_address.py", "by_reference.py", "from_front.py", "fields.py", "prefetch.py", "code_store.py",
+    "compiling.py", "scipy_later.py", "late.py", "remembered.py", "lighter.py", "arithmetic.py",
 )  # fmt: skip
 
 
@@ -121,8 +121,9 @@ def pipeline(of: Any) -> list[Any]:
     return [one for one, _ in found.passes]
 
 
-def test_a_part_is_compiled_by_all_passes_but_those_that_find_nothing() -> None:
-    whole, kept = pipeline(compiler.Compiler), pipeline(LinkedCompiler)
+@pytest.mark.parametrize("of", [LoopCompiler, LinkedCompiler])
+def test_a_loop_is_compiled_by_all_passes_but_those_that_find_nothing(of: Any) -> None:
+    whole, kept = pipeline(compiler.Compiler), pipeline(of)
     assert {one for one in whole if one not in kept} == NEEDLESS
     assert kept == [one for one in whole if one not in NEEDLESS]
 

@@ -14,9 +14,10 @@ from tests.twins.clock import TwinClock
 ticks_ns = st.sampled_from([0, 1, 7, 10, 64])
 speeds = st.builds(Fraction, st.integers(1, 40), st.integers(1, 7)).filter(lambda speed: speed >= 1)
 closed = st.builds(lambda tick, late: Pacing(tick_ns=tick, tick_late_ns=late * tick), ticks_ns, st.sampled_from([0, 1, 3]))
-open_loop = st.builds(lambda speed, tick: Pacing(True, speed, tick), speeds, ticks_ns)
+open_loop = st.builds(lambda speed, tick: Pacing(True, speed, tick_ns=tick), speeds, ticks_ns)
 thinking = st.builds(lambda burst, think: Pacing(burst_ns=burst, think_ns=think), st.integers(1, 60), st.integers(1, 90))
-pacings = st.one_of(closed, open_loop, thinking)
+forgetful = st.builds(lambda speed, gap: Pacing(True, speed, gap_ns=gap), speeds, st.sampled_from([1, 7, 40]))
+pacings = st.one_of(closed, open_loop, thinking, forgetful)
 instants = st.lists(st.integers(0, 400), max_size=12).map(sorted)
 
 
@@ -91,6 +92,25 @@ def test_a_backlog_is_caught_up_with_at_full_speed(speed: Fraction, away_ns: int
     row = run_row(Pacing(True, speed), [50, 50 + away_ns])
     able = 50 + back_ns * speed.numerator // speed.denominator
     assert work_at(row, 50 + away_ns + back_ns) == min(50 + away_ns + back_ns, able)
+
+
+@given(forgetful, instants, st.integers(0, 300))
+def test_a_touch_after_gaps_that_were_left_comes_when_the_work_passes_it(
+    pacing: Pacing, switches: list[int], ahead: int
+) -> None:
+    back = switches[: len(switches) // 2 * 2]
+    row, twin = run_row(pacing, back), run_twin(pacing, back)
+    touch_work = int(row[W0]) + ahead
+    at = touch_ns(row, touch_work)
+    assert at == twin.when(touch_work)
+    assert work_at(row, at) <= touch_work < work_at(row, at + 1)
+
+
+def test_work_of_a_long_gap_is_left_and_of_a_short_one_made_up() -> None:
+    pacing = Pacing(True, Fraction(10), gap_ns=20)
+    assert work_at(run_row(pacing, [50, 70]), 80) == 80
+    assert work_at(run_row(pacing, [50, 71]), 80) == 59
+    assert work_at(run_row(pacing, [50, 70, 75, 90]), 100) == 100
 
 
 @given(st.integers(1, 20), st.integers(0, 400))

@@ -18,7 +18,7 @@ from hostsim.guest.first_touch import FirstTouches
 from hostsim.guest.workload import Workload, build_guest
 from hostsim.machine.machine import Machine, MachineSpec
 from hostsim.qemu.link import LinkSpec
-from hostsim.qemu.parameters import MigrationParameters
+from hostsim.qemu.parameters import MigrationParameters, ParameterChange
 from hostsim.qemu.postcopy import steps
 from hostsim.verdict.diagnose import diagnose
 from hostsim.verdict.from_result import evidence_from_result
@@ -145,6 +145,14 @@ def test_behind_a_limit_a_request_waits_for_the_next_window_unless_preempt_sends
     assert fifo.stalls.max_ns > 80 * MS
     assert preempt.stalls.percentile_ns(99) < 5 * MS
     assert preempt.requests > 3 * fifo.requests
+
+
+def test_an_operator_may_change_the_limit_of_the_phase() -> None:
+    """migrate-set-parameters max-postcopy-bandwidth while the guest is at the destination (migrate_params_apply)."""
+    slow = {"max_postcopy_bandwidth": 4_000_000, "max_bandwidth": 40_000_000}
+    change = ParameterChange(600 * MS, 0, (("max_postcopy_bandwidth", 40_000_000),))
+    alone, raised = (ran(spec_of(qemu="7.2", changes=changes, **slow)).migration.state for changes in ((), (change,)))
+    assert alone.total_time_ms > 2 * raised.total_time_ms > 1_200
 
 
 def test_a_request_behind_a_full_socket_waits_as_long_as_the_link_takes_for_it() -> None:

@@ -7,11 +7,13 @@ from typing import Any
 import pytest
 
 from hostsim import Scenario, run
+from hostsim.core.constants import NS_PER_S
 from hostsim.core.errors import InputError
 from hostsim.results.tables import MigrationResult
 from hostsim.verdict.diagnose import diagnose
 from hostsim.verdict.from_result import evidence_from_result
 
+MINUTE = 60 * NS_PER_S
 LOAD = [{"pattern": "uniform", "size": "4MiB", "write_rate": "5000/s"}]
 
 
@@ -86,3 +88,30 @@ def test_a_version_without_the_acknowledgement_is_not_asked_for_it() -> None:
     migration = scenario({"profile": "libvirt", "qemu": "7.2"}).migration
     assert migration is not None
     assert (migration.pause_before_switchover, migration.switchover_ack) == (True, False)
+
+
+@pytest.mark.parametrize("profile", ["qemu", "libvirt"])
+@pytest.mark.parametrize("drops", ["both", "to-source"])
+def test_a_network_that_is_down_at_the_end_is_no_matter_of_convergence(profile: str, drops: str) -> None:
+    """libvirt's keepalive cancels after 30 s, QEMU alone waits: the guest would converge without the outage either way."""
+    outage = [{"start": "500ms", "length": "800s", "drops": drops}]
+    plan = scenario({"profile": profile, "bandwidth": "16MiB/s"}, outage=outage)
+    result = run(plan.model_copy(update={"duration": MINUTE}))
+    verdict = diagnose(evidence_from_result(result))
+    assert verdict.outcome == "cannot tell"
+    assert "the network has been down since 500 ms" in verdict.headline
+    assert {remedy.kind for remedy in verdict.remedies} == {"outage", "timeout"}
+
+
+@pytest.mark.parametrize(("start", "length", "timeout"), [("5s", "800s", "30s"), ("500ms", "100ms", "30s")])
+def test_a_guest_that_outruns_the_link_does_so_with_an_outage_too(start: str, length: str, timeout: str) -> None:
+    load = [{"pattern": "sequential", "size": "12MiB", "write_rate": "20000/s"}]
+    ran = run(
+        Scenario.model_validate(
+            {
+                "vm": {"memory": "16MiB", "workload": load}, "migration": {"bandwidth": "16MiB/s", "timeout": timeout},
+                "link": {"bandwidth": "1Gbit/s", "outage": [{"start": start, "length": length}]},
+            }
+        )
+    )  # fmt: skip
+    assert diagnose(evidence_from_result(ran)).outcome == "not converging"

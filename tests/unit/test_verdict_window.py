@@ -52,7 +52,7 @@ def test_a_run_over_a_long_way_is_held_by_its_window(far: Path) -> None:
     result = simulation.run(load_scenario(far))
     evidence = evidence_from_result(result)
     assert evidence.bottleneck == "window"
-    assert evidence.carried_bytes_per_s == 655_360
+    assert evidence.one_stream_bytes_per_s == 655_360
     assert result.migrations[0].query["ram"]["transferred"] == pytest.approx(3 * 655_360, rel=0.06)
     remedy = diagnose(evidence).remedy("bandwidth")
     assert remedy is not None

@@ -31,6 +31,7 @@ from hostsim.qemu.xbzrle_send import save_xbzrle_page
 from hostsim.results.qmp import QmpCounters, query_migrate
 from hostsim.scenario import Scenario
 from hostsim.scenario.assumed import assumptions_of
+from hostsim.simulation import run
 from tests.unit.test_migration_thread import SHEET
 
 S = 1_000_000_000
@@ -154,7 +155,7 @@ def test_the_exponential(value: float) -> None:
 @pytest.fixture
 def cache() -> Xbzrle:
     guest = guest_of(changed_bytes=4096)
-    found = Xbzrle(CACHE, guest.content, 1, 1, SHEET)
+    found = Xbzrle(CACHE, 8, guest.content, 1, 1, SHEET)
     found.note_sync(S, [S], np.zeros(8, np.uint8))
     return found
 
@@ -249,9 +250,25 @@ def test_the_first_pass_fills_nothing_and_the_first_resend_is_whole() -> None:
     assert syncs[4].mechanisms["xbzrle"].pages > 0
 
 
+@pytest.mark.parametrize("larger", [8 << 20, 1 << 42])
+def test_a_cache_larger_than_the_guest_changes_nothing_and_takes_no_memory(larger: int) -> None:
+    """The slot of a page is its gfn modulo the slots, so slots behind those of the last gfn stay empty."""
+    scenario = {
+        "vm": {"memory": "6MiB", "workload": [{"pattern": "uniform", "write_rate": "20000/s"}]},
+        "migration": {"bandwidth": "8MiB/s", "downtime_limit": "1ms", "xbzrle": True, "timeout": "3s"},
+    }
+    found = []
+    for size in (8 << 20, larger):
+        keys = {**scenario["migration"], "xbzrle_cache_size": f"{size}B"}
+        result = run(Scenario.model_validate(scenario | {"migration": keys}))
+        found.append({name: column.tolist() for name, column in result.migrations[0].rounds.columns.items()})
+        assert bool([text for text in result.warnings if "never holds a page" in text]) is (size > 8 << 20)
+    assert found[0] == found[1]
+
+
 def test_a_call_that_is_taken_back_leaves_no_trace() -> None:
     guest = guest_of(changed_bytes=16)
-    cache = Xbzrle(CACHE, guest.content, 1, 1, SHEET)
+    cache = Xbzrle(CACHE, 8, guest.content, 1, 1, SHEET)
     cache.note_sync(S, [S], np.zeros(8, np.uint8))
     for gfn in (0, 1, 4):
         save_xbzrle_page(cache.cache(0, False), guest.table, gfn % 4, gfn, 0, S, 0)

@@ -35,7 +35,7 @@ IS_NONE = {
     "[[vm.calc_dirty_rate]].start", "[[vm.workload]].operations",
     "[host].throttle_timer_late_ns", "[host].sleep_overshoot_spread_ns", "[host].throttle_overshoot_spread_ns",
     "[host].throttle_timer_late_spread_ns",
-    "[host.memory].page_cluster", "[host.memory.reclaim].warm_up", "top level.seed",
+    "[host.memory].page_cluster", "[host.memory.reclaim].warm_up", "top level.seed", "[[vm.workload]].cr3_load_rate",
 }  # fmt: skip
 """Keys whose 0 is a true zero. A key that is new stands here, or refuses 0."""
 NEEDED = {"[[vm.workload]].stride", "[[vm.workload]].hot_size"}

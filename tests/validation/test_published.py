@@ -14,7 +14,7 @@ from hostsim.validation.published_zstd import zstd_rows
 from hostsim.validation.rows import Row, digits, exact, relative, selected, sigma
 from tests.helpers.shared import once
 
-IDS = ("P1", "P1-fit", "P1-run", "P2", "P3", "P4", "P4-run")
+IDS = ("P1", "P1-fit", "P1-range", "P1-run", "P2", "P3", "P4", "P4-run")
 
 
 @pytest.fixture(scope="module")

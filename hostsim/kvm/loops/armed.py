@@ -6,6 +6,9 @@ writes and is clear, or if its content is still zero.
 
 from __future__ import annotations
 
+import numpy as np
+from numpy.typing import NDArray
+
 from hostsim.compiled.jit import inlined, jit, late, part
 from hostsim.costs.exits import MAP, NOTHING, SPLIT, TRACK, WP
 from hostsim.guest.touch import CYCLE, DATA_OFFSET, FIRST_GFN, KIND, STRIDE_GCD, STRIDE_INVERSE, WEIGHTED
@@ -49,26 +52,62 @@ def span_end(k: Kvm, region: int) -> int:
     return span_first(k, region) + k.state.block_regions if k.sptes.level[region] == 2 else region + 1
 
 
-@inlined
-def needed(sptes: Sptes, state: State, page: int, is_write: bool) -> int:
-    """The need of an access to ``page``: MAP, TRACK, SPLIT or WP for a fault, or LOG, FILL, YOUNG, NOTHING for no fault.
-
-    ``sptes`` and ``state`` are read only. LOG and FILL make the page young, too.
-    is_write: the access writes.
-    """
-    flags = flags_of(sptes, page)
+def _need(flags: int, is_write: int, logs: bool) -> int:
+    """``needed`` for an spte of ``flags``; logs: D bits catch writes now."""
     if flags & PRESENT == 0:
         return MAP
     if flags & TRACKED != 0:
         return TRACK
     passes = YOUNG if flags & OLD != 0 else NOTHING
-    if not is_write:
+    if is_write == 0:
         return passes
     if flags & WRITABLE == 0:
-        return SPLIT if sptes.level[page >> REGION_BITS] != 0 else WP
-    if flags & DIRTY == 0 and hardware_logs(state):
+        return WP
+    if flags & DIRTY == 0 and logs:
         return LOG
-    return FILL if sptes.spte[page] & BLANK != 0 else passes
+    return FILL if flags & BLANK != 0 else passes
+
+
+def _arming(flags: int, is_write: int, logs: bool) -> int:
+    """``armed_as`` for an spte of ``flags``; logs: D bits catch writes now."""
+    wanted = PRESENT if is_write == 0 else PRESENT | WRITABLE | (DIRTY if logs else 0)
+    blank = is_write == 1 and flags & BLANK != 0
+    if flags & (wanted | STOPPED) == wanted and not blank:
+        return 0
+    return IF_MISSED if flags & (wanted | TRACKED | STALE) == wanted | STALE and not blank else FULL
+
+
+def make_answers(*, has_d_bits: bool) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    """Kvm.needs and Kvm.arming; has_d_bits: D bits catch writes while the slot is logged.
+
+    An exit asks six times. Read from a table, an answer takes a third of the instructions and no branch.
+    """
+    cases = [
+        (flags, is_write, has_d_bits and is_logged == 1)
+        for is_logged in range(2) for is_write in range(2) for flags in range(256)
+    ]  # fmt: skip
+    needs, arming = ([answer(*case) for case in cases] for answer in (_need, _arming))
+    return np.array(needs, np.uint8), np.array(arming, np.uint8)
+
+
+@inlined
+def _case(k: Kvm, page: int, is_write: int) -> int:
+    """Where in Kvm.needs and Kvm.arming the answer about an access to ``page`` is."""
+    region, flags = page >> REGION_BITS, k.sptes.spte[page]
+    if k.sptes.level[region] != 0:
+        flags = k.sptes.large[region] | (flags & BLANK)
+    return int((k.state.is_logged << 9) | (is_write << 8) | flags)
+
+
+@inlined
+def needed(k: Kvm, page: int, is_write: int) -> int:
+    """The need of an access to ``page``: MAP, TRACK, SPLIT or WP for a fault, or LOG, FILL, YOUNG, NOTHING for no fault.
+
+    ``k`` is read only. LOG and FILL make the page young, too.
+    is_write: the access writes.
+    """
+    need = k.needs[_case(k, page, is_write)]
+    return SPLIT if need == WP and k.sptes.level[page >> REGION_BITS] != 0 else int(need)
 
 
 @inlined
@@ -80,26 +119,18 @@ def wanted_flags(state: State, is_write: int) -> int:
 
 
 @inlined
-def is_armed(sptes: Sptes, state: State, page: int, is_write: int) -> bool:
-    """Whether an access to ``page`` would be seen by the host: a write if ``is_write`` is 1, else a read.
-
-    ``sptes`` and ``state`` are read only.
-    """
-    wanted, flags = wanted_flags(state, is_write), flags_of(sptes, page)
-    return bool(flags & (wanted | STOPPED) != wanted or (is_write == 1 and sptes.spte[page] & BLANK != 0))
+def is_armed(k: Kvm, page: int, is_write: int) -> bool:
+    """Whether an access to ``page`` would be seen by the host: a write if ``is_write`` is 1, else a read."""
+    return bool(armed_as(k, page, is_write) != 0)
 
 
 @inlined
-def armed_as(sptes: Sptes, state: State, page: int, is_write: int) -> int:
+def armed_as(k: Kvm, page: int, is_write: int) -> int:
     """How ``page`` is armed for writes (is_write 1) or reads: 0: not armed; FULL; IF_MISSED: its spte is STALE.
 
-    An access to a STALE spte is seen only if it misses the TLB. ``sptes`` and ``state`` are read only.
+    An access to a STALE spte is seen only if it misses the TLB. ``k`` is read only.
     """
-    wanted, flags = wanted_flags(state, is_write), flags_of(sptes, page)
-    blank = is_write == 1 and sptes.spte[page] & BLANK != 0
-    if flags & (wanted | STOPPED) == wanted and not blank:
-        return 0
-    return IF_MISSED if flags & (wanted | TRACKED | STALE) == wanted | STALE and not blank else FULL
+    return int(k.arming[_case(k, page, is_write)])
 
 
 @inlined
@@ -135,7 +166,7 @@ def weight_of(k: Kvm, c: int, page: int, seen: int) -> int:
 def _weigh(k: Kvm, p: int, first: int, end: int, sign: int) -> None:
     part, total = k.parts[p], 0
     for page in range(first, end):
-        seen = armed_as(k.sptes, k.state, page, part.is_write)
+        seen = armed_as(k, page, part.is_write)
         if seen > 0:
             total += weight_of(k, part.touch_class, page, seen)
     part.armed += sign * total
@@ -146,7 +177,7 @@ def _weigh(k: Kvm, p: int, first: int, end: int, sign: int) -> None:
 @inlined
 def sweep_sees(k: Kvm, c: int, page: int, is_write: int) -> bool:
     """Whether a touch of ``page`` by class ``c`` is seen, a sweep or a trace: it misses the TLB always or never."""
-    seen = armed_as(k.sptes, k.state, page, is_write)
+    seen = armed_as(k, page, is_write)
     return bool(seen == FULL or (seen == IF_MISSED and weight_of(k, c, page, seen) > 0))
 
 

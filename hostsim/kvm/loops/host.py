@@ -68,7 +68,7 @@ def grant_all(k: Kvm, now_ns: int) -> None:
     while who >= 0:
         who = grant_next(k, now_ns)
         if 0 <= who < len(k.vcpus):
-            k.state.is_reordered = 1  # the vCPU has an event again, and is not in the heap
+            k.state.is_reordered = 1  # the vCPU has an event again, and is not on the agenda
 
 
 @jit
@@ -78,7 +78,7 @@ def request_lock(k: Kvm, host: int, mode: int, now_ns: int) -> None:
     mode: SHARED or EXCLUSIVE.
     """
     k.waiters[len(k.vcpus) + host].state, k.waiters[len(k.vcpus) + host].lock_mode = HOST_WAITING, mode
-    join_queue(k, len(k.vcpus) + host, mode, now_ns)
+    join_queue(k, len(k.vcpus) + host, mode)
     grant_all(k, now_ns)
     queue_contended(k, now_ns)  # after the grants: a request that is granted at once waits behind no holder
 

@@ -94,7 +94,7 @@ def first_miscounted(k: Kvm) -> int:
         if part.kind == BY_VISIT:
             continue
         for page in range(part.first, part.end):
-            seen = armed_as(k.sptes, k.state, page, part.is_write)
+            seen = armed_as(k, page, part.is_write)
             if seen > 0:
                 n += 1 if part.kind == UNIFORM else weight_of(k, part.touch_class, page, seen)
         if n != part.armed:

@@ -29,10 +29,10 @@ NO_EXIT = -1
 CLEARS_A, TRACKS, ZAPS = range(3)
 """Values of State.ageing: clears the A bit; without A bits, makes the next access fault, or unmaps."""
 
-IN_GUEST, REQUEST, PFN, WAITING, DONE, EXITED, ENTRY, RESUME, LEAVING, OUT, FAULTS, AGAIN = range(12)
-"""Values of Vcpu.stage: the step at next_ns. WAITING, OUT and FAULTS are not in the heap; PFN: the host page is known;
+IN_GUEST, REQUEST, PFN, WAITING, DONE, EXITED, ENTRY, RESUME, LEAVING, OUT, FAULTS, AGAIN, QUEUES = range(13)
+"""Values of Vcpu.stage: the step at next_ns. WAITING, OUT and FAULTS are not on the agenda; PFN: the host page is known;
 EXITED: a PML buffer was drained; FAULTS: the host is asked for the page; AGAIN: the host has answered, and the vCPU looks
-the page up again.
+the page up again; QUEUES: a reader has met a writer, and is on its way into the queue.
 """
 
 UNIFORM, BY_WEIGHT, BY_VISIT = range(3)
@@ -107,12 +107,15 @@ class State(Record):
     ring_soft_entries: int
     ageing: int
     pfn_ns: int  # to look up the host page of a fault
-    is_reordered: int  # next events of vCPUs in guest mode were found anew: the heap has to be built again
-    heap_size: int  # vCPUs in Kvm.heap
+    is_reordered: int  # next events of vCPUs in guest mode were found anew: the agenda has to be made again
+    agenda_first: int  # place of the first entry in Kvm.agenda
+    agenda_ns: int  # time from which its entries count
     lock_readers: int  # holders of mmu_lock
     lock_writers: int
     lock_head: int  # of Kvm.lock_ring
     lock_queued: int
+    entered_ns: int  # until when readers that have waited in the queue are let in
+    wait_lock_ns: int  # until when readers that have met a writer are on their way into the queue
     lock_last: int  # 1 + the vCPU or host slot that was granted mmu_lock last; 0: none yet
     host_holders: int  # holders that are host processes or walkers
     invalidate_seq: int  # mmu_invalidate_seq
@@ -169,13 +172,6 @@ class Vcpu(Record):
     exit_kind: int  # of the exit under way; NOTHING: an IPI or a kick; NO_EXIT: from user space, or for a PML entry
     granted_ns: int  # when it was last granted mmu_lock
     prefetched: int  # sptes that its fault sets beside its own: bits, from the first of its group on
-
-
-class Next(Record):
-    """An entry of the heap of vCPUs: the next event of one."""
-
-    ns: int
-    vcpu: int
 
 
 class Stream(Record):
@@ -241,6 +237,7 @@ class Waiter(Record):
     lock_mode: int
     asked_ns: int
     state: int  # of a host process
+    word_ns: int  # of a host process: from its last grant until it has the lock word
     is_watched: int  # 1: the loop reports to the host process that another waiter queued behind it
 
 
@@ -260,8 +257,11 @@ class Costs(Record):
     is_cold: int  # lone_far_ns or scattered_ns is not 0
     prefetch_ns: int  # under mmu_lock for each spte that a fault prefetches
     ipi_ns: int  # added to leaving and entering the guest for an IPI
+    wait_lock_ns: int  # a reader that has met a writer, until it is in the queue
+    word_ns: int  # the lock word, to a host process that takes the lock after a vCPU
     lock_modes: Annotated[Ints, N_EXITS]  # how a fault takes mmu_lock, by kind
     hold_ns: Annotated[Ints, N_EXITS]
+    before_ns: Annotated[Ints, N_EXITS]  # before a fault asks for mmu_lock
 
 
 class LoggedExit(Record):
@@ -319,16 +319,18 @@ class Call(Record):
 class Kvm(ByReference):
     """One VM. Records and arrays are changed in place.
 
-    sptes; zero: uint8[n_pages], 1 = reads as zeros; version: uint16[n_pages]. counts: int64[3, n_regions + n_supers],
-    armed pages by is_write and by region, then by 512 regions; STALE_ROW. parts: [n_parts], those of sweeps last; ints:
+    sptes; needs, arming: uint8[2 * 2 * 256], answers of hostsim.kvm.loops.armed by is_logged, is_write and flags; zero:
+    uint8[n_pages], 1 = reads as zeros; version: uint16[n_pages]. counts: int64[3, n_regions + n_supers], armed pages by
+    is_write and by region, then by 512 regions; STALE_ROW. parts: [n_parts], those of sweeps last; ints:
     int64[n_classes, N_INTS] of hostsim.guest.touch; classes, rates: [n_classes]; page_weights: int64, of WEIGHTED classes
     from DATA_OFFSET on; tape: int64, trees of visits (32 a word), traces, sums of armed weights, and the tables of TLBs.
     streams: [n_streams], by vCPU; words: uint32[n_streams * N_ROWS * RING], waits: float64[n_streams * RING], their
     draws of the time to come: words of 32 bits, and exponentials of mean 1 for a class that is not PACED; exact:
     float64[n_streams], the work time of a drawn touch before rounding, or the share of writes that went to armed pages
     when a write was drawn; clocks: int64[n_clocks, N_FIELDS]; own_clocks: int64[n_clocks], rows of clocks by vCPU, -1 -
-    row: of a task that is parked. vcpus: [n_vcpus]; heap: [n_vcpus], scratch; buffers: int64[n_vcpus, 512 + n], PML
-    buffer and dirty ring; waiters: [n_vcpus + n_hosts]; lock_ring: int64[n_vcpus + n_hosts], the queue of mmu_lock.
+    row: of a task that is parked. vcpus: [n_vcpus]; agenda: int64[n_vcpus + SPARE], entries of hostsim.kvm.loops.agenda;
+    buffers: int64[n_vcpus, 512 + n], PML buffer and dirty ring; waiters: [n_vcpus + n_hosts]; lock_ring: int64[n_vcpus +
+    n_hosts], the queue of mmu_lock.
     costs; queue_ns: int64[n_modes, n], added to a hold by others at the lock; crowd_ns: int64[n], added to making a host
     page by others that make one.
     log: [capacity]; due: [n]. backing: uint8[n_pages] if is_backed; fresh: int64[n], pages that got frames at hand, oldest
@@ -339,6 +341,8 @@ class Kvm(ByReference):
     """
 
     sptes: Sptes
+    needs: NDArray[np.uint8]
+    arming: NDArray[np.uint8]
     zero: NDArray[np.uint8]
     version: Versions
     counts: Ints
@@ -355,7 +359,7 @@ class Kvm(ByReference):
     clocks: Ints
     own_clocks: Ints
     vcpus: Records[Vcpu]
-    heap: Records[Next]
+    agenda: Ints
     buffers: Ints
     waiters: Records[Waiter]
     lock_ring: Ints

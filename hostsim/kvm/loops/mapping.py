@@ -19,11 +19,11 @@ from hostsim.spte_index.spte import AGED, BLANK, DIRTY, IN_LOG, KEPT, PRESENT, R
 def set_spte(k: Kvm, page: int, value: int) -> None:
     """Set the byte of the 4 KiB spte of ``page``, with the page's flags (KEPT), to ``value``: never arms it."""
     # Read before the change: the counts held the page as it was armed before.
-    read, write = armed_as(k.sptes, k.state, page, 0), armed_as(k.sptes, k.state, page, 1)
+    read, write = armed_as(k, page, 0), armed_as(k, page, 1)
     k.sptes.spte[page] = value
-    if is_armed(k.sptes, k.state, page, 0):
+    if is_armed(k, page, 0):
         read = 0
-    if is_armed(k.sptes, k.state, page, 1):
+    if is_armed(k, page, 1):
         write = 0
     disarm_page(k, page, read, write)
 
@@ -149,14 +149,14 @@ def _map_large(k: Kvm, region: int, flags: int) -> None:
 
 
 @late
-def _handle_large(k: Kvm, v: int, kind: int, page: int, is_write: bool, now_ns: int) -> bool:
+def _handle_large(k: Kvm, v: int, kind: int, page: int, is_write: int, now_ns: int) -> bool:
     """A fault on a large spte, or one that makes it; True if the 4 KiB spte of ``page`` remains to be set."""
     region, logged = page >> REGION_BITS, k.state.is_logged == 1
     large = k.sptes.large[region]
     if kind == MAP:
-        _map_large(k, region, PRESENT | WRITABLE | (DIRTY if is_write else 0))
+        _map_large(k, region, PRESENT | WRITABLE | (DIRTY if is_write == 1 else 0))
     elif kind == TRACK:
-        writable = WRITABLE | DIRTY if is_write and not logged else 0
+        writable = WRITABLE | DIRTY if is_write == 1 and not logged else 0
         set_large(k, region, (large & (~(TRACKED | AGED) & 0xFF)) | writable)
     elif not logged:
         set_large(k, region, (large & (~AGED & 0xFF)) | WRITABLE | DIRTY)
@@ -167,16 +167,16 @@ def _handle_large(k: Kvm, v: int, kind: int, page: int, is_write: bool, now_ns: 
 
 
 @inlined
-def _small_flags(sptes: Sptes, state: State, kind: int, page: int, is_write: bool) -> int:
+def _small_flags(sptes: Sptes, state: State, kind: int, page: int, is_write: int) -> int:
     """Flags of the 4 KiB spte that the fault sets."""
     if kind == MAP or (kind == SPLIT and state.splits_whole == 0):
-        return PRESENT | WRITABLE | (DIRTY if is_write or state.is_logged == 1 else 0)
-    kept = sptes.spte[page] & (PRESENT if is_write else PRESENT | WRITABLE | DIRTY)
-    return int(kept | (WRITABLE | DIRTY if is_write else 0))
+        return PRESENT | WRITABLE | (DIRTY if is_write == 1 or state.is_logged == 1 else 0)
+    kept = sptes.spte[page] & (PRESENT if is_write == 1 else PRESENT | WRITABLE | DIRTY)
+    return int(kept | (WRITABLE | DIRTY if is_write == 1 else 0))
 
 
 @inlined
-def handle(k: Kvm, v: int, kind: int, page: int, is_write: bool, now_ns: int) -> None:
+def handle(k: Kvm, v: int, kind: int, page: int, is_write: int, now_ns: int) -> None:
     """Change the spte as a fault of ``kind`` does, at the end of its hold.
 
     v: the vCPU.
@@ -194,7 +194,7 @@ def handle(k: Kvm, v: int, kind: int, page: int, is_write: bool, now_ns: int) ->
     set_spte(k, page, flags | (k.sptes.spte[page] & KEPT))
     if kind == MAP and k.state.cap_sptes > 0:
         k.state.mapped_sptes += 1
-    if k.state.is_logged == 1 and (is_write or kind != TRACK):
+    if k.state.is_logged == 1 and (is_write == 1 or kind != TRACK):
         mark_dirty(k, v, page)
 
 

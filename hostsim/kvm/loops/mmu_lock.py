@@ -26,7 +26,6 @@ from hostsim.kvm.loops.layout import (
     State,
 )
 from hostsim.kvm.loops.prefetch import count_bits, prefetched
-from hostsim.spte_index.spte import Sptes
 
 
 @inlined
@@ -43,13 +42,24 @@ def queue_host_event(k: Kvm, now_ns: int, what: int, who: int) -> None:
 
 
 @inlined
-def join_queue(k: Kvm, who: int, mode: int, now_ns: int) -> None:
-    """Queue ``who``, a vCPU or n_vcpus + a host slot, for the lock from ``now_ns`` on; mode: SHARED or EXCLUSIVE."""
-    k.waiters[who].lock_mode, k.waiters[who].asked_ns = mode, now_ns
+def join_queue(k: Kvm, who: int, mode: int) -> None:
+    """Queue ``who``, a vCPU or n_vcpus + a host slot, for the lock; mode: SHARED or EXCLUSIVE."""
+    k.waiters[who].lock_mode = mode
     at = k.state.lock_head + k.state.lock_queued
     # A comparison and no remainder: a division costs more than the rest of a request.
     k.lock_ring[at - len(k.lock_ring) if at >= len(k.lock_ring) else at] = who
     k.state.lock_queued += 1
+
+
+@inlined
+def pass_wait_lock(k: Kvm, now_ns: int) -> int:
+    """When a reader that meets a writer at ``now_ns`` is in the queue [ns]; kernel/locking/qrwlock.c, its slow path.
+
+    The reader takes its count back, takes wait_lock, and counts again. wait_lock lies in the line of the lock word, and
+    has one owner at a time. A writer may take the lock again meanwhile.
+    """
+    k.state.wait_lock_ns = max(k.state.wait_lock_ns, now_ns) + k.costs.wait_lock_ns
+    return int(k.state.wait_lock_ns)
 
 
 @part
@@ -77,12 +87,12 @@ def leave_lock(state: State, mode: int) -> None:
 @inlined
 def grant_next(k: Kvm, now_ns: int) -> int:
     """Grant the lock of ``k`` to the head of the queue at ``now_ns``, if it can be granted; returns the head, or -1."""
-    if k.state.lock_queued == 0:
+    if k.state.lock_queued == 0 or k.state.lock_writers > 0:
         return -1
     who = k.lock_ring[k.state.lock_head]
     mode = k.waiters[who].lock_mode
     # The head alone is looked at: a reader behind a writer waits, or readers could starve the writer (queued rwlock).
-    if k.state.lock_writers > 0 or (mode != SHARED and k.state.lock_readers > 0):
+    if mode != SHARED and k.state.lock_readers > 0:
         return -1
     head = k.state.lock_head + 1
     k.state.lock_head = head if head < len(k.waiters) else 0
@@ -92,6 +102,7 @@ def grant_next(k: Kvm, now_ns: int) -> int:
     # The lock word and what the lock protects lie in the cache of the last holder, whether or not another waits.
     if others == 0 and mode == EXCLUSIVE and k.state.lock_last != 1 + who:
         others = min(1, k.state.lock_last)
+    word_ns = k.costs.word_ns if 0 < k.state.lock_last <= len(k.vcpus) else 0
     k.state.lock_last = 1 + who
     if mode == SHARED:
         k.state.lock_readers += 1
@@ -102,11 +113,12 @@ def grant_next(k: Kvm, now_ns: int) -> int:
     else:
         host = who - len(k.vcpus)
         k.waiters[who].state = HOST_HOLDS
+        k.waiters[who].word_ns = word_ns
         k.state.host_holders += 1
         # A walker goes on among the events of the vCPUs; a host process is woken on SimPy's clock.
         if k.walks[host].stage == WALK_ASKED:
-            k.walks[host].stage, k.walks[host].next_ns = WALK_GRANTED, now_ns
-            k.state.walk_ns = now_ns
+            k.walks[host].stage, k.walks[host].next_ns = WALK_GRANTED, now_ns + word_ns
+            k.state.walk_ns = min(k.state.walk_ns, now_ns + word_ns)
         else:
             queue_host_event(k, now_ns, DUE_GRANTED, host)
     return int(who)
@@ -127,22 +139,29 @@ def is_stale(k: Kvm, v: int, kind: int) -> bool:
 
 
 @inlined
-def kind_now(sptes: Sptes, state: State, page: int, is_write: bool) -> int:
+def kind_now(k: Kvm, page: int, is_write: int) -> int:
     """Kind of fault that an access to ``page`` needs now; SPURIOUS if it needs none any more.
 
-    ``sptes`` and ``state`` are read only.
+    ``k`` is read only.
     is_write: the access writes.
     """
-    kind = needed(sptes, state, page, is_write)
+    kind = needed(k, page, is_write)
     return SPURIOUS if kind == NOTHING or kind >= LOG else kind
+
+
+@inlined
+def _let_in(k: Kvm, now_ns: int) -> int:
+    """Time until a reader that has waited in the queue is let in [ns]: each gets wait_lock from the one before."""
+    in_ns = max(k.state.entered_ns, now_ns)
+    k.state.entered_ns = in_ns + k.costs.word_ns
+    return int(in_ns - now_ns)
 
 
 @inlined
 def _begin_hold(k: Kvm, v: int, mode: int, others: int, now_ns: int) -> None:
     """VCPU ``v`` has the lock: read the spte, and hold the lock for as long as the fault takes."""
     vcpu = k.vcpus[v]
-    is_write = k.streams[vcpu.stream].is_write == 1
-    kind = kind_now(k.sptes, k.state, vcpu.page, is_write)
+    kind = kind_now(k, vcpu.page, k.streams[vcpu.stream].is_write)
     hold_ns = k.costs.spurious_ns
     if is_stale(k, v, kind):
         kind = RETRY
@@ -153,6 +172,8 @@ def _begin_hold(k: Kvm, v: int, mode: int, others: int, now_ns: int) -> None:
         if k.state.prefetches != NO_PREFETCH:
             vcpu.prefetched = prefetched(k, kind, vcpu.page)
             hold_ns += k.costs.prefetch_ns * count_bits(vcpu.prefetched)
+    if mode == SHARED and k.waiters[v].asked_ns < now_ns:
+        hold_ns += _let_in(k, now_ns)
     k.state.wait_ns += now_ns - k.waiters[v].asked_ns
     k.state.hold_ns += hold_ns
     note(k.latencies, LOCK_WAITS, now_ns - k.waiters[v].asked_ns)

@@ -19,9 +19,8 @@ from hostsim.kvm.loops.layout import (
     UNIT,
     Kvm,
     Part,
-    State,
 )
-from hostsim.spte_index.spte import BLANK, REGION_PAGES, Sptes
+from hostsim.spte_index.spte import BLANK, REGION_PAGES
 
 SPARSE = 32
 """With fewer than 1 page in SPARSE armed, places are not tried any more: counts lead to the page."""
@@ -141,10 +140,10 @@ def _try(k: Kvm, p: int, key0: int, key1: int, draw: int) -> int:
         # region is taken with the probability of its share, and then one of its armed pages: all armed pages stay equally
         # likely, and a region that is refused costs no look at its sptes.
         if start < first or start + REGION_PAGES > end:
-            if is_armed(k.sptes, k.state, page, is_write):
+            if is_armed(k, page, is_write):
                 return int(page)
         elif keyed_word(key1, draw, attempt) >> (32 - REGION_BITS) < counted:
-            return _within(k.sptes, k.state, page, is_write, counted, key1, draw)
+            return _within(k, page, is_write, counted, key1, draw)
     return -1
 
 
@@ -154,7 +153,7 @@ def _try_weights(k: Kvm, p: int, key0: int, key1: int, draw: int) -> int:
     part = k.parts[p]
     for attempt in range(TRIES):
         page = place(part, keyed_word(key0, draw, attempt))
-        seen = armed_as(k.sptes, k.state, page, part.is_write)
+        seen = armed_as(k, page, part.is_write)
         if seen == FULL:
             return int(page)
         if seen > 0 and (keyed_word(key1, draw, attempt) * UNIT) >> 32 < weight_of(k, part.touch_class, page, seen):
@@ -163,17 +162,17 @@ def _try_weights(k: Kvm, p: int, key0: int, key1: int, draw: int) -> int:
 
 
 @part
-def _within(sptes: Sptes, state: State, page: int, is_write: int, counted: int, key: int, draw: int) -> int:
+def _within(k: Kvm, page: int, is_write: int, counted: int, key: int, draw: int) -> int:
     """One of the ``counted`` armed pages of the region of ``page``, which was drawn."""
     probe = page  # the page that was drawn comes first: ``streams._fetch`` has asked memory for its byte
     for attempt in range(TRIES):
-        if is_armed(sptes, state, probe, is_write):
+        if is_armed(k, probe, is_write):
             return probe
         probe = within(page, keyed_word(key, draw, TRIES + attempt))
     rest = (keyed_word(key, draw, 2 * TRIES) * counted) >> 32
     probe = page - page % REGION_PAGES
-    while rest > 0 or not is_armed(sptes, state, probe, is_write):
-        if is_armed(sptes, state, probe, is_write):
+    while rest > 0 or not is_armed(k, probe, is_write):
+        if is_armed(k, probe, is_write):
             rest -= 1
         probe += 1
     return probe
@@ -199,12 +198,12 @@ def _weigh_out(k: Kvm, p: int, rest: int) -> int:
     if row[KIND] == WEIGHTED and k.counts[STALE_ROW, page >> REGION_BITS] == 0:
         at = row[DATA_OFFSET] - row[FIRST_GFN]
         while rest >= 0:
-            if is_armed(k.sptes, k.state, page, part.is_write):
+            if is_armed(k, page, part.is_write):
                 rest -= k.page_weights[at + page]
                 found = page
             page += 1
     while rest >= 0:
-        seen = armed_as(k.sptes, k.state, page, part.is_write)
+        seen = armed_as(k, page, part.is_write)
         if seen > 0:
             rest -= weight_of(k, part.touch_class, page, seen)
             found = page
@@ -216,7 +215,7 @@ def _weigh_out(k: Kvm, p: int, rest: int) -> int:
 def _armed(k: Kvm, is_write: int, page: int, step: int) -> int:
     """Armed pages of the ``step`` from ``page`` on: one page, a region or a super-region."""
     if step == 1:
-        return int(is_armed(k.sptes, k.state, page, is_write))
+        return int(is_armed(k, page, is_write))
     if step == REGION_PAGES:
         return int(k.counts[is_write, page >> REGION_BITS])
     return int(k.counts[is_write, super_at(k, page)])

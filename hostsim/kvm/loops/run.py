@@ -5,7 +5,7 @@ from __future__ import annotations
 from hostsim.compiled.by_address import Code, call
 from hostsim.compiled.jit import inlined, jit, part
 from hostsim.core.rng import NEVER
-from hostsim.kvm.loops.heap import push, sift_top
+from hostsim.kvm.loops.agenda import LAST, SPAN_NS, entry_of, put, time_of, vcpu_of
 from hostsim.kvm.loops.layout import FAULTS, OUT, WAITING, Kvm
 from hostsim.kvm.loops.mmu_lock import grant_next, queue_contended
 from hostsim.kvm.loops.vcpu import step
@@ -19,54 +19,62 @@ def has_event(stage: int) -> bool:
 
 
 @part
-def _heap(k: Kvm) -> int:
-    """Put all vCPUs that have something to do into the heap; returns its size."""
-    heap, size = k.heap, 0
+def _make_agenda(k: Kvm) -> int:
+    """Put all vCPUs that have something to do on the agenda; returns where its first entry is."""
+    agenda, first, k.state.agenda_ns = k.agenda, len(k.vcpus), NEVER
+    for v in range(len(k.vcpus)):
+        agenda[v] = LAST
+        if has_event(k.vcpus[v].stage):
+            k.state.agenda_ns = min(k.state.agenda_ns, k.vcpus[v].next_ns)
     for v in range(len(k.vcpus)):
         if has_event(k.vcpus[v].stage):
-            size = push(heap, size, k.vcpus[v].next_ns, v)
+            first -= 1
+            put(agenda, first, entry_of(k.state, k.vcpus[v].next_ns, v))
     k.state.is_reordered = 0
-    return size
+    return first
 
 
 @jit
 def run_vcpus(k: Kvm, horizon_ns: int, anew: bool) -> int:
     """Handle events of vCPUs strictly below ``horizon_ns`` and before the next event of a walker.
 
-    anew: build the heap of ``k`` first.
+    anew: make the agenda of ``k`` first.
     Returns the time of the event that comes next [ns], or NEVER. Stops early when ``k.due`` gets rows; the events that are
-    left in that instant come with the next call.
+    left in that instant come with the next call. Stops early at the end of the agenda's span, too, and returns that time.
     """
-    heap = k.heap
-    size = _heap(k) if anew else k.state.heap_size
-    now_ns = NEVER
-    while size > 0:
-        v, now_ns = heap[0].vcpu, heap[0].ns
+    agenda, end = k.agenda, len(k.vcpus)
+    first = _make_agenda(k) if anew else k.state.agenda_first
+    horizon_ns = min(horizon_ns, k.state.agenda_ns + SPAN_NS)
+    now_ns, entry = NEVER, agenda[first]
+    while first < end:
+        v, now_ns = vcpu_of(entry), time_of(k.state, entry)
         # Strictly below: events of the host come before those of vCPUs in the same instant, and walkers are of the host.
         if now_ns >= horizon_ns or now_ns >= k.state.walk_ns:
             break
         step(k, v)
         if has_event(k.vcpus[v].stage):
-            sift_top(heap, size, k.vcpus[v].next_ns, v)
+            entry = put(agenda, first, entry_of(k.state, k.vcpus[v].next_ns, v))
         else:
-            size -= 1
-            sift_top(heap, size, heap[size].ns, heap[size].vcpu)
+            first += 1
+            entry = agenda[first]
         # A grant is part of the event that releases or asks for the lock, so the queue is looked at after each event.
         who = 0
         while who >= 0:
             who = grant_next(k, now_ns)
             if 0 <= who < len(k.vcpus):
-                size = push(heap, size, k.vcpus[who].next_ns, who)
+                first -= 1
+                entry = put(agenda, first, entry_of(k.state, k.vcpus[who].next_ns, who))
         queue_contended(k, now_ns)
-        # A split or an unmapping has armed pages for other vCPUs: their next touches moved, and the heap does not know.
+        # A split or an unmapping has armed pages for other vCPUs: their next touches moved, and the agenda does not know.
         if k.state.is_reordered == 1:
-            size = _heap(k)
+            first = _make_agenda(k)
+            entry = agenda[first]
         # The host process that an event wakes runs before the guest events that are left in this instant.
         if k.state.n_due > 0:
             break
-        if size == 0:
+        if first == end:
             now_ns = NEVER
-    k.state.heap_size = size
+    k.state.agenda_first = first
     return int(now_ns)
 
 

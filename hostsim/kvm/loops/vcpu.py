@@ -9,7 +9,7 @@ from hostsim.compiled.jit import inlined
 from hostsim.core.latency import note
 from hostsim.core.rng import NEVER
 from hostsim.costs.cost_rules import PML_ENTRIES
-from hostsim.costs.exits import MAP, NONE, NOTHING, PML_FULL, SPLIT, SPURIOUS, TRACK, WP
+from hostsim.costs.exits import MAP, NONE, NOTHING, PML_FULL, SHARED, SPLIT, SPURIOUS, TRACK, WP
 from hostsim.guest.touch import SWEEP, TRACE
 from hostsim.kvm.loops.armed import flags_of, needed, sweep_sees
 from hostsim.kvm.loops.backing import look_up, take_page
@@ -26,6 +26,7 @@ from hostsim.kvm.loops.layout import (
     NO_EXIT,
     OUT,
     PFN,
+    QUEUES,
     REQUEST,
     RESUME,
     RETRY,
@@ -34,7 +35,7 @@ from hostsim.kvm.loops.layout import (
     Kvm,
 )
 from hostsim.kvm.loops.mapping import drain_pml, handle, note_access
-from hostsim.kvm.loops.mmu_lock import is_stale, join_queue, kind_now, leave_lock, queue_host_event
+from hostsim.kvm.loops.mmu_lock import is_stale, join_queue, kind_now, leave_lock, pass_wait_lock, queue_host_event
 from hostsim.kvm.loops.prefetch import prefetch_sptes
 from hostsim.kvm.loops.streams import choose, go_on, page_of, pass_by
 from hostsim.kvm.loops.work import start_clocks, stop_clocks
@@ -47,9 +48,9 @@ the guest; its exit has been handled; it runs; it waits for its next event.
 
 
 @inlined
-def is_write(k: Kvm, v: int) -> bool:
-    """Whether the access under way of vCPU ``v`` of ``k`` is a write."""
-    return bool(k.streams[k.vcpus[v].stream].is_write == 1)
+def is_write(k: Kvm, v: int) -> int:
+    """Whether the access under way of vCPU ``v`` of ``k`` is a write: 1, or 0."""
+    return int(k.streams[k.vcpus[v].stream].is_write)
 
 
 @inlined
@@ -81,7 +82,7 @@ def _touch(k: Kvm, v: int) -> int:
         return LEAVES
     page = page_of(k, vcpu.stream)
     # No page: fewer pages are armed than when the touch was drawn, and it fell to one that is not armed any more.
-    kind = needed(k.sptes, k.state, page, is_write(k, v)) if page >= 0 else NOTHING
+    kind = needed(k, page, is_write(k, v)) if page >= 0 else NOTHING
     if kind == YOUNG and _hits_tlb(k, v, page):
         kind = NOTHING
     vcpu.page, vcpu.kind = page, kind
@@ -119,7 +120,7 @@ def _leave(k: Kvm, v: int) -> None:
             left_ns += cold_ns(k, v, now_ns)
         # fast_page_fault needs no host page, so nothing is read between the exit and the cmpxchg that sets W: one step.
         alone = mode == NONE and kind in (WP, TRACK)
-        vcpu.next_ns = left_ns + (k.costs.hold_ns[kind] if alone else 0)
+        vcpu.next_ns = left_ns + (k.costs.hold_ns[kind] if alone else k.costs.before_ns[kind])
         vcpu.stage = DONE if alone else REQUEST
 
 
@@ -162,8 +163,18 @@ def _request(k: Kvm, v: int) -> None:
     if vcpu.lock_mode == NONE:
         vcpu.next_ns, vcpu.stage = now_ns + k.costs.hold_ns[kind], DONE
     else:
-        vcpu.stage = WAITING
-        join_queue(k, v, vcpu.lock_mode, now_ns)
+        k.waiters[v].asked_ns = now_ns
+        if vcpu.lock_mode == SHARED and k.costs.wait_lock_ns > 0 and k.state.lock_writers + k.state.lock_queued > 0:
+            vcpu.next_ns, vcpu.stage = pass_wait_lock(k, now_ns), QUEUES
+        else:
+            _queue(k, v)
+
+
+@inlined
+def _queue(k: Kvm, v: int) -> None:
+    """VCPU ``v`` stands in the queue of mmu_lock."""
+    k.vcpus[v].stage = WAITING
+    join_queue(k, v, k.vcpus[v].lock_mode)
 
 
 @inlined
@@ -175,7 +186,7 @@ def _done(k: Kvm, v: int) -> None:
     # The spte is read again here, at the cmpxchg. Without the lock another vCPU may have set it; with the lock, exclusive as
     # well, a revocation may have: it takes effect when its flush is over, which is after its hold.
     if kind not in (SPURIOUS, RETRY):
-        if kind_now(k.sptes, k.state, vcpu.page, write) != kind:
+        if kind_now(k, vcpu.page, write) != kind:
             kind = SPURIOUS
         # With the lock the grant has asked, and no invalidation begins or ends until it is dropped.
         elif mode == NONE and is_stale(k, v, kind):
@@ -247,6 +258,9 @@ def _begin(k: Kvm, v: int) -> int:
         return LEAVES if vcpu.is_kicked == 1 else RUNS
     if stage in (REQUEST, PFN, AGAIN):
         _request(k, v)
+        return WAITS
+    if stage == QUEUES:
+        _queue(k, v)
         return WAITS
     if stage == DONE:
         _done(k, v)

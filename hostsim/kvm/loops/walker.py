@@ -92,7 +92,7 @@ def _step(k: Kvm, host: int, now_ns: int) -> None:
         else:
             walk.stage, walk.next_ns = WALK_IDLE, NEVER
             queue_host_event(k, now_ns, DUE_WALKED, host)
-    if walk.stage == WALK_GRANTED:
+    if walk.stage == WALK_GRANTED and walk.next_ns <= now_ns:
         _read(k, host, now_ns)
 
 
@@ -112,12 +112,12 @@ def _clear(k: Kvm, host: int, now_ns: int) -> None:
 def _ask(k: Kvm, host: int, now_ns: int) -> None:
     """A call begins, and asks for mmu_lock if the kernel takes it for ageing."""
     walk = k.walks[host]
-    walk.asked_ns, walk.stage = now_ns, WALK_GRANTED
+    walk.asked_ns, walk.stage, walk.next_ns = now_ns, WALK_GRANTED, now_ns
     if walk.lock_mode == NONE:
         return
     walk.stage, walk.next_ns = WALK_ASKED, NEVER
     k.waiters[len(k.vcpus) + host].state = HOST_WAITING
-    join_queue(k, len(k.vcpus) + host, walk.lock_mode, now_ns)
+    join_queue(k, len(k.vcpus) + host, walk.lock_mode)
     grant_all(k, now_ns)
     if k.state.lock_queued > 0:
         queue_contended(k, now_ns)
@@ -125,7 +125,7 @@ def _ask(k: Kvm, host: int, now_ns: int) -> None:
 
 @inlined
 def _read(k: Kvm, host: int, now_ns: int) -> None:
-    """The walker has the lock. Pages that are young now decide whether the call clears and flushes."""
+    """The walker has the lock and its word. Pages that are young now decide whether the call clears and flushes."""
     walk = k.walks[host]
     if walk.lock_mode != NONE:
         note(k.latencies, WALKER_WAITS, now_ns - walk.asked_ns)

@@ -7,6 +7,8 @@ from hostsim.core.rng import NEVER
 from hostsim.guest.pacing import (
     BURST,
     CLOSED,
+    LATE,
+    LEFT,
     MODE,
     RUN_MODE,
     SPEED_DEN,
@@ -15,6 +17,7 @@ from hostsim.guest.pacing import (
     T0,
     W0,
     burst_touch_ns,
+    leave_gap,
     note_sleep,
     work_at,
 )
@@ -36,7 +39,7 @@ def touch_ns(row: Ints, work_ns: int) -> int:
     if row[MODE] == CLOSED:
         return int(row[T0] + work_ns - row[W0]) if row[BURST] == 0 else burst_touch_ns(row, work_ns)
     able = row[T0] - 1 - (-(work_ns + 1 - row[W0]) * row[SPEED_DEN] // row[SPEED_NUM])
-    return int(max(work_ns, able, row[T0]))
+    return int(max(work_ns + row[LEFT], able, row[T0]))
 
 
 @inlined
@@ -67,6 +70,8 @@ def start_clocks(k: Kvm, v: int, now_ns: int) -> None:
         if k.own_clocks[at] < 0:  # its task sleeps until the host has the page
             continue
         row = k.clocks[k.own_clocks[at]]
+        if row[LATE]:  # most have none, and it is not worth a call
+            leave_gap(row, now_ns)
         row[T0], row[MODE] = now_ns, row[RUN_MODE]
     vcpu.stall_ns += now_ns - vcpu.away_since_ns
 

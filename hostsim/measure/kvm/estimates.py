@@ -21,7 +21,9 @@ OF_LAYOUT = frozenset({
     *(chain_name(work, length) for work in CHAIN_WORK for length in CHAINS),
 })  # fmt: skip
 """Work on descriptors of the rmap, which lie in a row or scattered."""
-OF_PAIRS = frozenset({"first_map_more_ns", "scattered_fault_ns", "clear_one_more_ns"})
+OF_PAIRS = frozenset({
+    "first_map_more_ns", "scattered_fault_ns", "clear_one_more_ns", "sync_table_ns", "sync_spte_ns", "sync_drop_ns",
+})  # fmt: skip
 """Differences of two timings, one right after the other."""
 
 

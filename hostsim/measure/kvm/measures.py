@@ -32,6 +32,7 @@ from hostsim.measure.kvm.passes import (
     write_all,
 )
 from hostsim.measure.kvm.rules import Expected, about, none_of
+from hostsim.measure.kvm.table_syncs import table_syncs
 from hostsim.measure.kvm.vm import Vm, address_of
 
 LOOPS = 5
@@ -341,5 +342,6 @@ MEASURES: dict[str, Callable[[Bench], None]] = {
     "TLB flushes": flushes,
     "chains of sptes": chains,
     "huge pages": huge_pages,
+    "page tables": table_syncs,
 }
 """By the words of the progress bar: the measurement."""

@@ -59,6 +59,9 @@ MEANING = {
     "flush_first_ns": "CLEAR of one page, the share of a vCPU in guest mode",
     "flush_vcpu_ns": "CLEAR of one page, the share of a second vCPU in guest mode",
     "recover_region_ns": "logging disabled, a 2 MiB region that was split",
+    "sync_table_ns": "a CR3 load, an unsync page table with a few sptes, less these sptes",
+    "sync_spte_ns": "the same, the share of an spte, from 512 and a few of each table",
+    "sync_drop_ns": "the same, the share of an spte whose entry the guest has changed",
     "age_page_ns": "a page marked idle with its spte mapped, less the same without",
     "swap_in_ns": "a page that was swapped out, written by a vCPU: half of them take longer",
     "swap_in_p99_ns": "the same: one in a hundred takes longer",
@@ -78,8 +81,7 @@ AT_WISH = {
 """Numbers that are measured if they are asked for, and how."""
 CANNOT = {
     "idle_syscall_ns": "system calls around marking a page idle are not KVM's",
-    "spread_handover_ns": "queueing at mmu_lock: needs more vCPUs at once than two or eight",
-    "wide_handover_ns": "queueing at mmu_lock: needs more vCPUs at once than sixteen",
+    "handover_ns": "queueing at mmu_lock: needs more vCPUs at once than two or eight",
     "shared_turn_ns": "queueing of readers at mmu_lock: needs many processors",
     "eager_split_ns": "huge pages split when logging begins: only the TDP MMU does",
     "spurious_hold_ns": "a spurious fault: it cannot be made at will",

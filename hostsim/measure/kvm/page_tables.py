@@ -36,6 +36,19 @@ class PageTables:
         for offset in range(0, n_bytes, REGION_BYTES):
             self._map_region(address + offset, gpa + offset, large=large)
 
+    def second_root(self) -> int:
+        """A root with the entries of ``root`` now: another CR3 for the same address space."""
+        root = self._new()
+        self._words[root // 8 : root // 8 + ENTRIES] = self._words[self.root // 8 : self.root // 8 + ENTRIES]
+        return root
+
+    def leaf(self, address: int) -> int:
+        """The table of the lowest level that maps virtual ``address``, which is mapped."""
+        table = self.root
+        for shift in (39, 30, 21):
+            table = self._below(table, address >> shift & 511)
+        return table
+
     def _map_region(self, address: int, gpa: int, *, large: bool) -> None:
         table = self.root
         for shift in (39, 30):

@@ -129,6 +129,13 @@ class Vcpu:
             ioctl(self.fd, abi.KVM_SET_MSRS, abi.kvm_msrs(nmsrs=1, index=abi.MSR_STAR, data=star))
         ioctl(self.fd, abi.KVM_SET_REGS, abi.kvm_regs(rip=CODE_GPA, rdi=self._place.mailbox_gpa, rflags=RFLAGS))
 
+    def set_cr3(self, root_gpa: int) -> None:
+        """Load another root, while the vCPU is in user space."""
+        sregs = abi.kvm_sregs()
+        ioctl(self.fd, abi.KVM_GET_SREGS, sregs)
+        sregs.cr3 = root_gpa
+        ioctl(self.fd, abi.KVM_SET_SREGS, sregs)
+
     def tsc_khz(self) -> int:
         """Frequency of the guest's time stamp counter."""
         return ioctl(self.fd, abi.KVM_GET_TSC_KHZ)

@@ -19,7 +19,7 @@ from hostsim.measure.kvm import abi
 from hostsim.measure.kvm.counters import Counters
 from hostsim.measure.kvm.device import Kvm, KvmError, ioctl, refusal
 from hostsim.measure.kvm.guest import CODE_GPA, EVENT_PORT, PROGRAM, Work
-from hostsim.measure.kvm.page_tables import PAGE_BYTES, REGION_BYTES, PageTables, tables_bytes
+from hostsim.measure.kvm.page_tables import ENTRIES, PAGE_BYTES, REGION_BYTES, PageTables, tables_bytes
 from hostsim.measure.kvm.region import Region
 from hostsim.measure.kvm.ring import DirtyRing
 from hostsim.measure.kvm.vcpu import Outcome, Place, Vcpu
@@ -138,7 +138,8 @@ class Vm:
         tables.map(0, 0, own_bytes)
         for alias in range(self.spec.aliases):
             tables.map(address_of(0, alias), MEMORY_GPA, self.spec.memory_bytes, large=self.spec.guest_huge)
-        self._root = tables.root
+        self._tables, self._root = tables, tables.root
+        self._roots = (tables.root, tables.second_root())
 
     def _vcpu(self, index: int) -> Vcpu:
         spec = self.spec
@@ -222,6 +223,16 @@ class Vm:
         if len(active) > 1:
             self._release(active)
         return [vcpu.finish() for vcpu, _ in active]
+
+    def load_root(self, which: int) -> None:
+        """Set CR3 of the first vCPU, which is in user space: root 0 or 1, of one address space."""
+        self.vcpus[0].set_cr3(self._roots[which])
+
+    def page_tables(self, n: int) -> tuple[int, NDArray[np.uint64]]:
+        """(guest-virtual address, entries uint64[n, 512]) of the page tables of the first ``n`` regions of the memory."""
+        at = [self._tables.leaf(address_of(region * ENTRIES)) for region in range(n)]
+        assert at == [at[0] + i * PAGE_BYTES for i in range(n)], "the tables lie in a row"
+        return at[0], self._own.array(np.uint64, at[0], n * ENTRIES).reshape(n, ENTRIES)
 
     def start(self, work: Work, vcpu: int = 0) -> None:
         """Let vCPU ``vcpu`` begin ``work``; the host's thread goes on meanwhile."""

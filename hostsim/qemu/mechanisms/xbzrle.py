@@ -29,7 +29,7 @@ def _encoder(parameters: XbzrleParameters, vm: VmBase, tracker: DirtyTracker, sh
     from hostsim.qemu.xbzrle import Xbzrle  # compiled loops, which only a migration needs
 
     n_classes, n_chunks = len(vm.guest.table.ints), len(tracker.clear_marks)
-    return Xbzrle(parameters.xbzrle_cache_size, vm.guest.content, n_classes, n_chunks, sheet)
+    return Xbzrle(parameters.xbzrle_cache_size, vm.memory.n_pages, vm.guest.content, n_classes, n_chunks, sheet)
 
 
 def _figures(migration: Migration) -> XbzrleCounters | None:

@@ -101,8 +101,10 @@ def run(migration: Migration) -> Step:
 
 def _loop(migration: Migration, destination: Destination) -> Step:
     """migration_thread after the switch: windows, requests in between, then completion."""
-    limit_bytes, is_urgent = destination.rules.rate_limit_bytes, False
+    is_urgent = False
     while True:
+        limit_bytes = _limit_bytes(migration)  # an operator may have changed it
+        destination.rules = destination.rules._replace(rate_limit_bytes=limit_bytes)
         if is_urgent or not migration.ram.window_exceeded(limit_bytes):
             yield from _package_loaded(migration, destination)
             if _is_ready(migration):
@@ -111,6 +113,11 @@ def _loop(migration: Migration, destination: Destination) -> Step:
             if not migration.ram.window_exceeded(limit_bytes):
                 yield from migration.traced("savevm_state_iterate", _iterate(migration, destination))
         is_urgent = yield from migration.traced("migration_rate_limit", _rate_limit(migration, destination))
+
+
+def _limit_bytes(migration: Migration) -> int:
+    """Bytes that a window of the phase may send; 0: no limit."""
+    return migration.parameters.max_postcopy_bandwidth // 10
 
 
 def _is_ready(migration: Migration) -> bool:
@@ -288,7 +295,7 @@ def _rules(migration: Migration) -> Rules:
     wake_bytes = 0 if spec.latency_ns else spec.wake_bytes
     preempt = 0 if not p.postcopy_preempt else (10 if migration.behaviour.urgent_thread else 7)
     return Rules(
-        p.max_postcopy_bandwidth // 10, migration.behaviour.flush_pages, preempt, costs.send_page_ns or sheet.page_send_ns,
+        _limit_bytes(migration), migration.behaviour.flush_pages, preempt, costs.send_page_ns or sheet.page_send_ns,
         sheet.zero_page_ns, costs.place_page_ns, costs.place_zero_ns, costs.fault_ns, costs.request_ns, costs.wake_ns,
         costs.busy_wake_ns, spec.stream_bytes_per_s, spec.latency_ns, _buffer_bytes(spec, costs.place_page_ns), wake_bytes,
         (p.host_page_bytes // 4096).bit_length() - 1, migration.ram.main_connection()[1], spec.path_back,

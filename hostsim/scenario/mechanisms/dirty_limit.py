@@ -60,6 +60,7 @@ PART = Mechanism(
     modelled=("dirty-limit",),
     aliases={"set-vcpu-dirty-limit": "dirty_limit"},
     modes={"dirty-limit": {"dirty_limit": "true"}},
+    commands={"qemu": {"vcpu_dirty_limit": "migrate_set_parameter vcpu-dirty-limit {value}"}},
     needs_rings=True,
     parameters=_parameters,
     inputs=lambda scenario: tuple(limit.change() for limit in scenario.vm.dirty_limit),

@@ -140,6 +140,8 @@ COMMANDS = {
     "nova": "nova.conf [libvirt] live_migration_permit_post_copy = true",
     "kubevirt": 'kubectl patch migrationpolicy POLICY --type merge -p \'{"spec":{"allowPostCopy":true}}\'',
 }
+COMMANDS_NOW = {"qemu": "migrate_start_postcopy", "libvirt": "virsh migrate-postcopy DOMAIN"}
+"""They switch a migration that began with the capability on."""
 LIBVIRT = {
     "postcopy_preempt": Default(
         True,
@@ -155,7 +157,10 @@ PART = Mechanism(
     options=("postcopy_blocktime",),
     at=AFTER_ROUNDS,
     remedy="post_copy",
-    commands={profile: {"post_copy": command} for profile, command in COMMANDS.items()},
+    commands={
+        profile: {"post_copy": command, **({"post_copy_now": COMMANDS_NOW[profile]} if profile in COMMANDS_NOW else {})}
+        for profile, command in COMMANDS.items()
+    },
     profiles=dict.fromkeys(("libvirt", "nova", "kubevirt"), LIBVIRT),
     parameters=_parameters,
     inputs=lambda scenario: load_postcopy(scenario.host.machine),

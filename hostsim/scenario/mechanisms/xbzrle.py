@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
@@ -52,6 +52,18 @@ def _cache(migration: XbzrleKeys) -> Iterator[Finding]:
         yield Finding("migration.xbzrle_cache_size", got, wanted, 'xbzrle_cache_size = "64MiB"')
 
 
+def _larger_than_the_guest(scenario: Scenario) -> Iterator[str]:
+    """A warning of a cache with slots that no page of the guest is put into (page_cache.c::cache_get_cache_pos)."""
+    keys: Any = scenario.migration
+    size: int = keys.xbzrle_cache_size
+    guest = scenario.vm.memory + sum(block.size for block in scenario.vm.ramblock)
+    if size >= 2 * guest:
+        yield (
+            f"migration.xbzrle_cache_size = {format_bytes(size)}: the guest has {format_bytes(guest)}, so a part of this "
+            "cache, which QEMU keeps in the memory of the source host, never holds a page"
+        )
+
+
 def _contents(scenario: Scenario) -> Iterator[str]:
     """What a write changes decides what XBZRLE sends."""
     for i, load in enumerate(scenario.vm.workload):
@@ -90,6 +102,7 @@ PART = Mechanism(
     commands=COMMANDS,
     profiles={"proxmox": PROXMOX},
     findings=_cache,
+    warnings=_larger_than_the_guest,
     assumptions=_contents,
     warm_up={"xbzrle": True},
 )  # fmt: skip

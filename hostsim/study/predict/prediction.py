@@ -12,6 +12,7 @@ from hostsim.scenario.assumed import assumptions_of
 from hostsim.scenario.plausible import warnings_of
 from hostsim.study.compare.figures import OUTCOMES, Figures, figure_names
 from hostsim.study.compare.identity import versions
+from hostsim.study.predict.close_call import CloseCall, close_call
 from hostsim.study.predict.margins import Margin
 from hostsim.study.predict.replications import Replications, Rule
 from hostsim.study.statistics import CONFIDENCE, Median, Share, Spread, median_of, percentile_of, share_of, spread_of
@@ -48,6 +49,7 @@ class Prediction:
     margins: values at which the answer flips; () where the command ran without margins.
     logged: estimates of the same guest under KVM's dirty logging, where the runs count no cost of logging; {} without.
     unlogged_work: of a run under KVM's dirty logging [pages], where it was too much; else 0.
+    close_call: computed times of the first guest where they hang on 1 % of its writes; else None.
     """
 
     name: str
@@ -63,6 +65,7 @@ class Prediction:
     margins: tuple[Margin, ...] = ()
     logged: Mapping[str, Estimate] = field(default_factory=dict)
     unlogged_work: float = 0.0
+    close_call: CloseCall | None = None
     computed: Mapping[str, float] | None = None
     """Bandwidth, floor of remaining and threshold by the dirty curve; None where they cannot be computed."""
 
@@ -94,7 +97,8 @@ class Prediction:
             "statuses": self.statuses, "rule": asdict(self.rule), "all_runs_equal": self.equal,
             "figures": {name: one.to_dict() for name, one in self.estimates.items()},
             "logged": {name: one.to_dict() for name, one in self.logged.items()}, "unlogged_work": self.unlogged_work,
-            "computed": self.computed, "margins": [margin.to_dict() for margin in self.margins],
+            "computed": self.computed, "close_call": asdict(self.close_call) if self.close_call else None,
+            "margins": [margin.to_dict() for margin in self.margins],
             "warnings": self.warnings, "assumptions": self.assumptions, "runs": self.runs, "scenario": self.scenario,
         }  # fmt: skip
         told: dict[str, Any] = plain(content)
@@ -110,6 +114,7 @@ def prediction_of(found: Replications, name: str = "") -> Prediction:
         name or first.name or "predict", first.resolved(), tuple(one.seed for one in found.scenarios), statuses,
         share_of(completed, len(statuses)), estimates_of(found.figures), found.rule, found.figures,
         _each_once(map(warnings_of, found.scenarios)), _each_once(map(assumptions_of, found.scenarios)),
+        close_call=close_call(first),
     )  # fmt: skip
 
 

@@ -9,6 +9,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+import numpy as np
+
 from hostsim.core.errors import InputError, Problem
 from hostsim.scenario.schema import SEED_MAX, Scenario
 from hostsim.study.compare.figures import Figures
@@ -36,11 +38,13 @@ class Wanted:
 
     reps: their number, or the most with ``until_ci``; None: 30, fewer where their work would exceed ``work``.
     until_ci: half width of the interval of the mean total time, as a share of the mean, at which no more are added.
+    guests_differ: the replications are of several guests, so that the work of one run does not tell that of the next.
     """
 
     reps: int | None = None
     until_ci: float | None = None
     work: float = BASE_WORK
+    guests_differ: bool = False
 
 
 @dataclass(frozen=True)
@@ -88,6 +92,8 @@ def replicate(drawn: Drawn, wanted: Wanted, bench: Bench) -> Replications:
     """
     if wanted.until_ci is not None:
         return _until_narrow(drawn, wanted, bench, wanted.until_ci)
+    if wanted.guests_differ and wanted.reps is None:
+        return _within_work(drawn, wanted, bench)
     usual = _most(drawn, REPLICATIONS if wanted.reps is None else wanted.reps)
     first = usual if wanted.reps is not None else min(pilots(_draw(drawn)(0)), usual)
     bench.expected = bench.done + usual
@@ -103,6 +109,33 @@ def replicate(drawn: Drawn, wanted: Wanted, bench: Bench) -> Replications:
 def pilots(first: Scenario) -> int:
     """Number of runs that measure the work of one: PILOT, or one where ``first`` is more work than PILOT_WORK."""
     return PILOT if computed_work(first) <= PILOT_WORK else 1
+
+
+def _within_work(drawn: Drawn, wanted: Wanted, bench: Bench) -> Replications:
+    """Replications in their order, as many as the work allows: one guest may take 20 times the work of another.
+
+    The work of each run is computed before it runs and counted afterwards: a migration near its limit often ends sooner
+    than by computation, which leaves work for more.
+    """
+    usual, spent, scenarios, figures = _most(drawn, REPLICATIONS), 0, list[Scenario](), list[Figures]()
+    ahead = [computed_work(_draw(drawn)(number)) for number in range(usual)]
+    bench.expected = bench.done + usual
+    while len(figures) < usual:
+        first = len(figures)
+        more = _affordable(ahead[first:], wanted.work - spent) if figures else max(1, _affordable(ahead, wanted.work))
+        if not more:
+            break
+        some = _more(drawn, first, first + more, bench)
+        scenarios, figures = [*scenarios, *some[0]], [*figures, *some[1]]
+        spent = sum(work_of(f, s) for f, s in zip(figures, scenarios, strict=True))
+    dearest = max(ahead[: len(figures) + 1])
+    rule = Rule("asked", usual) if len(figures) == usual else Rule("work", usual, None, dearest, wanted.work)
+    return Replications(tuple(scenarios), tuple(figures), rule)
+
+
+def _affordable(ahead: Sequence[float], left: float) -> int:
+    """Number of the runs whose work is ``ahead``, the first ones, that take at most ``left`` together."""
+    return int(np.searchsorted(np.cumsum(ahead), left, side="right"))
 
 
 def _until_narrow(drawn: Drawn, wanted: Wanted, bench: Bench, within: float) -> Replications:

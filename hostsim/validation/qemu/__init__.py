@@ -16,7 +16,8 @@ def rows(
 ) -> list[Row]:
     """Rows of the cases ``only`` (None: all); ``cases``: another file of cases in the same format."""
     from hostsim.validation.qemu import score
-    from hostsim.validation.qemu.cases import load_cases
+    from hostsim.validation.qemu.cases import load_cases, second_cases
 
-    wanted = [case for case in load_cases(cases) if not only or case.id in only]
+    second = [] if cases else [case for case in second_cases() if str(case.inputs["accel"]).startswith("tcg")]
+    wanted = [case for case in (*load_cases(cases), *second) if not only or case.id in only]
     return score.rows(wanted, jobs, progress)

@@ -8,7 +8,7 @@ from dataclasses import replace
 from fractions import Fraction
 from typing import Any
 
-from hostsim.core.constants import NS_PER_S
+from hostsim.core.constants import NS_PER_MS, NS_PER_S
 from hostsim.core.memory import RamBlock, lay_out
 from hostsim.core.rng import stream_key
 from hostsim.costs.host_sheet import load_sheet
@@ -21,7 +21,7 @@ from hostsim.qemu.cpu_throttle import TIMESLICE_NS, period_ns
 from hostsim.qemu.link import LinkSpec
 from hostsim.qemu.mechanisms.multifd import ZeroPageDetection
 from hostsim.qemu.mechanisms.postcopy import NAME
-from hostsim.qemu.parameters import MigrationParameters
+from hostsim.qemu.parameters import MigrationParameters, ParameterChange
 from hostsim.qemu.version import Version
 from hostsim.validation.qemu.cases import Case
 from hostsim.validation.rows import Row
@@ -159,8 +159,11 @@ def _zero_page_detection(inputs: Mapping[str, Any]) -> ZeroPageDetection:
 
 
 SIMULATED = frozenset(
-    ["events", "auto-converge", "return-path", "multifd", "xbzrle", "postcopy-ram", "postcopy-preempt", "postcopy-blocktime"]
-)
+    [
+        "events", "auto-converge", "return-path", "multifd", "xbzrle", "postcopy-ram", "postcopy-preempt",
+        "postcopy-blocktime", "pause-before-switchover", "dirty-limit",
+    ]
+)  # fmt: skip
 """Capabilities that a case may have: all that ``_migration`` reads, and QEMU's events."""
 
 
@@ -173,6 +176,19 @@ def left_out(case: Case, suite: str, row_id: str) -> Row:
     """Row ``row_id`` of ``suite`` for a ``case`` that is not simulated: measured outcome and missing capabilities."""
     measured, missing = "|".join(sorted(set(case.status))), f"without {not_simulated(case)}"
     return Row(suite, row_id, "outcome", measured, "not simulated", None, None, passed=False).unscored(missing)
+
+
+CHANGED = {
+    "max_bandwidth_Bps": "max_bandwidth", "downtime_limit_ms": "downtime_limit_ms",
+    "max_postcopy_bandwidth_Bps": "max_postcopy_bandwidth",
+}  # fmt: skip
+"""Inputs that ``parameter_changes`` may change while the migration runs, and their fields of MigrationParameters."""
+
+
+def _change(change: Mapping[str, Any]) -> ParameterChange:
+    """The change that a case has as ``{"after_ms": 2000, "downtime_limit_ms": 800}``."""
+    values = tuple((field, int(change[key])) for key, field in CHANGED.items() if key in change)
+    return ParameterChange(int(change["after_ms"]) * NS_PER_MS, 0, values)
 
 
 def _migration(inputs: Mapping[str, Any]) -> MigrationParameters:
@@ -200,5 +216,11 @@ def _migration(inputs: Mapping[str, Any]) -> MigrationParameters:
         postcopy_blocktime="postcopy-ram" in inputs["capabilities"],
         max_postcopy_bandwidth=int(inputs.get("max_postcopy_bandwidth_Bps") or 0),
         postcopy_after_rounds=int(inputs.get("postcopy_after_syncs") or -1),
+        postcopy_after_ns=int(inputs["postcopy_after_ms"]) * NS_PER_MS if inputs.get("postcopy_after_ms") else -1,
+        dirty_limit="dirty-limit" in inputs["capabilities"],
+        vcpu_dirty_limit=int(inputs.get("vcpu_dirty_limit_MBps") or 1),
+        pause_before_switchover="pause-before-switchover" in inputs["capabilities"],
+        continue_after_ns=int(inputs.get("continue_after_ms") or 0) * NS_PER_MS,
+        changes=tuple(_change(change) for change in inputs.get("parameter_changes") or ()),
         timeout_ns=int(inputs["cancel_after_s"]) * 1_000_000_000,
     )

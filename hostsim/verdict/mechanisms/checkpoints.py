@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from hostsim.core.constants import NS_PER_S, PAGE_BYTES
-from hostsim.core.units import parse_rate
+from hostsim.core.constants import NS_PER_S
+from hostsim.core.units import parse_duration, parse_rate
 from hostsim.verdict.evidence import Evidence, Seen
 from hostsim.verdict.mechanism import Mechanism, OwnOutcome
 from hostsim.verdict.model import Own, Verdict
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 NAME = "checkpoints"
 PROTECTED, FAILED_OVER = Own("protected"), Own("failed over")
+LATE = 1.2
+"""An epoch that is longer than its key by this factor is worth a sentence (assumed)."""
 REST_ON = (
     "outputs leave the guest at random times ({rate} while it runs); an application that waits for each of its outputs "
     "makes fewer"
@@ -26,7 +28,7 @@ REST_ON = (
 
 @dataclass(frozen=True)
 class SeenCheckpoints(Seen):
-    """figures: by the names of run.json, and the rate of outputs."""
+    """figures: by the names of run.json, the rate of outputs, the epoch of Remus and the mean time between two pauses."""
 
     figures: Mapping[str, Any] = field(default_factory=dict)
 
@@ -34,8 +36,13 @@ class SeenCheckpoints(Seen):
 def _of_run(result: RunResult, migration: MigrationResult) -> SeenCheckpoints | None:
     if NAME not in migration.own:
         return None
-    rate = parse_rate(result.scenario["checkpoints"]["output_rate"])
-    return SeenCheckpoints({**migration.own[NAME].figures, "output_rate_per_s": float(rate)})
+    keys, own = result.scenario["checkpoints"], migration.own[NAME]
+    ran_ns = own.table.columns["ran_ns"]
+    told = {
+        "output_rate_per_s": float(parse_rate(keys["output_rate"])), "epoch_ns": parse_duration(keys.get("epoch", "0s")),
+        "ran_mean_ns": float(ran_ns.mean()) if len(ran_ns) else 0.0,
+    }  # fmt: skip
+    return SeenCheckpoints({**own.figures, **told})
 
 
 def _protected(evidence: Evidence) -> Verdict | None:
@@ -67,13 +74,18 @@ def _failed(failover: Mapping[str, Any]) -> str:
 
 
 def _findings(found: Mapping[str, Any]) -> list[str]:
-    sends = bytes_words(found["dirty_pages_mean"] * PAGE_BYTES)
+    sends = bytes_words(found["sent_bytes_per_s"] * found["seconds_s"] / max(found["checkpoints"], 1))
     pause = f"pauses the guest for {_ns(found['pause_mean_ns'])} (at most {_ns(found['pause_max_ns'])})"
     many = f"{count_words(found['checkpoints'])} checkpoints in {seconds_words(found['seconds_s'])}"
     lines = [
         f"Cost: {many}; each {pause} and sends {sends} on average, {bandwidth_words(found['sent_bytes_per_s'])} in all.",
         f"Replica: it has a checkpoint {_ns(found['commit_mean_ns'])} after the pause; until then it holds the one before.",
     ]
+    if found["policy"] == "remus" and found["ran_mean_ns"] > LATE * found["epoch_ns"]:
+        lines.append(
+            f"Epoch: the guest ran {_ns(found['ran_mean_ns'])} between two pauses, not {_ns(found['epoch_ns'])}: the next "
+            f"pause waits until the replica has the checkpoint, {_ns(found['commit_mean_ns'])} after its pause."
+        )
     delay = found["output_delay"]
     if delay["count"]:
         lines.append(

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from hostsim.core.constants import NS_PER_S, PAGE_WIRE_BYTES
+from hostsim.core.units import UNLIMITED, parse_bandwidth
 from hostsim.qemu.mechanisms.postcopy import MOVED, NAME, PAUSED
 from hostsim.results.mechanisms.postcopy import FRAMES, LIMIT, LINK, PLACING, SOURCE, SWAP, WINDOW
 from hostsim.results.sender import BUSY
@@ -77,6 +79,7 @@ def bottleneck_line(facts: Facts) -> str:
 
 
 COMPLETED, LOST = Own("completed by post-copy"), Own("lost in post-copy")
+INTERRUPTED = ("postcopy-paused", "postcopy-recover", "postcopy-recover-setup")
 WAITS_ENOUGH = 0.5
 """With this share of the vCPUs' time spent on waits for pages the verdict says why (assumed)."""
 
@@ -103,7 +106,7 @@ class SeenPostcopy(Seen):
 
     seconds: for which the guest needed both hosts, at least; None: the statuses of a log do not show it.
     seconds_most: the same at most, since the last answer before the switch; None: as ``seconds``.
-    requests: pages that the guest has requested.
+    requests: pages that the guest has requested. paused_s: for which a log shows the phase interrupted, at most.
     phase: its figures; None from a log, which has the requests alone.
     """
 
@@ -111,11 +114,25 @@ class SeenPostcopy(Seen):
     seconds_most: float | None = None
     requests: float = 0.0
     phase: Phase | None = None
+    paused_s: float = 0.0
 
     @property
     def guest_moved(self) -> bool:
         """True: the phase begins with the move of the guest."""
         return True
+
+
+@dataclass(frozen=True)
+class SeenBefore(Seen):
+    """A run that did not switch. is_on: the capability; bytes_per_s: the most that the source would send after a switch."""
+
+    is_on: bool
+    bytes_per_s: float | None
+
+    @property
+    def sent_once_moved_bytes_per_s(self) -> float | None:
+        """``bytes_per_s``."""
+        return self.bytes_per_s
 
 
 def seen_in(evidence: Evidence) -> SeenPostcopy | None:
@@ -124,10 +141,21 @@ def seen_in(evidence: Evidence) -> SeenPostcopy | None:
     return found if isinstance(found, SeenPostcopy) else None
 
 
-def phase_of_run(_result: RunResult, migration: MigrationResult) -> SeenPostcopy | None:
-    """The phase after the switch of ``migration``; None if it did not switch."""
+def phase_of_run(result: RunResult, migration: MigrationResult) -> Seen | None:
+    """The phase after the switch of ``migration``, or the capability where it did not switch; None without a migration."""
     facts = migration.facts.get(NAME)
-    return None if facts is None else SeenPostcopy(float(facts["exposed_s"]), None, float(facts["requests"]), Phase(facts))
+    if facts is None:
+        keys = result.scenario.get("migration") or {}
+        return SeenBefore(bool(keys.get("postcopy_ram")), _sent_bytes_per_s(result.scenario))
+    return SeenPostcopy(float(facts["exposed_s"]), None, float(facts["requests"]), Phase(facts))
+
+
+def _sent_bytes_per_s(scenario: Mapping[str, Any]) -> float | None:
+    """Limit of the source after a switch: the CPU of its one thread, or max-postcopy-bandwidth; None: not known."""
+    page_ns = scenario.get("host", {}).get("page_send_ns")
+    told = parse_bandwidth((scenario.get("migration") or {}).get("max_postcopy_bandwidth", UNLIMITED))
+    limits = (PAGE_WIRE_BYTES * NS_PER_S / page_ns if page_ns else 0.0, float(told))
+    return min((limit for limit in limits if limit), default=None)
 
 
 def phase_of_log(log: MigrationLog, _at: NDArray[np.int64]) -> SeenPostcopy | None:
@@ -138,7 +166,13 @@ def phase_of_log(log: MigrationLog, _at: NDArray[np.int64]) -> SeenPostcopy | No
     most = float(log.t_s[-1] - log.t_s[before[-1]]) if before else None
     if not switched:
         return SeenPostcopy(seconds_most=most, requests=requests) if requests else None
-    return SeenPostcopy(float(log.t_s[-1] - log.t_s[switched[0]]), most, requests)
+    return SeenPostcopy(float(log.t_s[-1] - log.t_s[switched[0]]), most, requests, paused_s=_paused_s(log))
+
+
+def _paused_s(log: MigrationLog) -> float:
+    """Time from the last answer before each interruption to the first one after it [s]."""
+    paused = [i for i, status in enumerate(log.status) if status in INTERRUPTED]
+    return float(sum(log.t_s[min(i + 1, len(log) - 1)] - log.t_s[max(i - (i - 1 not in paused), 0)] for i in paused))
 
 
 def _requests(count: float) -> str:
@@ -162,10 +196,19 @@ def completed(evidence: Evidence) -> Verdict | None:
         findings=(
             f"Exposed: for {_exposed_words(seen)} the guest needed both hosts and the link{waited}.",
             *_phase_lines(seen),
+            *_recovered_words(seen),
             "QEMU left pre-copy early, so this run does not show whether pre-copy would have converged.",
         ),
         confidence=Confidence("high", "the migration completed"),
     )
+
+
+def _recovered_words(seen: SeenPostcopy) -> Iterator[str]:
+    if seen.paused_s:
+        yield (
+            f"Broken link: the phase was interrupted for up to {seconds_words(seen.paused_s)} and recovered; the guest "
+            "waited for each missing page that it touched."
+        )
 
 
 def _exposed_words(seen: SeenPostcopy) -> str:
@@ -213,7 +256,7 @@ def last_answer(log: MigrationLog, evidence: Evidence) -> Verdict | None:
     left_s = left / speed if left is not None and speed else None
     rest = "the log does not report the memory left" if left is None else f"{bytes_words(left)} left"
     about = "" if left_s is None else f", about {seconds_words(left_s)} more at {bandwidth_words(speed)}"
-    if status in ("postcopy-paused", "postcopy-recover", "postcopy-recover-setup"):
+    if status in INTERRUPTED:
         return _paused(status, rest)
     return Verdict(
         outcome="would converge",
@@ -329,7 +372,10 @@ def remedy(evidence: Evidence, seconds: float, word: str) -> Remedy:
         "and is lost if one of them fails"
     )
     text += "; computed, not run" if evidence.source == "run" else ""
-    return Remedy("post_copy", text, seconds, "s", command_for(evidence.profile, "post_copy"))
+    before = evidence.mechanisms.get(NAME)
+    is_on = isinstance(before, SeenBefore) and before.is_on
+    now = command_for(evidence.profile, "post_copy_now") if is_on else ""
+    return Remedy("post_copy", text, seconds, "s", now or command_for(evidence.profile, "post_copy"))
 
 
 PART = Mechanism(

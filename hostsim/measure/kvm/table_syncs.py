@@ -1,0 +1,88 @@
+"""A guest that writes its page tables under shadow paging: what the sync of unsync tables adds to a CR3 load.
+
+No guest in user mode can load CR3, so user space sets another one (KVM_SET_SREGS): KVM loads the root at the next entry, and
+syncs its tables then, under mmu_lock. Linux arch/x86/kvm/mmu/mmu.c::kvm_mmu_load, ::mmu_sync_children.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hostsim.measure.kvm.bench import Bench, guest_timing
+from hostsim.measure.kvm.guest import Command, Work
+from hostsim.measure.kvm.page_tables import ENTRIES, PAGE_BYTES, REGION_BYTES
+from hostsim.measure.kvm.passes import IN_A_ROW, LEAVES, forget, write
+from hostsim.measure.kvm.vm import Vm, address_of
+
+TABLES = 16
+UNSYNCED = "mmu_unsync"
+"""Counter of KVM: it grows with each page table that goes out of sync."""
+NAMES = ("sync_table_ns", "sync_spte_ns", "sync_drop_ns")
+
+
+def table_syncs(bench: Bench) -> None:
+    """Syncs of TABLES page tables, whose entries KVM has all mapped, all mapped and the guest changed, or a few mapped."""
+    size = TABLES * REGION_BYTES
+    with bench.vm(memory_bytes=size) as full, bench.vm(memory_bytes=size) as sparse:
+        for vm in (full, sparse):
+            write(vm)
+        forget(sparse)
+        before = sparse.read_counters()[LEAVES]
+        _touch(sparse, ENTRIES)
+        some = (sparse.read_counters()[LEAVES] - before) / TABLES
+        for _ in range(bench.repetitions):
+            if not _keep(bench, full, sparse, some):
+                return
+
+
+def _keep(bench: Bench, full: Vm, sparse: Vm, some: float) -> bool:
+    """Keep a repetition; False if KVM does not shadow page tables. some: mapped entries of a table of ``sparse``."""
+    none_ns, (all_ns, unsync) = _load_ns(full, 1, 0, 0)[0], _load_ns(full, 1, TABLES, 0)
+    if unsync == 0:
+        bench.absent |= dict.fromkeys(NAMES, "two-dimensional paging: a guest writes its page tables without an exit")
+        return False
+    changed_ns = _load_ns(full, 1, TABLES, ENTRIES)[0]
+    some_ns, bare_ns = (min(_load_ns(sparse, ENTRIES, n, 0)[0] for _ in range(IN_A_ROW)) for n in (TABLES, 0))
+    why_not = "" if unsync == TABLES else f"{unsync} of {TABLES} tables were unsync"
+    of_all_ns, of_some_ns = (all_ns - none_ns) / TABLES, (some_ns - bare_ns) / TABLES
+    spte_ns = max(0.0, (of_all_ns - of_some_ns) / (ENTRIES - some))
+    bench.keep("sync_spte_ns", spte_ns, why_not)
+    bench.keep("sync_table_ns", max(0.0, of_some_ns - some * spte_ns), why_not)
+    bench.keep("sync_drop_ns", max(0.0, (changed_ns - all_ns) / (TABLES * ENTRIES)), why_not)
+    return True
+
+
+def _touch(vm: Vm, step: int) -> None:
+    """The guest reads each ``step``-th page."""
+    vm.run([Work(Command.READ, address_of(0), vm.spec.n_pages // step, stride_bytes=step * PAGE_BYTES)])
+
+
+def _load_ns(vm: Vm, step: int, tables: int, changed: int) -> tuple[float, int]:
+    """(time in KVM_RUN after CR3 was set, tables that were unsync).
+
+    step: KVM has mapped each such page. tables: the guest writes an entry of each of the first ``tables``; ``changed``
+    entries of each differ from the sptes then.
+    """
+    for root in (1, 0):  # each syncs what the measurement before has left, and links the tables below it
+        vm.load_root(root)
+        _touch(vm, step)
+    tables_at, entries = vm.page_tables(TABLES)
+    kept, unsync = entries.copy(), 0
+    if tables:
+        last = PAGE_BYTES - 8
+        work = Work(Command.WRITE, tables_at + last, tables)
+        unsync = guest_timing(vm, [work]).counters.get(UNSYNCED, 0)
+        entries[:] = kept
+        entries[:tables, :changed] = np.roll(kept[:tables], 1, axis=1)[:, :changed]
+    vm.load_root(1)
+    took_ns = vm.run([Work(Command.NOTHING)])[0].cpu_ns
+    _restore(vm, tables_at, tables, entries, kept)
+    return took_ns, unsync
+
+
+def _restore(vm: Vm, tables_at: int, tables: int, entries: NDArray[np.uint64], kept: NDArray[np.uint64]) -> None:
+    """The guest writes the tables once more, so that KVM compares them again when they are as they were."""
+    if tables:
+        vm.run([Work(Command.WRITE, tables_at + PAGE_BYTES - 8, tables)])
+        entries[:] = kept
