@@ -26,7 +26,7 @@ PACKAGE = Path(__file__).parent.parent
 COMPILED = (
     "compiled/*.py", "core/*.py", "costs/*.py", "guest/*.py", "spte_index/*.py", "kvm/loops/*.py", "memory/policies/*.py",
     "qemu/channels.py", "qemu/connections.py", "qemu/faults.py", "qemu/quick_write.py", "qemu/harvest.py", "qemu/send.py",
-    "qemu/tcp.py", "qemu/*_send.py", "qemu/*_delta.py", "qemu/*/*.py", "theory/replacement.py",
+    "qemu/tcp*.py", "qemu/*_send.py", "qemu/*_delta.py", "qemu/*/*.py", "theory/replacement.py",
     "measure/calibrate/memory_probe.py", "scenario/lackey_loops.py",
 )  # fmt: skip
 """Files of the package whose functions and constants are compiled into each other; tests/tidy/test_machine_code.py walks

@@ -23,10 +23,10 @@ from numpy.typing import NDArray
 from hostsim.compiled.jit import jit, part
 from hostsim.core.constants import PAGE_BYTES
 from hostsim.core.rng import NEVER
-from hostsim.qemu import connections, tcp
+from hostsim.qemu import connections, tcp_row
 from hostsim.qemu.connections import BROKEN_PS, FREE_PS, TICK
 from hostsim.qemu.send import IO_BUFFER_BYTES, SENT_BYTES, T_NS, USED_BYTES, written_at
-from hostsim.qemu.tcp import PS_PER_S, Path
+from hostsim.qemu.tcp_row import PS_PER_S, Path
 
 (QUEUED, HANDING, IN_PAGE, SYNCING, ENDING, NEXT_CHANNEL, QUEUED_NOW, HANDED_NOW, WAKE_PS, MAIN_BUFFERED, MULTIFD_BYTES,
  OTHER_BYTES, PACKETS, SYNCS, THREAD_NS, WAIT_NS, CHANNEL_NS, BUSY_NS, SENT_PAGE_BYTES) = range(19)  # fmt: skip
@@ -93,7 +93,7 @@ class Net(NamedTuple):
 
     state: int64[N_STATE].
     channels: int64[n, N_CHANNEL].
-    rows: int64[n + 1, tcp.N_ROW], the connections; the last one is the main channel's.
+    rows: int64[n + 1, tcp_row.N_ROW], the connections; the last one is the main channel's.
     shared: int64[connections.N_SHARED], of all connections.
     queue: int64[PAGES_A_PACKET + 1], gfns that wait to be handed over, and the page that found the packet full.
     payload: uint16[n_pages], bytes of each page once compressed; or uint16[0].
@@ -373,7 +373,7 @@ def flush_main(state: NDArray[np.int64], costs: ChannelCosts, net: Net) -> None:
 def drain(costs: ChannelCosts, net: Net) -> None:
     """Advance until all written bytes have left the host, at FREE_PS. Changes ``net`` in place, so pass copies."""
     for j in range(len(net.rows)):
-        while costs.path.rtt_ps > 0 and net.rows[j, tcp.UNSENT] > 0 and net.shared[BROKEN_PS] == 0:
+        while costs.path.rtt_ps > 0 and net.rows[j, tcp_row.UNSENT] > 0 and net.shared[BROKEN_PS] == 0:
             _step(net, costs.path, NEVER)
 
 

@@ -1,6 +1,6 @@
 """The migration link: the bandwidth of the network, one TCP connection over it, and the way to the destination.
 
-A network with outages or random loss drops packets (Faults of hostsim.qemu.tcp); the connection repairs that, or breaks.
+A network with outages or random loss drops packets (Faults of hostsim.qemu.faults); the connection repairs that, or breaks.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 
 from hostsim.core.clock import NEVER_NS, Clock
 from hostsim.core.rng import stream_key
-from hostsim.qemu import faults, tcp
-from hostsim.qemu.tcp import PS_PER_S
+from hostsim.qemu import faults, tcp_row
+from hostsim.qemu.tcp_row import PS_PER_S
 
 PS_PER_NS = 1000
 HEADER_BYTES = 52
@@ -123,19 +123,19 @@ class LinkSpec:
         return "socket buffer" if self.send_buffer_bytes <= self.receive_window_bytes else "receive window"
 
     @cached_property
-    def path(self) -> tcp.Path:
+    def path(self) -> tcp_row.Path:
         """The constants of the connection.
 
         # Model limit: the round trip is constant, so is the RTO; a queue in the network, pacing and delayed
         # acknowledgements are not modelled. Congestion control is cubic; QEMU leaves it to the host.
         """
         if self.rtt_ps == 0:
-            return tcp.NO_LATENCY
+            return tcp_row.NO_LATENCY
         rate, segment = self.bandwidth_bytes_per_s, self.mtu - HEADER_BYTES
-        piece_ps = tcp.PIECE_BYTES * PS_PER_S // rate if rate else 0
-        ticks = min(max(self.rtt_ps // piece_ps, 1), tcp.TICKS_MAX) if piece_ps else tcp.TICKS_MAX
+        piece_ps = tcp_row.PIECE_BYTES * PS_PER_S // rate if rate else 0
+        ticks = min(max(self.rtt_ps // piece_ps, 1), tcp_row.TICKS_MAX) if piece_ps else tcp_row.TICKS_MAX
         tick_ps = max(self.rtt_ps // ticks, piece_ps)
-        return tcp.Path(
+        return tcp_row.Path(
             rtt_ps=self.rtt_ps,
             tick_ps=tick_ps,
             ticks=ticks,
@@ -154,7 +154,7 @@ class LinkSpec:
         return stream_key(self.loss_key[0] << 32 | self.loss_key[1], connection) if connection else self.loss_key
 
     @cached_property
-    def path_back(self) -> tcp.Path:
+    def path_back(self) -> tcp_row.Path:
         """The constants of the other direction, whose packets are lost in outages alone."""
         there = self.path.faults
         outages = there.outages.copy()
@@ -190,9 +190,9 @@ class LinkSpec:
         """
         rate = self.bandwidth_bytes_per_s
         if rate == 0:
-            return tcp.UNBOUNDED
+            return tcp_row.UNBOUNDED
         delay_ps = min(ACK_DELAY_MAX_PS, 4 * GSO_BYTES * PS_PER_S // rate)
-        return min(rate * (self.rtt_ps + delay_ps) // (2 * PS_PER_S), tcp.UNBOUNDED)
+        return min(rate * (self.rtt_ps + delay_ps) // (2 * PS_PER_S), tcp_row.UNBOUNDED)
 
 
 class Ends(Protocol):
@@ -200,7 +200,7 @@ class Ends(Protocol):
 
     @property
     def connections(self) -> Sequence[NDArray[np.int64]]:
-        """int64[N_ROW] of hostsim.qemu.tcp, of each connection so far."""
+        """int64[N_ROW] of hostsim.qemu.tcp_row, of each connection so far."""
 
     def drained_ps(self) -> int:
         """When all bytes written so far have left the host [ps]."""
@@ -232,10 +232,10 @@ class Link:
         return timeouts, again, losses
 
     def _counts(self, row: NDArray[np.int64]) -> tuple[int, int, int]:
-        kept = row[tcp.EXPIRED :].reshape(-1, 2)
+        kept = row[tcp_row.EXPIRED :].reshape(-1, 2)
         later = kept[kept[:, 0] > self._env.now_ns * PS_PER_NS]
-        again = int(row[tcp.RETRANSMITTED]) if not len(later) else int(later[:, 1].min())
-        return int(row[tcp.TIMEOUTS]) - len(later), again, int(row[tcp.LOSSES])
+        again = int(row[tcp_row.RETRANSMITTED]) if not len(later) else int(later[:, 1].min())
+        return int(row[tcp_row.TIMEOUTS]) - len(later), again, int(row[tcp_row.LOSSES])
 
     def arrives_ns(self) -> int:
         """When all bytes written by now have reached the destination; 0 if the connection breaks before."""

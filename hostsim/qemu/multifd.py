@@ -24,7 +24,7 @@ from hostsim.core.errors import InvariantError
 from hostsim.core.knobs import Knobs
 from hostsim.costs.host_sheet import HostSheet
 from hostsim.guest.vm import VmBase
-from hostsim.qemu import channels, connections, send, tcp
+from hostsim.qemu import channels, connections, send, tcp_row
 from hostsim.qemu.channels import BY_CHANNEL, BY_NONE, BY_THREAD, ChannelCosts, Net
 from hostsim.qemu.compression import BY_SIZE, SILESIA_RATIO, Content, slower_than_level_1
 from hostsim.qemu.link import LinkSpec
@@ -33,7 +33,7 @@ from hostsim.qemu.multifd_send import Logs, Pages, send_packets
 from hostsim.qemu.parameters import MigrationParameters
 from hostsim.qemu.ram import RamState, SenderWork, Snapshot
 from hostsim.qemu.send import SendLimits
-from hostsim.qemu.tcp import Path
+from hostsim.qemu.tcp_row import Path
 
 TICK_PS_MIN = 1_000_000
 """Shortest tick of the connections: a microsecond, of a packet's hundred and more."""
@@ -62,13 +62,13 @@ class MultifdRam(RamState):
         self.net = Net(
             np.zeros(channels.N_STATE, np.int64),
             np.zeros((n, channels.N_CHANNEL), np.int64),
-            np.zeros((n + 1, tcp.N_ROW), np.int64),
+            np.zeros((n + 1, tcp_row.N_ROW), np.int64),
             np.zeros(connections.N_SHARED, np.int64),
             np.zeros(channels.PAGES_A_PACKET + 1, np.int64),
             content.payload(vm.memory.n_pages) if is_compressed else np.zeros(0, np.uint16),
         )
         for j, row in enumerate(self.net.rows):
-            tcp.connect(row, self._costs_of_channels.path, link.loss_key_of(f"channel {j}" if j < n else ""))
+            tcp_row.connect(row, self._costs_of_channels.path, link.loss_key_of(f"channel {j}" if j < n else ""))
         self._queued = np.zeros((n_uncertain, 2), np.int64)
         self._handed = np.zeros((n_uncertain + channels.PAGES_A_PACKET + 1 if n_uncertain else 0, 3), np.int64)
         self._replayed = 0
@@ -148,7 +148,7 @@ class MultifdRam(RamState):
 
     @property
     def connections(self) -> Sequence[NDArray[np.int64]]:
-        """int64[N_ROW] of hostsim.qemu.tcp: of the channels, of the main connection or those in its place."""
+        """int64[N_ROW] of hostsim.qemu.tcp_row: of the channels, of the main connection or those in its place."""
         return [*self.net.rows[:-1], *(self.later or [self.net.rows[-1]]), *self.closed]
 
     def main_connection(self) -> tuple[NDArray[np.int64], Path]:

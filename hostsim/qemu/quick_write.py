@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hostsim.compiled.jit import inlined
-from hostsim.qemu.tcp import (
+from hostsim.qemu.tcp_row import (
     ACKED,
     ACKS,
     CWND,
@@ -61,7 +61,7 @@ def _keeps_its_window(row: NDArray[np.int64], path: Path) -> bool:
 def write_to_full(row: NDArray[np.int64], path: Path, t_ns: int) -> int:
     """``tcp.write`` of PIECE_BYTES at ``t_ns`` where each of its steps takes its usual course; NOT_FULL: nothing is done.
 
-    row: int64[tcp.N_ROW], in place. path: constants of the connection.
+    row: int64[tcp_row.N_ROW], in place. path: constants of the connection.
     """
     if not (_passes_on_a_page(row, path, t_ns) and _keeps_its_window(row, path)):
         return NOT_FULL
@@ -81,7 +81,7 @@ def write_to_full(row: NDArray[np.int64], path: Path, t_ns: int) -> int:
 def leaves_at_once(row: NDArray[np.int64], path: Path, t_ns: int, n_bytes: int) -> bool:
     """Do ``tcp.write`` of ``n_bytes`` at ``t_ns`` and return True, if it only hands one whole piece to the link.
 
-    row: int64[tcp.N_ROW], in place, unchanged if False is returned. path: constants of the connection.
+    row: int64[tcp_row.N_ROW], in place, unchanged if False is returned. path: constants of the connection.
     Most pages of a busy stream are such pieces. A call of ``tcp.write`` hands on 30 words, which takes as long as the rest.
     """
     if path.faults.any == 1 or n_bytes != PIECE_BYTES or path.link_bytes_per_s == 0:

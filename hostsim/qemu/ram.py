@@ -17,7 +17,7 @@ from hostsim.core.knobs import Knobs
 from hostsim.core.memory import NEVER_COPIED
 from hostsim.costs.host_sheet import HostSheet
 from hostsim.guest.vm import VmBase
-from hostsim.qemu import send, tcp
+from hostsim.qemu import send, tcp, tcp_row
 from hostsim.qemu.connections import deliver
 from hostsim.qemu.harvest import first_false_zero, first_stale
 from hostsim.qemu.link import LinkSpec
@@ -25,7 +25,7 @@ from hostsim.qemu.mechanism import encoder_of
 from hostsim.qemu.parameters import MigrationParameters
 from hostsim.qemu.recorder import THREAD
 from hostsim.qemu.send import SendCosts, SendLimits
-from hostsim.qemu.tcp import Path
+from hostsim.qemu.tcp_row import Path
 
 EOS_BYTES = 8
 SECTION_BYTES = 10
@@ -78,7 +78,7 @@ class RamState:
         self.copied = np.full(n_pages, NEVER_COPIED, np.uint16)
         self.send_state = np.zeros(send.N_STATE, np.int64)
         self.send_state[send.LAST_BLOCK] = -1
-        tcp.connect(self.send_state[send.STREAM :], link.path)
+        tcp_row.connect(self.send_state[send.STREAM :], link.path)
         self.send_log = np.empty((log_capacity, 3), np.int64)
         self._journal = np.empty((0 if vm.settled_ns == NEVER_NS else UNCERTAIN_PAGES, 3), np.int64)
         self.section_bytes = 0
@@ -238,11 +238,11 @@ class RamState:
     @property
     def broken_ps(self) -> int:
         """Moment at which the connection broke, ahead of the clock maybe [ps]; 0: it stands."""
-        return int(self.send_state[send.STREAM + tcp.BROKEN_PS])
+        return int(self.send_state[send.STREAM + tcp_row.BROKEN_PS])
 
     @property
     def connections(self) -> Sequence[NDArray[np.int64]]:
-        """int64[N_ROW] of hostsim.qemu.tcp, of each connection of the migration so far."""
+        """int64[N_ROW] of hostsim.qemu.tcp_row, of each connection of the migration so far."""
         return [*(self.later or [self.send_state[send.STREAM :]]), *self.closed]
 
     def main_connection(self) -> tuple[NDArray[np.int64], Path]:
@@ -255,7 +255,7 @@ class RamState:
         For a link with faults.
         """
         row = self.send_state[send.STREAM :].copy()
-        return int(deliver(row, self._costs.path)), int(row[tcp.BROKEN_PS])
+        return int(deliver(row, self._costs.path)), int(row[tcp_row.BROKEN_PS])
 
     def _prepare(self, reason: int) -> Generator[simpy.Event, Any, None]:
         """Clear the log of a chunk before its first page is sent, or read a swapped page back before it is sent.

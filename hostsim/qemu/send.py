@@ -19,10 +19,10 @@ from hostsim.core.rng import NEVER
 from hostsim.guest.armed import Armed
 from hostsim.guest.touch import FIRST_GFN, IS_WRITE, N_PAGES, TouchTable
 from hostsim.kvm.loops.layout import AWAY
-from hostsim.qemu import tcp
+from hostsim.qemu import tcp, tcp_row
 from hostsim.qemu.harvest import is_written
 from hostsim.qemu.quick_write import NOT_FULL, leaves_at_once, write_to_full
-from hostsim.qemu.tcp import NO_LATENCY, PS_PER_S, Path
+from hostsim.qemu.tcp_row import NO_LATENCY, PS_PER_S, Path
 
 QUOTA, NOTHING_DIRTY, MAX_WAIT, HORIZON, BATCH, NO_BIT, CLEAR, UNSETTLED, NOT_THERE = range(9)
 """Reasons for which the loop returns.
@@ -36,8 +36,8 @@ NOT_THERE: the host has to fetch the next page.
 (T_NS, CURSOR, DIRTY_PAGES, LAST_BLOCK, USED_BYTES, BUFFERED_BYTES, BUFFERED_PAGES, SENT_BYTES, NORMAL_PAGES, ZERO_PAGES,
  ITERATION_PAGES, LOGGED, LINK_FREE_PS) = range(13)  # fmt: skip
 STREAM = LINK_FREE_PS
-"""From here on the state is the row of the stream's connection (hostsim.qemu.tcp), which begins with LINK_FREE_PS."""
-N_STATE = STREAM + tcp.N_ROW
+"""From here on the state is the row of the stream's connection (hostsim.qemu.tcp_row), which begins with LINK_FREE_PS."""
+N_STATE = STREAM + tcp_row.N_ROW
 
 IO_BUFFER_BYTES = 32768
 """qemu-file.c IO_BUF_SIZE."""
@@ -165,7 +165,7 @@ def write_page(
     if costs.path.rtt_ps > 0:
         row, done_ns = state[STREAM:], t_ns
         if not leaves_at_once(row, costs.path, t_ns, n_bytes):
-            done_ns = write_to_full(row, costs.path, t_ns) if n_bytes == tcp.PIECE_BYTES else NOT_FULL
+            done_ns = write_to_full(row, costs.path, t_ns) if n_bytes == tcp_row.PIECE_BYTES else NOT_FULL
             if done_ns == NOT_FULL:
                 done_ns = tcp.write(row, costs.path, t_ns, n_bytes)
         return state[LINK_FREE_PS], done_ns

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from hostsim.qemu import tcp
+from hostsim.qemu import tcp, tcp_row
 from hostsim.qemu.link import LinkSpec
 from tests.twins.tcp import TwinTcp
 
@@ -85,11 +85,11 @@ def drawn_writes(rng: Random) -> list[tuple[int, int]]:
 def engine_facts(seed: int, write: Write = tcp.write) -> Iterator[Facts]:
     """After each write: when it returned, window, bytes in flight, threshold."""
     rng = Random(seed)
-    path, row, t_ns = drawn_spec(rng).path, np.zeros(tcp.N_ROW, np.int64), 0
-    tcp.connect(row, path)
+    path, row, t_ns = drawn_spec(rng).path, np.zeros(tcp_row.N_ROW, np.int64), 0
+    tcp_row.connect(row, path)
     for gap_ns, n_bytes in drawn_writes(rng):
         t_ns = int(write(row, path, t_ns + gap_ns, n_bytes))
-        yield t_ns, int(row[tcp.CWND]), int(row[tcp.IN_FLIGHT]), int(row[tcp.SSTHRESH])
+        yield t_ns, int(row[tcp_row.CWND]), int(row[tcp_row.IN_FLIGHT]), int(row[tcp_row.SSTHRESH])
 
 
 @cache

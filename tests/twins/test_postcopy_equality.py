@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from hostsim.qemu.link import LinkSpec
-from hostsim.qemu.tcp import Path
+from hostsim.qemu.tcp_row import Path
 from tests.helpers.tiers import quick_and_long
 from tests.tidy.source import report
 from tests.twins.destination import short_disagreement, short_facts, shortage_of

@@ -10,14 +10,14 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from hostsim.qemu import quick_write, tcp
+from hostsim.qemu import quick_write, tcp, tcp_row
 from hostsim.qemu.link import LinkSpec
 from tests.tidy.source import report
 from tests.twins.connections import plain_module
 
 DRAWS = 20_000
 GBIT10 = 1_250_000_000
-PAGE = tcp.PIECE_BYTES
+PAGE = tcp_row.PIECE_BYTES
 Step = Callable[..., int]
 MUTATIONS = {
     "nothing": ("", ""),
@@ -44,31 +44,31 @@ def step_of(old: str, new: str) -> Step:
     return plain_module(quick_write, old, new)["write_to_full"]  # type: ignore[no-any-return]
 
 
-def drawn_path(rng: Random) -> tcp.Path:
+def drawn_path(rng: Random) -> tcp_row.Path:
     """A round trip of 50 to 80 times the time of a page, so that a tick takes about as long as one."""
     rate = rng.choice((GBIT10, GBIT10 // 10))
-    latency_ns = round(rng.uniform(25, 40) * tcp.PIECE_BYTES * 1_000_000_000 / rate)
+    latency_ns = round(rng.uniform(25, 40) * tcp_row.PIECE_BYTES * 1_000_000_000 / rate)
     return LinkSpec(rate, latency_ns, 300_000, rng.choice((150_000, 3 << 20)), slow_start_after_idle=rng.random() < 0.8).path
 
 
-def drawn_row(rng: Random, path: tcp.Path) -> NDArray[np.int64]:
+def drawn_row(rng: Random, path: tcp_row.Path) -> NDArray[np.int64]:
     """A connection whose columns lie at the edges of the conditions of a step, some on this side and some on that."""
-    row = np.zeros(tcp.N_ROW, np.int64)
-    row[tcp.TICK], row[tcp.ACKED] = rng.randrange(10**6), rng.randrange(10**9)
-    end_ps, out = (int(row[tcp.TICK]) + 1) * path.tick_ps, rng.choice((100, 180)) * 1000 + rng.randrange(3)
+    row = np.zeros(tcp_row.N_ROW, np.int64)
+    row[tcp_row.TICK], row[tcp_row.ACKED] = rng.randrange(10**6), rng.randrange(10**9)
+    end_ps, out = (int(row[tcp_row.TICK]) + 1) * path.tick_ps, rng.choice((100, 180)) * 1000 + rng.randrange(3)
     acknowledged = rng.choice((*[PAGE] * 8, PAGE - 1, 2 * PAGE, 0))
-    row[tcp.ACKS + ((int(row[tcp.TICK]) + 1) & (tcp.RING - 1))] = acknowledged
-    row[tcp.ACKS + ((int(row[tcp.TICK]) + 3) & (tcp.RING - 1))] = out - acknowledged
-    row[tcp.IN_FLIGHT] = out
-    row[tcp.UNSENT] = path.send_buffer_bytes - out - rng.choice((0, 0, 1, PAGE - 1, PAGE, 3 * PAGE))
-    row[tcp.FREE_PS] = end_ps + rng.choice((0, -1, *[path.tick_ps // 2] * 2, path.tick_ps - path.piece_ps, path.tick_ps))
-    row[tcp.CWND] = out + rng.choice((0, 1, PAGE, 100_000))
-    row[tcp.SSTHRESH] = rng.choice((out // 2, row[tcp.CWND], row[tcp.CWND] + 1, tcp.UNBOUNDED))
-    row[tcp.MAX_OUT] = out + rng.choice((-1, 0, 1, -out // 2, out))
-    row[tcp.LIMITED] = rng.random() < 0.2
-    row[tcp.USAGE_END] = row[tcp.ACKED] + rng.choice((0, PAGE, PAGE + 1, out))
-    row[tcp.USED] = rng.choice((0, out - 1, out + 1))
-    row[tcp.STAMP_PS] = end_ps - rng.choice((0, path.rto_ps - 1, path.rto_ps))
+    row[tcp_row.ACKS + ((int(row[tcp_row.TICK]) + 1) & (tcp_row.RING - 1))] = acknowledged
+    row[tcp_row.ACKS + ((int(row[tcp_row.TICK]) + 3) & (tcp_row.RING - 1))] = out - acknowledged
+    row[tcp_row.IN_FLIGHT] = out
+    row[tcp_row.UNSENT] = path.send_buffer_bytes - out - rng.choice((0, 0, 1, PAGE - 1, PAGE, 3 * PAGE))
+    row[tcp_row.FREE_PS] = end_ps + rng.choice((0, -1, *[path.tick_ps // 2] * 2, path.tick_ps - path.piece_ps, path.tick_ps))
+    row[tcp_row.CWND] = out + rng.choice((0, 1, PAGE, 100_000))
+    row[tcp_row.SSTHRESH] = rng.choice((out // 2, row[tcp_row.CWND], row[tcp_row.CWND] + 1, tcp_row.UNBOUNDED))
+    row[tcp_row.MAX_OUT] = out + rng.choice((-1, 0, 1, -out // 2, out))
+    row[tcp_row.LIMITED] = rng.random() < 0.2
+    row[tcp_row.USAGE_END] = row[tcp_row.ACKED] + rng.choice((0, PAGE, PAGE + 1, out))
+    row[tcp_row.USED] = rng.choice((0, out - 1, out + 1))
+    row[tcp_row.STAMP_PS] = end_ps - rng.choice((0, path.rto_ps - 1, path.rto_ps))
     return row
 
 
@@ -78,7 +78,7 @@ def first_difference(step: Step, draws: int) -> tuple[str, int]:
     for i in range(draws):
         path = drawn_path(rng)
         row = drawn_row(rng, path)
-        t_ns = (int(row[tcp.TICK]) + 1) * path.tick_ps // 1000 - rng.choice((-10_000, 0, 1, 1000))
+        t_ns = (int(row[tcp_row.TICK]) + 1) * path.tick_ps // 1000 - rng.choice((-10_000, 0, 1, 1000))
         before, whole = row.copy(), row.copy()
         wanted_ns, returned_ns = int(tcp.write(whole, path, t_ns, PAGE)), step(row, path, t_ns)
         if returned_ns == quick_write.NOT_FULL:
@@ -103,8 +103,8 @@ def test_a_broken_step_is_caught(name: str) -> None:
 
 def test_nearly_all_pages_of_a_stream_that_the_link_holds_back_take_a_step() -> None:
     path, step, t_ns, taken = LinkSpec(GBIT10, 100_000, 2_621_440).path, step_of("", ""), 0, 0
-    row = np.zeros(tcp.N_ROW, np.int64)
-    tcp.connect(row, path)
+    row = np.zeros(tcp_row.N_ROW, np.int64)
+    tcp_row.connect(row, path)
     for _ in range(30_000):
         done_ns = step(row, path, t_ns + 300)
         taken += done_ns != quick_write.NOT_FULL
@@ -127,25 +127,25 @@ LEAVING = {
 }  # fmt: skip
 
 
-def drawn_open_row(rng: Random, path: tcp.Path) -> NDArray[np.int64]:
+def drawn_open_row(rng: Random, path: tcp_row.Path) -> NDArray[np.int64]:
     """A connection with room, or just none, for another page."""
-    row = np.zeros(tcp.N_ROW, np.int64)
-    row[tcp.TICK], row[tcp.ACKED] = rng.randrange(100, 10**6), rng.randrange(10**9)
+    row = np.zeros(tcp_row.N_ROW, np.int64)
+    row[tcp_row.TICK], row[tcp_row.ACKED] = rng.randrange(100, 10**6), rng.randrange(10**9)
     out = rng.choice((0, PAGE, *[rng.choice((100, 140)) * 1000 + rng.randrange(3)] * 6))
-    row[tcp.ACKS + ((int(row[tcp.TICK]) + 3) & (tcp.RING - 1))] = out
-    row[tcp.IN_FLIGHT], row[tcp.UNSENT] = out, rng.choice((*[0] * 6, 1))
-    end_ps = (int(row[tcp.TICK]) + 1) * path.tick_ps
-    row[tcp.FREE_PS] = end_ps - rng.choice((path.tick_ps, path.piece_ps, path.piece_ps // 2, 1, 0, -1, 2 * path.rto_ps))
-    row[tcp.CWND] = out + rng.choice((PAGE - 1, PAGE, PAGE + 1, 10**6, 10**6))
-    row[tcp.SSTHRESH] = rng.choice((out // 2, row[tcp.CWND] + 1, tcp.UNBOUNDED))
-    row[tcp.MAX_OUT] = out + rng.choice((-1, 0, PAGE, out))
-    row[tcp.LIMITED] = rng.random() < 0.2
-    row[tcp.USAGE_END] = row[tcp.ACKED] + rng.choice((0, PAGE, out))
-    row[tcp.USED], row[tcp.STAMP_PS] = rng.choice((0, out)), end_ps - rng.choice((0, path.rto_ps, 2 * path.rto_ps))
+    row[tcp_row.ACKS + ((int(row[tcp_row.TICK]) + 3) & (tcp_row.RING - 1))] = out
+    row[tcp_row.IN_FLIGHT], row[tcp_row.UNSENT] = out, rng.choice((*[0] * 6, 1))
+    end_ps = (int(row[tcp_row.TICK]) + 1) * path.tick_ps
+    row[tcp_row.FREE_PS] = end_ps - rng.choice((path.tick_ps, path.piece_ps, path.piece_ps // 2, 1, 0, -1, 2 * path.rto_ps))
+    row[tcp_row.CWND] = out + rng.choice((PAGE - 1, PAGE, PAGE + 1, 10**6, 10**6))
+    row[tcp_row.SSTHRESH] = rng.choice((out // 2, row[tcp_row.CWND] + 1, tcp_row.UNBOUNDED))
+    row[tcp_row.MAX_OUT] = out + rng.choice((-1, 0, PAGE, out))
+    row[tcp_row.LIMITED] = rng.random() < 0.2
+    row[tcp_row.USAGE_END] = row[tcp_row.ACKED] + rng.choice((0, PAGE, out))
+    row[tcp_row.USED], row[tcp_row.STAMP_PS] = rng.choice((0, out)), end_ps - rng.choice((0, path.rto_ps, 2 * path.rto_ps))
     return row
 
 
-def drawn_open_path(rng: Random, out: int) -> tcp.Path:
+def drawn_open_path(rng: Random, out: int) -> tcp_row.Path:
     """As ``drawn_path``; send buffer and receive window end about a page above ``out``, or far above."""
     buffer_bytes, window_bytes = (rng.choice((out + PAGE - 1, out + PAGE, 10**7, 10**7)) for _ in range(2))
     return LinkSpec(GBIT10, 200_000, buffer_bytes, window_bytes, slow_start_after_idle=rng.random() < 0.8).path
@@ -157,7 +157,7 @@ def first_other_way(leaves: Callable[..., bool], draws: int) -> tuple[str, int]:
     for i in range(draws):
         path = drawn_open_path(rng, 100_000)
         row = drawn_open_row(rng, path)
-        begin_ns = int(row[tcp.TICK]) * path.tick_ps // 1000
+        begin_ns = int(row[tcp_row.TICK]) * path.tick_ps // 1000
         t_ns = begin_ns + rng.choice((-10_000, 0, 1, path.tick_ps // 2000, path.tick_ps // 1000, path.tick_ps // 1000 + 1))
         before, whole = row.copy(), row.copy()
         wanted_ns, left = int(tcp.write(whole, path, t_ns, PAGE)), leaves(row, path, t_ns, PAGE)

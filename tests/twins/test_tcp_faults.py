@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from hostsim.core.rng import stream_key
-from hostsim.qemu import tcp
+from hostsim.qemu import tcp, tcp_row
 from hostsim.qemu.link import Drops, LinkSpec, Outage
 from tests.tidy.source import report
 from tests.twins.connections import drawn_writes, plain
@@ -59,15 +59,20 @@ def drawn_run(seed: int) -> tuple[LinkSpec, list[tuple[int, int]]]:
     return spec, [one for _ in range(4) for one in drawn_writes(rng)]
 
 
+COLUMNS = (
+    tcp_row.CWND, tcp_row.IN_FLIGHT, tcp_row.UNSENT, tcp_row.HELD, tcp_row.SSTHRESH, tcp_row.TIMEOUTS, tcp_row.RETRANSMITTED,
+    tcp_row.LOSSES,
+)  # fmt: skip
+
+
 def engine_facts(seed: int, write: Callable[..., int] = tcp.write) -> Iterator[Facts]:
     """After each write: when it returned, window, bytes in flight and waiting, threshold, expiries, bytes sent again."""
     spec, writes = drawn_run(seed)
-    row, t_ns = np.zeros(tcp.N_ROW, np.int64), 0
-    tcp.connect(row, spec.path)
+    row, t_ns = np.zeros(tcp_row.N_ROW, np.int64), 0
+    tcp_row.connect(row, spec.path)
     for gap_ns, n_bytes in writes:
         t_ns = int(write(row, spec.path, t_ns + gap_ns, n_bytes))
-        columns = (tcp.CWND, tcp.IN_FLIGHT, tcp.UNSENT, tcp.HELD, tcp.SSTHRESH, tcp.TIMEOUTS, tcp.RETRANSMITTED, tcp.LOSSES)
-        yield (t_ns, *(int(row[column]) for column in columns))
+        yield (t_ns, *(int(row[column]) for column in COLUMNS))
 
 
 @cache
@@ -118,12 +123,12 @@ def test_an_outage_that_never_comes_changes_nothing() -> None:
         rng = Random(seed)
         spec = replace(drawn_spec(rng), outages=(), loss=0.0)
         far = replace(spec, outages=(Outage(10**15, 1),))
-        rows = [np.zeros(tcp.N_ROW, np.int64) for _ in range(2)]
+        rows = [np.zeros(tcp_row.N_ROW, np.int64) for _ in range(2)]
         for row, one in zip(rows, (spec, far), strict=True):
-            tcp.connect(row, one.path)
+            tcp_row.connect(row, one.path)
         t_ns = 0
         for gap_ns, n_bytes in drawn_writes(rng):
             first = int(tcp.write(rows[0], spec.path, t_ns + gap_ns, n_bytes))
             assert first == int(tcp.write(rows[1], far.path, t_ns + gap_ns, n_bytes))
-            assert (rows[0][: tcp.LOST] == rows[1][: tcp.LOST]).all()
+            assert (rows[0][: tcp_row.LOST] == rows[1][: tcp_row.LOST]).all()
             t_ns = first

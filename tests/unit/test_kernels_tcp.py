@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hostsim.core.constants import PAGE_WIRE_BYTES
-from hostsim.qemu import tcp
+from hostsim.qemu import tcp, tcp_row
 from hostsim.qemu.link import LinkSpec
 
 MS = 1_000_000
@@ -24,8 +24,8 @@ class Writer:
 
     def __init__(self, spec: LinkSpec, page_ns: int = 300) -> None:
         self.path, self.page_ns = spec.path, page_ns
-        self.row = np.zeros(tcp.N_ROW, np.int64)
-        tcp.connect(self.row, self.path)
+        self.row = np.zeros(tcp_row.N_ROW, np.int64)
+        tcp_row.connect(self.row, self.path)
         self.t_ns = self.written = 0
 
     def write(self, n_bytes: int = PAGE_WIRE_BYTES) -> None:
@@ -36,7 +36,7 @@ class Writer:
         """Bytes acknowledged at ``t_ns``, if it writes all the time until then."""
         while self.t_ns < t_ns:
             self.write()
-        return int(self.row[tcp.ACKED])
+        return int(self.row[tcp_row.ACKED])
 
     def burst(self, n_bytes: int, pause_ns: int) -> None:
         for _ in range(n_bytes // PAGE_WIRE_BYTES):
@@ -51,7 +51,7 @@ class Writer:
 
     @property
     def cwnd(self) -> int:
-        return int(self.row[tcp.CWND])
+        return int(self.row[tcp_row.CWND])
 
 
 def goodput(spec: LinkSpec, trips: int = 40) -> float:
@@ -89,7 +89,7 @@ def test_a_stream_carries_what_the_link_has_where_the_windows_are_larger() -> No
 def test_without_latency_no_window_limits_a_stream() -> None:
     assert LinkSpec(GBIT10, 0, 4096).stream_bytes_per_s == GBIT10
     assert LinkSpec(0, 0, 4096).stream_limit is None
-    assert LinkSpec(0, 0, 4096).path == tcp.NO_LATENCY
+    assert LinkSpec(0, 0, 4096).path == tcp_row.NO_LATENCY
 
 
 @pytest.mark.parametrize("trips", range(1, 8))
@@ -98,15 +98,15 @@ def test_slow_start_doubles_the_window_each_round_trip(trips: int) -> None:
     writer = Writer(LinkSpec(0, 25 * MS, 1 << 24, receive_window_bytes=1 << 24))
     writer.write(1 << 24)
     row = writer.at(trips * 50 * MS + 25 * MS)
-    assert row[tcp.ACKED] == IW * (2**trips - 1)
-    assert row[tcp.CWND] == IW * 2**trips
+    assert row[tcp_row.ACKED] == IW * (2**trips - 1)
+    assert row[tcp_row.CWND] == IW * 2**trips
 
 
 @pytest.mark.parametrize("mtu", [1500, 9000])
 def test_the_first_window_is_ten_packets(mtu: int) -> None:
     writer = Writer(LinkSpec(0, 25 * MS, 1 << 24, mtu=mtu))
     writer.write(1 << 24)
-    assert writer.at(49 * MS)[tcp.IN_FLIGHT] == 10 * (mtu - 52)
+    assert writer.at(49 * MS)[tcp_row.IN_FLIGHT] == 10 * (mtu - 52)
 
 
 @pytest.mark.parametrize("latency_ns", [1 * MS, 10 * MS])
@@ -115,7 +115,7 @@ def test_a_window_is_full_after_log2_round_trips(latency_ns: int) -> None:
     writer = Writer(LinkSpec(0, latency_ns, 1 << 24, receive_window_bytes=window))
     writer.write(1 << 24)
     trips = int(np.ceil(np.log2(window / IW)))
-    full = [writer.at(2 * latency_ns * n + latency_ns)[tcp.IN_FLIGHT] == window for n in (trips - 1, trips)]
+    full = [writer.at(2 * latency_ns * n + latency_ns)[tcp_row.IN_FLIGHT] == window for n in (trips - 1, trips)]
     assert full == [False, True]
 
 
@@ -123,7 +123,7 @@ def test_slow_start_ends_where_the_acknowledgements_take_half_a_round_trip() -> 
     """1 Gbit/s over 40 ms: 5 MB fill the link. At half of that, and of the 1 ms that HyStart forgives, it is 5 % a trip."""
     writer = Writer(LinkSpec(125_000_000, 20 * MS, 64 << 20, receive_window_bytes=16 << 20))
     writer.write(64 << 20)
-    windows = [int(writer.at(n * 40 * MS)[tcp.CWND]) for n in range(1, 14)]
+    windows = [int(writer.at(n * 40 * MS)[tcp_row.CWND]) for n in range(1, 14)]
     left = next(i for i, cwnd in enumerate(windows) if cwnd > 2_562_500)
     assert windows[left] < 1.1 * 2_562_500
     assert windows[left - 1] > 0.5 * 2_562_500 / 1.05
@@ -136,23 +136,23 @@ def test_a_window_halves_for_each_rto_of_idling(idle_ms: int, halvings: int) -> 
     """RTO: 20 ms and 200 ms; idle since the last byte has left."""
     writer = Writer(LinkSpec(0, 10 * MS, 1 << 20))
     writer.until(1 * S)
-    opened, free_ns = writer.cwnd, int(writer.at(2 * S)[tcp.FREE_PS]) // 1000
+    opened, free_ns = writer.cwnd, int(writer.at(2 * S)[tcp_row.FREE_PS]) // 1000
     writer.t_ns = free_ns + idle_ms * MS
-    writer.row[tcp.STAMP_PS] = 10 * S * 1000  # not for being used too little
+    writer.row[tcp_row.STAMP_PS] = 10 * S * 1000  # not for being used too little
     writer.write()
     assert writer.cwnd == opened >> halvings
-    assert writer.row[tcp.SSTHRESH] == tcp.UNBOUNDED
+    assert writer.row[tcp_row.SSTHRESH] == tcp_row.UNBOUNDED
 
 
 def test_a_window_shrinks_to_the_first_one_and_comes_back_to_three_quarters_by_slow_start() -> None:
     writer = Writer(LinkSpec(12_500_000, 10 * MS, 1 << 20))
     writer.until(2 * S)
-    assert writer.row[tcp.SSTHRESH] < tcp.UNBOUNDED
-    opened, before = writer.cwnd, int(writer.row[tcp.SSTHRESH])
+    assert writer.row[tcp_row.SSTHRESH] < tcp_row.UNBOUNDED
+    opened, before = writer.cwnd, int(writer.row[tcp_row.SSTHRESH])
     writer.t_ns += 10 * S
     writer.write(9)
     assert writer.cwnd == IW
-    assert writer.row[tcp.SSTHRESH] == max(before, (opened >> 1) + (opened >> 2))
+    assert writer.row[tcp_row.SSTHRESH] == max(before, (opened >> 1) + (opened >> 2))
 
 
 def test_bursts_of_a_rate_limit_do_not_restart_a_stream_and_longer_pauses_do() -> None:
@@ -227,12 +227,12 @@ def test_no_byte_is_lost_and_no_limit_is_passed(spec: LinkSpec, writes: list[tup
         writer.write(n_bytes)
         row = writer.row
         assert writer.t_ns >= before_ns + gap_ns
-        assert row[tcp.ACKED] + row[tcp.IN_FLIGHT] + row[tcp.UNSENT] == writer.written
-        assert row[tcp.ACKS :].sum() == row[tcp.IN_FLIGHT] <= spec.window_bytes
-        assert row[tcp.IN_FLIGHT] + row[tcp.UNSENT] <= spec.send_buffer_bytes
-        assert min(row[tcp.CWND], row[tcp.UNSENT]) >= 0
+        assert row[tcp_row.ACKED] + row[tcp_row.IN_FLIGHT] + row[tcp_row.UNSENT] == writer.written
+        assert row[tcp_row.ACKS :].sum() == row[tcp_row.IN_FLIGHT] <= spec.window_bytes
+        assert row[tcp_row.IN_FLIGHT] + row[tcp_row.UNSENT] <= spec.send_buffer_bytes
+        assert min(row[tcp_row.CWND], row[tcp_row.UNSENT]) >= 0
     tcp.drain(row, writer.path)
-    assert row[tcp.UNSENT] == 0
+    assert row[tcp_row.UNSENT] == 0
 
 
 @given(specs, writes, st.lists(st.integers(0, 10**9), max_size=5))

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from hostsim.core.clock import Clock
-from hostsim.qemu import tcp
+from hostsim.qemu import tcp_row
 from hostsim.qemu.link import Link, LinkSpec
 
 
@@ -12,7 +12,7 @@ class Ends:
     """One connection whose bytes have left the host at ``free_ps``."""
 
     def __init__(self, free_ps: int) -> None:
-        self.free_ps, self.connections = free_ps, np.zeros((1, tcp.N_ROW), np.int64)
+        self.free_ps, self.connections = free_ps, np.zeros((1, tcp_row.N_ROW), np.int64)
 
     def drained_ps(self) -> int:
         return self.free_ps

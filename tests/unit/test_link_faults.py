@@ -10,7 +10,7 @@ import pytest
 from hostsim.core.knobs import Knobs
 from hostsim.core.rng import stream_key
 from hostsim.machine.machine import Machine
-from hostsim.qemu import tcp
+from hostsim.qemu import tcp, tcp_row
 from hostsim.qemu.link import LinkSpec, Outage
 from hostsim.results.collect import migration_result
 from tests.unit.test_migration_thread import MS, machine
@@ -28,8 +28,8 @@ def out(start_s: float, length_s: float, **more: object) -> LinkSpec:
 
 def stalls(spec: LinkSpec, until_s: float) -> list[tuple[float, float]]:
     """(start, length) [s] of each write that blocks for more than 0.1 s, of a thread that writes all the time."""
-    row, t_ns, found = np.zeros(tcp.N_ROW, np.int64), 0, []
-    tcp.connect(row, spec.path)
+    row, t_ns, found = np.zeros(tcp_row.N_ROW, np.int64), 0, []
+    tcp_row.connect(row, spec.path)
     while t_ns < until_s * S:
         returned = int(tcp.write(row, spec.path, t_ns + 1_000, 41_040))
         if returned - t_ns > S // 10:
@@ -48,25 +48,25 @@ def test_a_stall_ends_with_the_first_expiry_after_the_outage(length_s: float, ex
 
 def test_a_connection_without_a_network_breaks_after_tcp_retries2() -> None:
     """924.6 s after the first retransmission at the earliest (Documentation/networking/ip-sysctl.rst, tcp_retries2)."""
-    row = np.zeros(tcp.N_ROW, np.int64)
+    row = np.zeros(tcp_row.N_ROW, np.int64)
     spec = out(0.0, 10_000)
-    tcp.connect(row, spec.path)
-    assert int(tcp.write(row, spec.path, 0, 2 << 20)) == tcp.NEVER_NS
-    assert row[tcp.BROKEN_PS] / 1e12 == pytest.approx(RTO_S * 1023 + 6 * 120, abs=0.01)
-    assert row[tcp.TIMEOUTS] == 15
-    assert int(tcp.write(row, spec.path, 2_000 * S, 9)) == tcp.NEVER_NS
+    tcp_row.connect(row, spec.path)
+    assert int(tcp.write(row, spec.path, 0, 2 << 20)) == tcp_row.NEVER_NS
+    assert row[tcp_row.BROKEN_PS] / 1e12 == pytest.approx(RTO_S * 1023 + 6 * 120, abs=0.01)
+    assert row[tcp_row.TIMEOUTS] == 15
+    assert int(tcp.write(row, spec.path, 2_000 * S, 9)) == tcp_row.NEVER_NS
 
 
 @pytest.mark.parametrize(("loss", "latency_ms"), [(1e-3, 5), (1e-2, 5), (1e-3, 0.5)])
 def test_random_losses_leave_the_rate_of_mathis(loss: float, latency_ms: float) -> None:
     """Where cubic is no faster than Reno: 1448 bytes a round trip x sqrt(3 / 2p) (Mathis et al., CCR 27(3), 1997)."""
     spec = LinkSpec(125_000_000, round(latency_ms * MS), 1 << 26, 1 << 26, loss=loss, loss_key=stream_key(7, "link.loss"))
-    row, t_ns = np.zeros(tcp.N_ROW, np.int64), 0
-    tcp.connect(row, spec.path)
+    row, t_ns = np.zeros(tcp_row.N_ROW, np.int64), 0
+    tcp_row.connect(row, spec.path)
     while t_ns < 60 * S:
         t_ns = int(tcp.write(row, spec.path, t_ns + 1_000, 41_040))
     mathis = (1.5 / loss) ** 0.5 * 1448 / (2 * latency_ms / 1000)
-    assert row[tcp.SENT] / 60 == pytest.approx(mathis, rel=0.15)
+    assert row[tcp_row.SENT] / 60 == pytest.approx(mathis, rel=0.15)
 
 
 def test_a_migration_outlasts_an_outage_and_keeps_its_content() -> None:

@@ -11,7 +11,7 @@ import pytest
 from hostsim.core.knobs import Knobs
 from hostsim.core.rng import stream_key
 from hostsim.machine.machine import Machine
-from hostsim.qemu import tcp
+from hostsim.qemu import tcp_row
 from hostsim.qemu.link import LinkSpec
 from hostsim.results.collect import migration_result
 from tests.unit.test_link_faults import GBIT, RTO_S, S, out
@@ -62,8 +62,8 @@ def test_losses_make_each_channel_slower(loss: float) -> None:
 def test_each_channel_draws_its_own_losses() -> None:
     one = went(LinkSpec(125_000_000, MS, 1 << 20, loss=0.01, loss_key=KEY))
     rows = one.migration.ram.net.rows[:3]
-    assert (rows[:, tcp.LOSSES] > 3).all()
-    assert len({int(first) for first in rows[:, tcp.NEXT_LOSS]}) == 3
+    assert (rows[:, tcp_row.LOSSES] > 3).all()
+    assert len({int(first) for first in rows[:, tcp_row.NEXT_LOSS]}) == 3
     keys = {one.spec.link.loss_key_of(name) for name in ("", "channel 0", "channel 1")}
     assert len(keys) == 3
     assert one.spec.link.loss_key_of("") == KEY

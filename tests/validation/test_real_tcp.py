@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from hostsim.qemu import tcp
+from hostsim.qemu import tcp, tcp_row
 from hostsim.qemu.link import LinkSpec
 
 S = 1_000_000_000
@@ -29,8 +29,8 @@ def path_of(measured: dict[str, Any], buffer: int = LARGE, window: int = LARGE) 
 class Model:
     def __init__(self, spec: LinkSpec) -> None:
         self.path, self.latency_ns, self.t_ns = spec.path, spec.latency_ns, 0
-        self.row = np.zeros(tcp.N_ROW, np.int64)
-        tcp.connect(self.row, self.path)
+        self.row = np.zeros(tcp_row.N_ROW, np.int64)
+        tcp_row.connect(self.row, self.path)
 
     def write(self, n_bytes: int) -> None:
         self.t_ns = tcp.write(self.row, self.path, self.t_ns, n_bytes)
@@ -39,15 +39,15 @@ class Model:
         """When all that was written has come to the other side."""
         row = self.row.copy()
         tcp.drain(row, self.path)
-        return int(row[tcp.FREE_PS]) // 1000 + self.latency_ns
+        return int(row[tcp_row.FREE_PS]) // 1000 + self.latency_ns
 
     def bytes_per_s(self, seconds: int = 4) -> float:
         while self.t_ns < seconds * S // 2:
             self.write(4104)
-        begun_ns, before = self.t_ns, int(self.row[tcp.ACKED])
+        begun_ns, before = self.t_ns, int(self.row[tcp_row.ACKED])
         while self.t_ns < seconds * S:
             self.write(4104)
-        return (int(self.row[tcp.ACKED]) - before) * S / (self.t_ns - begun_ns)
+        return (int(self.row[tcp_row.ACKED]) - before) * S / (self.t_ns - begun_ns)
 
 
 def modelled_bursts_s(measured: dict[str, Any]) -> list[float]:
@@ -90,7 +90,7 @@ def test_a_real_stream_doubles_its_window_each_round_trip(measured: dict[str, An
     for n in range(len(measured["came_bytes"])):
         row = model.row.copy()
         tcp.write(row, model.path, round((n + 0.5) * 2 * model.latency_ns), 0)
-        flights.append(int(row[tcp.ACKED] + row[tcp.IN_FLIGHT]))
+        flights.append(int(row[tcp_row.ACKED] + row[tcp_row.IN_FLIGHT]))
     assert measured["came_bytes"] == pytest.approx(flights, rel=0.02)
 
 

@@ -20,7 +20,7 @@ from hostsim.guest.clocks import class_work
 from hostsim.guest.first_touch import FirstTouches
 from hostsim.guest.pacing import work_at
 from hostsim.guest.vm import VmBase
-from hostsim.qemu import send, tcp
+from hostsim.qemu import send, tcp_row
 from hostsim.qemu.connections import FREE_PS, N_SHARED, TICK, deliver
 from hostsim.qemu.link import LinkSpec
 from hostsim.qemu.postcopy import state as at
@@ -332,16 +332,16 @@ class Destination:
         streams = self.phase.streams
         streams.rows[at.MAIN], _ = ram.main_connection()
         row, shared = streams.rows[at.MAIN], streams.shared[at.FORWARD]
-        shared[[TICK, FREE_PS]] = row[[tcp.TICK, tcp.FREE_PS]]
-        streams.written[at.MAIN] = int(row[tcp.UNSENT] + row[tcp.IN_FLIGHT] + row[tcp.HELD])
+        shared[[TICK, FREE_PS]] = row[[tcp_row.TICK, tcp_row.FREE_PS]]
+        streams.written[at.MAIN] = int(row[tcp_row.UNSENT] + row[tcp_row.IN_FLIGHT] + row[tcp_row.HELD])
         ram.later = list(streams.rows)
 
     def _connect(self, names: tuple[str, str]) -> None:
         """New connections; ``names``: of the streams of losses of the main one and of the preempt channel."""
         rules, now_ps, p, streams = self.rules, self._env.now_ns * 1000, self.phase.p, self.phase.streams
         for stream, name in enumerate(names):
-            tcp.connect(streams.rows[stream], rules.path, self._link.loss_key_of(name))
-        tcp.connect(streams.rows[at.RETURN], rules.path_back)
+            tcp_row.connect(streams.rows[stream], rules.path, self._link.loss_key_of(name))
+        tcp_row.connect(streams.rows[at.RETURN], rules.path_back)
         streams.shared[:] = 0
         streams.shared[:, TICK] = now_ps // rules.path.tick_ps, now_ps // rules.path_back.tick_ps
         streams.written[:] = 0
@@ -410,7 +410,7 @@ def _arrays(
 
 def no_streams() -> Streams:
     """Connections of the phase before they are made."""
-    rows, shared = (3, tcp.N_ROW), (2, N_SHARED)
+    rows, shared = (3, tcp_row.N_ROW), (2, N_SHARED)
     groups = np.zeros((2, at.N_GROUP), np.int64)
     groups[:, [at.IS_KNOWN, at.NEXT_NS, at.ROOM_NS]] = 1, NEVER, NEVER
     return Streams(

@@ -14,7 +14,7 @@ import simpy
 from hostsim.core.clock import NEVER_NS
 from hostsim.core.constants import NS_PER_S
 from hostsim.core.memory import RamBlock
-from hostsim.qemu import tcp, window
+from hostsim.qemu import tcp_row, window
 from hostsim.qemu.connections import TICK, deliver
 from hostsim.qemu.migration import Migration, Step
 from hostsim.qemu.postcopy import state as at
@@ -90,9 +90,9 @@ def _connected(migration: Migration) -> Streams:
     # Model limit: a recovery's TCP handshakes, of the stream and of the preempt channel, are not lost in an outage.
     """
     streams, spec, now_ps = no_streams(), migration.link.spec, migration.env.now_ns * 1000
-    tcp.connect(streams.rows[at.MAIN], spec.path, spec.loss_key_of("recovered"))
-    tcp.connect(streams.rows[at.URGENT], spec.path, spec.loss_key_of("preempt, recovered"))
-    tcp.connect(streams.rows[at.RETURN], spec.path_back)
+    tcp_row.connect(streams.rows[at.MAIN], spec.path, spec.loss_key_of("recovered"))
+    tcp_row.connect(streams.rows[at.URGENT], spec.path, spec.loss_key_of("preempt, recovered"))
+    tcp_row.connect(streams.rows[at.RETURN], spec.path_back)
     streams.shared[:, TICK] = now_ps // spec.path.tick_ps, now_ps // spec.path_back.tick_ps
     return streams
 
@@ -111,7 +111,7 @@ def _shake_hands(
         row = streams.rows[stream].copy()
         acked_ns = int(deliver(row, path))
         if acked_ns == NEVER_NS:
-            yield from destination.advance(max(int(row[tcp.BROKEN_PS]) // 1000, migration.env.now_ns))
+            yield from destination.advance(max(int(row[tcp_row.BROKEN_PS]) // 1000, migration.env.now_ns))
             return False
         yield from destination.advance(max(acked_ns - destination.rules.latency_ns, migration.env.now_ns))
     return True

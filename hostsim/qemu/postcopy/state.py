@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hostsim.core.memory import Versions
-from hostsim.qemu.tcp import NO_LATENCY, Path
+from hostsim.qemu.tcp_row import NO_LATENCY, Path
 
 Ints = NDArray[np.int64]
 
@@ -108,7 +108,7 @@ class Rules(NamedTuple):
 class Streams(NamedTuple):
     """Connections of the phase on a link with faults, in place (hostsim.qemu.postcopy.streams).
 
-    rows: int64[3, N_ROW] of hostsim.qemu.tcp, of MAIN, URGENT, RETURN; ahead: copies that look ahead.
+    rows: int64[3, N_ROW] of hostsim.qemu.tcp_row, of MAIN, URGENT, RETURN; ahead: copies that look ahead.
     shared, ahead_shared: int64[2, N_SHARED] of hostsim.qemu.connections, of each group.
     written: int64[3], bytes written to each stream. arrived: int64[3], number of its first entry that has not arrived.
     groups: int64[2, N_GROUP].

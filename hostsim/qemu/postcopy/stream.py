@@ -64,7 +64,7 @@ from hostsim.qemu.send import (
     ZERO_PAGES,
     next_dirty,
 )
-from hostsim.qemu.tcp import PS_PER_S
+from hostsim.qemu.tcp_row import PS_PER_S
 
 
 @part

@@ -1,9 +1,10 @@
 """Post-copy over a link that fails: its connections, and the moments at which bytes written to them arrive.
 
 The source writes the stream and, with preempt, a second connection; the destination writes requests to the other direction
-of the first. A row of hostsim.qemu.tcp says when bytes are acknowledged, one way after they have arrived. ``look`` advances
-copies of the rows, as if nothing more were written, to the tick whose acknowledgements cover the next entry, which arrives
-one way before. A later write cannot change an arrival within that time: its own acknowledgement takes a whole round trip.
+of the first. A connection's row (hostsim.qemu.tcp_row) says when bytes are acknowledged, one way after they have arrived.
+``look`` advances copies of the rows, as if nothing more were written, to the tick whose acknowledgements cover the next
+entry, which arrives one way before. A later write cannot change an arrival within that time: its own acknowledgement takes a
+whole round trip.
 
 # Model limit: bytes whose acknowledgements an outage drops, and which are sent after a retransmission timeout, arrive when
 # the outage is over.
@@ -14,7 +15,7 @@ from __future__ import annotations
 from hostsim.compiled.jit import jit, part
 from hostsim.core.constants import PAGE_WIRE_BYTES
 from hostsim.core.rng import NEVER
-from hostsim.qemu import connections, tcp
+from hostsim.qemu import connections, tcp_loss, tcp_row
 from hostsim.qemu.connections import BROKEN_PS, TICK
 from hostsim.qemu.postcopy.state import (
     BACK,
@@ -39,7 +40,7 @@ from hostsim.qemu.postcopy.state import (
     Rules,
     Streams,
 )
-from hostsim.qemu.tcp import Path
+from hostsim.qemu.tcp_row import Path
 
 
 @part
@@ -77,8 +78,8 @@ def qdisc_ns(k: Phase, r: Rules) -> int:
     row, path = k.streams.rows[MAIN], r.path
     if path.link_bytes_per_s == 0:
         return 0
-    n_bytes = min(row[tcp.UNSENT], max(tcp.allowed(row, path), 0))
-    return int(min(n_bytes * tcp.PS_PER_S // path.link_bytes_per_s, QDISC_PS) // 1000)
+    n_bytes = min(row[tcp_row.UNSENT], max(tcp_loss.allowed(row, path), 0))
+    return int(min(n_bytes * tcp_row.PS_PER_S // path.link_bytes_per_s, QDISC_PS) // 1000)
 
 
 @jit
@@ -103,8 +104,9 @@ def _waiting_end(k: Phase, stream: int) -> int:
 @part
 def _arrived_bytes(row: Ints, path: Path, written: int) -> int:
     """Bytes that have arrived in order, once the acknowledgements of this tick are counted; dropped ones count too."""
-    is_in_order = row[tcp.MODE] == tcp.OPEN and (row[tcp.LOST] == 0 or row[tcp.TICK] <= row[tcp.LOST_TICK] + path.ticks)
-    return int(written - connections.outstanding(row) + (row[tcp.UNHEARD] if is_in_order else 0))
+    has_gap = row[tcp_row.LOST] > 0 and row[tcp_row.TICK] > row[tcp_row.LOST_TICK] + path.ticks
+    is_in_order = row[tcp_row.MODE] == tcp_row.OPEN and not has_gap
+    return int(written - connections.outstanding(row) + (row[tcp_row.UNHEARD] if is_in_order else 0))
 
 
 @part

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from hostsim.core.constants import NS_PER_S, PAGE_BYTES
 from hostsim.qemu.compression import ASSUMED_RATIO, Content
 from hostsim.qemu.ram_stream import connections_of, counted_page_bytes, host_bytes_per_s
-from hostsim.qemu.tcp import PS_PER_S
+from hostsim.qemu.tcp_row import PS_PER_S
 from hostsim.scenario.build import workloads_of
 from hostsim.scenario.mechanism import always_ends, on_in
 from hostsim.scenario.schema import Scenario
