@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from hostsim.qemu import tcp, tcp_row
+from hostsim.qemu import tcp, tcp_loss, tcp_row
 from hostsim.qemu.link import LinkSpec
 from tests.twins.tcp import TwinTcp
 
@@ -44,20 +44,31 @@ MUTATIONS = {
 
 
 DECORATORS = r"from hostsim\.compiled\.jit import ([\w, ]+)"
+TCP = (tcp_row, tcp, tcp_loss)
+FROM_TCP = r"from hostsim\.qemu\.tcp\w* import (?:\([^)]*\)|[^\n]*)\n"
+"""Import of one module of TCP by another: as plain Python they share their names."""
 
 
 def plain(old: str = "", new: str = "") -> Write:
-    """``tcp.write`` as plain Python, with ``old`` in the source of its module replaced by ``new``."""
-    return plain_module(tcp, old, new)["write"]  # type: ignore[no-any-return]
+    """``tcp.write`` as plain Python, with the first ``old`` in the sources of TCP replaced by ``new``."""
+    source = "".join(inspect.getsource(module).replace(FUTURE, "") for module in TCP)
+    return plain_names("tcp", re.sub(FROM_TCP, "", source), old, new)["write"]  # type: ignore[no-any-return]
 
 
 def plain_module(module: ModuleType, old: str = "", new: str = "") -> dict[str, Any]:
     """The names of a compiled module as plain Python, with ``old`` in its source replaced by ``new``."""
-    source = inspect.getsource(module)
-    assert old in source, f"{module.__name__} no longer says {old!r}: state the mutation anew"
+    return plain_names(module.__name__, inspect.getsource(module).replace(FUTURE, ""), old, new)
+
+
+FUTURE = "from __future__ import annotations\n"
+
+
+def plain_names(name: str, source: str, old: str, new: str) -> dict[str, Any]:
+    """The names of compiled ``source`` as plain Python, with its first ``old`` replaced by ``new``."""
+    assert old in source, f"{name} no longer says {old!r}: state the mutation anew"
     source = re.sub(DECORATORS, lambda found: f"{found[1].replace(', ', ' = ')} = lambda function: function", source)
-    names: dict[str, Any] = {"__name__": f"plain_{module.__name__}"}
-    exec(compile(source.replace(old, new, 1) if old else source, names["__name__"], "exec"), names)  # noqa: S102
+    names: dict[str, Any] = {"__name__": f"plain_{name}"}
+    exec(compile(FUTURE + (source.replace(old, new, 1) if old else source), names["__name__"], "exec"), names)  # noqa: S102
     return names
 
 

@@ -168,7 +168,7 @@ def first_other_way(leaves: Callable[..., bool], draws: int) -> tuple[str, int]:
 
 
 def leaves_of(old: str, new: str) -> Callable[..., bool]:
-    names = plain_module(quick_write, old, new) | {"validate": plain_module(tcp)["validate"]}
+    names = plain_module(quick_write, old, new) | {"validate": plain_module(tcp_row)["validate"]}
     return FunctionType(names["leaves_at_once"].__code__, names)
 
 
