@@ -18,7 +18,6 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from hostsim.compiled.arithmetic import define_arithmetic
 from hostsim.compiled.lighter import lighten
 from hostsim.compiled.scipy_later import spare_scipy
 
@@ -167,6 +166,8 @@ class CodeFiles:
 
 
 def _before_compiling() -> None:
+    from hostsim.compiled.arithmetic import define_arithmetic  # it imports numba, which no help needs
+
     spare_scipy()
     lighten()
     define_arithmetic()
