@@ -81,7 +81,9 @@ def few_misses(uniform: float, miss: float) -> int:
     is_near |= (abs(uniform - four) < _NEAR) | (abs(uniform - five) < _NEAR) | (abs(uniform - six) < _NEAR)
     if is_near | (uniform < six):
         return -1
-    return (uniform < miss) + (uniform < two) + (uniform < three) + (uniform < four) + (uniform < five)
+    # Without the JIT the comparisons are NumPy's truth values, whose sum is another truth value.
+    few = int(uniform < miss) + int(uniform < two) + int(uniform < three)
+    return few + int(uniform < four) + int(uniform < five)
 
 
 @part

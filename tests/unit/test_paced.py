@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -37,3 +38,8 @@ def test_next_to_a_power_logarithms_decide(power: int, share: float, off: int) -
 @pytest.mark.parametrize(("uniform", "misses"), [(0.9, 0), (0.4, 1), (0.2, 2), (0.1, 3), (0.05, 4), (0.02, 5), (0.01, -1)])
 def test_up_to_five_misses_are_counted(uniform: float, misses: int) -> None:
     assert few_misses(uniform, 0.5) == misses
+
+
+def test_misses_are_counted_in_numpys_floats_alike() -> None:
+    """Shares of a class come out of an array; without the JIT they are NumPy's, and so is what compares with them."""
+    assert few_misses(0.05, np.float64(0.5)) == 4
