@@ -23,11 +23,17 @@ _typing: Any = _numba.core.typing.templates
 
 
 class OwnRecord(_types.Record):  # type: ignore[misc]
-    """numba's type of such a record."""
+    """numba's type of such a record, by a name of its own."""
+
+    name: str
 
     def __init__(self, fields: Any, size: int, aligned: bool) -> None:
         super().__init__(fields, size, aligned)
+        self.name = f"Own{self.name}"
         self.digest = hashlib.sha256(self.name.encode()).hexdigest()[:8]
+
+    def __repr__(self) -> str:
+        return str(self.name)
 
 
 def own_fields(typ: Any) -> Any:

@@ -25,7 +25,16 @@ _signature: Any = _numba.core.typing.signature
 
 
 class FromFront(_types.Array):  # type: ignore[misc]
-    """numba's type of such an array, and of a view of it."""
+    """numba's type of such an array, and of a view of it; by its own name, as files of machine code go by names of types."""
+
+    name: str
+
+    def __init__(self, *given: Any, **named: Any) -> None:
+        super().__init__(*given, **named)
+        self.name = f"from front {self.name}"
+
+    def __repr__(self) -> str:
+        return str(self.name)
 
     @property
     def whole(self) -> Any:

@@ -10,15 +10,33 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numba
+import numpy as np
 import pytest
 
 from hostsim.compiled import code_store
-from hostsim.compiled.jit import jit
+from hostsim.compiled.fields import own_fields
+from hostsim.compiled.jit import jit, part
+from hostsim.compiled.record import Record, one, records
 from tests.helpers.command import environment
 
 
 def add_one(value: int) -> int:
     return value + 1
+
+
+class Counted(Record):
+    """A record of a table."""
+
+    count: int
+
+
+def ignore(_: Any) -> int:
+    return 0
+
+
+def count_of(counted: Counted) -> int:
+    return counted.count
 
 
 def compiled(how_often: int = 1) -> tuple[int, int]:
@@ -53,6 +71,31 @@ def test_code_is_kept_and_read_again(folder: Path) -> None:
     assert not code_store.is_kept("add")
     assert code_store.folder_bytes() == code_file(folder).stat().st_size > 1000
     assert code_store.trouble() == ""
+
+
+@pytest.mark.parametrize("of", [np.zeros(3, np.int64), records(Counted, 3), one(Counted)], ids=["ints", "records", "one"])
+def test_code_for_a_table_is_not_that_for_an_array(folder: Path, of: Any) -> None:
+    """Loops see the fields of a ByReference by types of their own; a file under the name of both types would mix them up."""
+    usual: Any = numba.typeof(of)
+    for typ in (own_fields(usual), usual):
+        dispatcher: Any = jit(ignore)
+        dispatcher.compile((typ,))
+        assert list(dispatcher.overloads) == [(typ,)]
+    assert len(list(folder.iterdir())) == 2
+
+
+def test_a_part_for_a_record_is_not_asked_whether_it_takes_a_record_of_a_table(folder: Path) -> None:
+    """numba would warn that one has been considered a subtype of the other."""
+    inner: Any = part(count_of)
+
+    def outer(counted: Any) -> int:
+        return int(inner(counted))
+
+    usual: Any = numba.typeof(one(Counted))
+    for typ in (own_fields(usual), usual):
+        dispatcher: Any = jit(outer)
+        dispatcher.compile((typ,))
+    assert len(list(folder.iterdir())) == 2
 
 
 @pytest.mark.parametrize("damage", ["cut", "flipped", "empty", "of zeros", "of another program"])
@@ -143,7 +186,8 @@ def may_mount() -> bool:
 
 SCRIPT = """\
 from hostsim.cli.errors_cli import exit_code_of
-from hostsim.compiled.jit import jit
+from hostsim.compiled.jit import jit, part
+from hostsim.compiled.record import Record, one, records
 from hostsim.report.console import say
 
 def four_more(value):
