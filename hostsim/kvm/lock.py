@@ -144,12 +144,11 @@ class MmuLock:
         if not self._queue.request(host, mode, asked_ns):
             self._waiting[host] = self._env.event()
             yield self._waiting[host]
-        if word_ns := self._queue.word_ns(host):
-            yield self._env.timeout(word_ns)
-        if self._env.now_ns > asked_ns:
             self._env.timeline.span(self.track, "waits for mmu_lock", asked_ns, self._env.now_ns)
         self._wait_ns += self._env.now_ns - asked_ns
         self._waits.record(self._env.now_ns - asked_ns)
+        if word_ns := self._queue.word_ns(host):  # no wait: no other actor has the lock
+            yield self._env.timeout(word_ns)
 
     def _release(self, host: int) -> None:
         for other in self._queue.release(host, self._env.now_ns):

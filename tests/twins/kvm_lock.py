@@ -107,9 +107,9 @@ class HostLock:
         asked_ns, granted = self.env.now, Grant(self.env)
         self.lock.request(mode, granted.succeed, A_HOST)
         word_ns = yield granted
+        self.wait_ns += self.env.now - asked_ns
         if word_ns:
             yield self.env.timeout(word_ns)
-        self.wait_ns += self.env.now - asked_ns
 
     def _work(self, rest_ns: int, unit_ns: int) -> Generator[simpy.Event, Any, int]:
         """Unit after unit until a waiter is queued at the end of one; returns the time."""

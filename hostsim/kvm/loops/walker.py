@@ -128,8 +128,9 @@ def _read(k: Kvm, host: int, now_ns: int) -> None:
     """The walker has the lock and its word. Pages that are young now decide whether the call clears and flushes."""
     walk = k.walks[host]
     if walk.lock_mode != NONE:
-        note(k.latencies, WALKER_WAITS, now_ns - walk.asked_ns)
-        walk.wait_ns += now_ns - walk.asked_ns
+        waited_ns = now_ns - k.waiters[len(k.vcpus) + host].word_ns - walk.asked_ns
+        note(k.latencies, WALKER_WAITS, waited_ns)
+        walk.wait_ns += waited_ns
     call = k.calls[host, walk.call]
     young = k.found[host][walk.found_bytes : walk.found_bytes + call.end - call.first]
     walk.found = test_young(k, call.first, call.end, young)
