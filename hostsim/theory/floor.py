@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 
 from hostsim.core.constants import PAGE_WIRE_BYTES
+from hostsim.theory.cyclic_sweep import time_by_stretches_s
 from hostsim.theory.dirty_curve import DirtyCurve
 
 ROUNDING = 1e-9
@@ -118,7 +119,8 @@ def time_to_converge_s(
     curve: distinct pages that the guest dirties within a time. sent_pages_per_s: above 0.
     A round lasts until the threshold is reached and at least a window, unless all is sent before the window ends:
     then the loop does not sleep. Pages still pending at a sync are not dirtied anew; they are taken to be as hot
-    as the guest's other pages, which is exact for uniform writes.
+    as the guest's other pages, which is exact for uniform writes. Where that finds no end although the floor lies below
+    the threshold, pages that wait keep their popularity (hostsim.theory.cyclic_sweep).
     """
     elapsed, before = 0.0, remaining_pages
     for duration, found in _rounds(curve, sent_pages_per_s, threshold_pages, remaining_pages):
@@ -126,9 +128,11 @@ def time_to_converge_s(
         if found < threshold_pages:
             return elapsed
         if abs(found - before) <= SETTLED * before:
-            return None
+            break
         before = found
-    return None
+    if floor_pages(curve, sent_pages_per_s) >= threshold_pages:
+        return None
+    return time_by_stretches_s(curve, sent_pages_per_s, threshold_pages, remaining_pages, WINDOW_S)
 
 
 def _rounds(curve: DirtyCurve, sent_per_s: float, threshold: float, remaining: float) -> Iterator[tuple[float, float]]:

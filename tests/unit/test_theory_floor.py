@@ -20,7 +20,7 @@ from hostsim.theory.floor import (
     sweep_s,
     time_to_converge_s,
 )
-from tests.unit.verdict_loop import Loop, Writer, hotcold, sequential, uniform
+from tests.unit.verdict_loop import PAGE, Loop, Writer, hotcold, sequential, uniform, zipf
 
 W = 16384
 
@@ -79,6 +79,23 @@ def test_the_time_of_geometric_rounds() -> None:
     assert seconds is not None
     assert 15.0 <= seconds <= 16.0
     assert time_to_converge_s(DirtyCurve.uniform(W, 24576.0), 8000.0, 2400.0, 30000.0) is None
+
+
+@pytest.mark.parametrize("rate", [1800.0, 2000.0, 2200.0])
+def test_hot_pages_that_wait_for_the_cursor_count_once(rate: float) -> None:
+    """Zipf near the threshold: from each sync on, the time left is that of the loop within a tenth and three windows."""
+    curve = DirtyCurve.zipf(16384, 0.99, rate)
+    loop = Loop(zipf(16384, 0.99, rate), 16384, 1000.0, 1.0, duration_s=200)
+    assert floor_pages(curve, 1000.0) < 1000.0
+    assert loop.run()
+    end_s = loop.answers[-1]["t"]
+    first: dict[int, tuple[float, float]] = {}
+    for answer in loop.answers[:-1]:
+        ram = answer["info"]["ram"]
+        first.setdefault(ram["dirty-sync-count"], (answer["t"], ram["remaining"] / PAGE))
+    for t_s, remaining in list(first.values())[2:]:
+        left_s = time_to_converge_s(curve, 1000.0, 1000.0, remaining)
+        assert left_s == pytest.approx(end_s - t_s, rel=0.1, abs=0.3)
 
 
 WRITERS = [

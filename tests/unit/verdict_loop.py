@@ -31,6 +31,13 @@ def hotcold(pages: int, hot: int, share: float, rate: float) -> Writer:
     return written
 
 
+def zipf(pages: int, exponent: float, rate: float) -> Writer:
+    """Popularities in an order drawn once: where hot pages lie is not to meet the cursor's order."""
+    shares = np.arange(1, pages + 1) ** -exponent
+    places, below = np.random.default_rng(0).permutation(pages), np.cumsum(shares / shares.sum())
+    return lambda rng, s: places[np.minimum(np.searchsorted(below, rng.random(rng.poisson(rate * s))), pages - 1)]
+
+
 def sequential(pages: int, rate: float) -> Writer:
     at = [0.0]
 
