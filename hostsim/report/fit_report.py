@@ -14,9 +14,10 @@ from typing import Any
 
 import numpy as np
 
+from hostsim.fitting.by_curve import by_curve
 from hostsim.fitting.fitted import HIGH, LOW, GuestFit, Interval, rows_of
 from hostsim.fitting.guest_text import guest_text, interval_words, size_words
-from hostsim.fitting.whatif import Change, assumptions_of_whatif
+from hostsim.fitting.whatif import Change, assumptions_of_whatif, drawn_scenarios
 from hostsim.report.columns import Column, Grid, Role, grid_of
 from hostsim.report.html.page import Content
 from hostsim.report.html.registry import pictures_of
@@ -28,6 +29,7 @@ from hostsim.results.provenance import git_revision
 from hostsim.results.tables import Table, plain
 from hostsim.study.compare.identity import versions
 from hostsim.study.predict.prediction import Prediction
+from hostsim.theory.precopy import PrecopyOutcome
 from hostsim.verdict.words import bandwidth_words, count_words, pages_words, percent_words, seconds_words
 
 POINTS = 120
@@ -264,6 +266,7 @@ def whatif_lines(found: Prediction, fitted: GuestFit, change: Change) -> list[st
     return [
         *lines,
         *_range(found),
+        *_by_readings(by_curve(fitted, drawn_scenarios(fitted, change)(0))),
         *_requests(found),
         *(f"{text}." for text in assumptions_of_whatif(fitted, change)),
         rests,
@@ -277,6 +280,15 @@ def _range(found: Prediction) -> Iterator[str]:
     if len(times) >= RUNS_MIN:
         low, high = np.percentile(times, [5, 95])
         yield f"Range: nine of ten runs that complete take from {seconds_words(float(low))} to {seconds_words(float(high))}."
+
+
+def _by_readings(outcome: PrecopyOutcome | None) -> Iterator[str]:
+    if outcome is None:
+        return
+    ends = f"it completes after {seconds_words(outcome.total_s)}, in {outcome.passes} passes"
+    if not outcome.converged:
+        ends = f"it does not complete within {seconds_words(outcome.total_s)}"
+    yield f"By the readings of the curve themselves, pass by pass and without a fitted guest, {ends} (computed, not run)."
 
 
 def _requests(found: Prediction) -> Iterator[str]:
