@@ -128,13 +128,13 @@ def _beyond_limit(evidence: Evidence) -> Iterator[str]:
 
 
 def _taken_words(facts: Mapping[str, Any]) -> str:
-    """A sentence where the pages left went out more slowly than QEMU had reckoned."""
+    """A sentence where the pages left went out more slowly than QEMU had computed."""
     real = facts["pages_bytes"] / facts["pages_ms"] * 1000 if facts["pages_ms"] >= 1 else 0.0
     if not real or facts["taken_bytes_per_s"] <= SLOWER * real:
         return ""
     return (
-        f" QEMU reckoned with the {bandwidth_words(facts['taken_bytes_per_s'])} at which bytes had gone into the sockets in "
-        f"its last window; the pages left went out at {bandwidth_words(real)}."
+        f" QEMU took {bandwidth_words(facts['taken_bytes_per_s'])} for the bandwidth, the speed at which bytes had gone "
+        f"into the sockets in its last window; the pages left went out at {bandwidth_words(real)}."
     )
 
 
