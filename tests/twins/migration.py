@@ -113,6 +113,7 @@ class TwinMigration:
         self.start_ns = self.env.now
         if self.p.timeout_ns:
             self.env.process(self._cancel_later())
+        self.changes_left = list(self.p.changes)
         for change in self.p.changes:
             self.env.process(self._change_later(change))
         yield from self._setup()
@@ -394,9 +395,20 @@ class TwinMigration:
         yield self.env.timeout(change.after_ns)
         while self.lock_free is not None:
             yield self.lock_free
-        if self.status in ("setup", "active", "pre-switchover", "device"):
+        if not self.done.triggered:
+            self._change(change, self.env.now)
+
+    def change_until(self, now_ns: int) -> None:
+        """The changes before ``now_ns``, where the thread is ahead of the clock."""
+        for change in sorted(self.changes_left, key=lambda one: one.after_ns):
+            if self.start_ns + change.after_ns < now_ns:
+                self._change(change, self.start_ns + change.after_ns)
+
+    def _change(self, change: ParameterChange, now_ns: int) -> None:
+        if change in self.changes_left:
+            self.changes_left.remove(change)
             self.p = replace(self.p, **dict(change.values))
-            self.marks += [(self.env.now, f"migrate_set_parameter {name}", value) for name, value in change.values]
+            self.marks += [(now_ns, f"migrate_set_parameter {name}", value) for name, value in change.values]
 
     def _sampler(self) -> Step:
         while self.active:

@@ -387,8 +387,10 @@ class TwinPhase:
         return left == 0 or (self.version != "10.2" and left < self.m.threshold_bytes)
 
     def _thread(self) -> None:
-        limit, urgent, m = self.p.max_postcopy_bandwidth // 10, False, self.m
+        urgent, m = False, self.m
         while True:
+            m.change_until(self.now)
+            limit = m.p.max_postcopy_bandwidth // 10
             if urgent or not m.ram.exceeded(limit):
                 self._loaded()
                 if self._ready():
@@ -396,6 +398,7 @@ class TwinPhase:
                 if not m.ram.exceeded(limit):
                     self._pages(limit)
             m.other_channel_bytes = -self.urgent_bytes if self.old else 0
+            m.change_until(self.now)
             m.window_at(self.now)
             urgent = False
             if m.ram.exceeded(limit):
