@@ -398,11 +398,11 @@ class TwinMigration:
         if not self.done.triggered:
             self._change(change, self.env.now)
 
-    def change_until(self, now_ns: int) -> None:
-        """The changes before ``now_ns``, where the thread is ahead of the clock."""
+    def change_until(self, now_ns: int, freed_ns: int) -> None:
+        """The changes before ``now_ns``, where the thread is ahead of the clock; it held the lock until ``freed_ns``."""
         for change in sorted(self.changes_left, key=lambda one: one.after_ns):
             if self.start_ns + change.after_ns < now_ns:
-                self._change(change, self.start_ns + change.after_ns)
+                self._change(change, max(freed_ns, self.start_ns + change.after_ns))
 
     def _change(self, change: ParameterChange, now_ns: int) -> None:
         if change in self.changes_left:

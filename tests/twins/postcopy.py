@@ -387,9 +387,9 @@ class TwinPhase:
         return left == 0 or (self.version != "10.2" and left < self.m.threshold_bytes)
 
     def _thread(self) -> None:
-        urgent, m = False, self.m
+        urgent, m, switched_ns = False, self.m, self.now
         while True:
-            m.change_until(self.now)
+            m.change_until(self.now, switched_ns)
             limit = m.p.max_postcopy_bandwidth // 10
             if urgent or not m.ram.exceeded(limit):
                 self._loaded()
@@ -398,7 +398,7 @@ class TwinPhase:
                 if not m.ram.exceeded(limit):
                     self._pages(limit)
             m.other_channel_bytes = -self.urgent_bytes if self.old else 0
-            m.change_until(self.now)
+            m.change_until(self.now, switched_ns)
             m.window_at(self.now)
             urgent = False
             if m.ram.exceeded(limit):
