@@ -10,11 +10,11 @@ from tests.helpers.shared import once
 
 GIVEN = {"B2/tdp/clear1", "B2/direct/clear1", "B5/paced/get", "B7/idle-1TiB/main-thread", "B7/idle-1TiB/channels", "B9/2"}
 MISSES = {
-    "B1/none/112", "B1/lockless/112", "B1/locked/112", "B1/locked/16/pass", "B1/lockless/64/pass", "B1/lockless/112/pass",
-    "B2/tdp/dirty1", "B2/tdp/dirty2", "B2/direct/dirty1", "B2/direct/dirty2", "B2/direct/clear2",
-    "B2/direct/disable", "B3/all-set/lazy/dirty2", "B3/all-set/lazy/clear3", "B3/all-set/eager/clear1",
+    "B1/locked/16/pass", "B1/locked/64/pass", "B1/lockless/64/pass", "B1/lockless/112/pass",
+    "B2/tdp/dirty1", "B2/direct/dirty1", "B2/direct/clear2", "B2/direct/disable",
+    "B3/all-set/lazy/dirty2", "B3/all-set/lazy/clear3", "B3/all-set/eager/clear1",
     "B3/all-set/eager/dirty2", "B3/all-set/eager/clear3", "B3/protect/lazy/enable", "B3/protect/lazy/dirty1",
-    "B3/protect/eager/enable", "B3/protect/eager/dirty1", "B4/tdp", "B5/stated/get", "B5/stated/clear",
+    "B3/protect/eager/enable", "B3/protect/eager/dirty1", "B5/stated/get", "B5/stated/clear",
     "B6/plain", "B6/preempt", "B7/zeros-100GiB/main-thread", "B8/zstd",
 }  # fmt: skip
 """The page Validation has the figures of each row."""
