@@ -94,18 +94,6 @@ def test_a_backlog_is_caught_up_with_at_full_speed(speed: Fraction, away_ns: int
     assert work_at(row, 50 + away_ns + back_ns) == min(50 + away_ns + back_ns, able)
 
 
-@given(forgetful, instants, st.integers(0, 300))
-def test_a_touch_after_gaps_that_were_left_comes_when_the_work_passes_it(
-    pacing: Pacing, switches: list[int], ahead: int
-) -> None:
-    back = switches[: len(switches) // 2 * 2]
-    row, twin = run_row(pacing, back), run_twin(pacing, back)
-    touch_work = int(row[W0]) + ahead
-    at = touch_ns(row, touch_work)
-    assert at == twin.when(touch_work)
-    assert work_at(row, at) <= touch_work < work_at(row, at + 1)
-
-
 def test_work_of_a_long_gap_is_left_and_of_a_short_one_made_up() -> None:
     pacing = Pacing(True, Fraction(10), gap_ns=20)
     assert work_at(run_row(pacing, [50, 70]), 80) == 80
@@ -129,8 +117,8 @@ def test_a_tick_too_late_earns_nothing() -> None:
     assert [work_at(row, t) for t in (26, 31)] == [0, 5]
 
 
-@given(thinking, instants, st.integers(0, 300))
-def test_a_touch_of_a_task_that_thinks_comes_when_its_work_passes_it(
+@given(st.one_of(thinking, forgetful), instants, st.integers(0, 300))
+def test_a_touch_of_a_task_that_thinks_or_leaves_gaps_comes_when_its_work_passes_it(
     pacing: Pacing, switches: list[int], ahead: int
 ) -> None:
     """Under KVM the loop asks when; where the clock is read, work by then: one is the inverse of the other."""

@@ -1,4 +1,4 @@
-"""dirty-limit in verdicts: the limit that held, a limit that holds nobody back, and a lower one that ends the migration."""
+"""dirty-limit in verdicts: the limit that held, a limit that slows no vCPU, and a lower one that ends the migration."""
 
 from __future__ import annotations
 
