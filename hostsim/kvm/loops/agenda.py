@@ -54,7 +54,7 @@ def put(agenda: Ints, first: int, entry: int) -> int:
 
 @inlined
 def _passes(agenda: Ints, first: int, entry: int) -> bool:
-    """Put ``entry`` in its order into NEAR places from ``first`` on, whose first is free; returns whether it passes them all."""
+    """Put ``entry`` into its place of NEAR, the free one at ``first`` and those behind; returns whether it passes all."""
     # No branch at each place: how many events one passes hangs on draws. An event that comes next has not waited for it.
     later = entry
     for at in range(first, first + NEAR):

@@ -96,7 +96,7 @@ def first_taken(k: Kvm, part: Part, at: int) -> int:
 
 @inlined
 def likely_place(k: Kvm, part: Part, at: int) -> int:
-    """The page of the place that ``first_taken`` is likely to find when the draw is made; the last one where it finds none."""
+    """The page that ``first_taken`` will likely find at the draw; that of the last place where it finds none."""
     # All places are looked at, without a branch: which of them is taken no processor foresees, and a hint has time.
     page = place(part, word_at(k.words, at, PLACES + TRIED - 1))
     for n in range(TRIED - 2, -1, -1):
