@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from math import ceil
 
@@ -18,6 +19,7 @@ from hostsim.measure.kvm.device import Kvm
 from hostsim.measure.kvm.estimates import estimate
 from hostsim.measure.kvm.host import KvmHost, read_host
 from hostsim.measure.kvm.numbers import AT_WISH
+from hostsim.measure.kvm.pace import Pace
 from hostsim.measure.kvm.rules import REPETITIONS_MIN
 from hostsim.measure.kvm.vm import pinned, usable_cpus
 from hostsim.measure.privileged.ageing import AGE, ages
@@ -99,11 +101,12 @@ def chain_costs(kvm: Kvm, sheet: CostSheet, *, busy: bool = False, as_root: bool
     """
     look_first(accept=busy)
     host, cpus, bystanders = read_host(), usable_cpus(), Bystanders()
-    bench = Bench(kvm, REPETITIONS_MIN, MEMORY_BYTES, cpus, host.pml)
-    with pinned(cpus[0]):
+    with pinned(cpus[0]), closing(Pace()) as pace:
+        bench = Bench(kvm, REPETITIONS_MIN, MEMORY_BYTES, cpus, host.pml, pace=pace)
         if as_root:
             ages(bench)
-        chains(bench)
+        for length in CHAINS:
+            chains(bench, length)
     check_quiet(bystanders.share(), accept=busy)
     samples = {(work, k): sample for work in WORKS for k in CHAINS if (sample := bench.sample(chain_name(work, k)))}
     found = {key: estimate(chain_name(*key), sample).ns for key, sample in samples.items()}

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from itertools import islice, pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 
-from hostsim.measure.kvm.bench import Bench, Timing, asking
+from hostsim.measure.kvm.bench import Bench, Timing, asking, calmest
 from hostsim.measure.kvm.guest import Command, Work
-from hostsim.measure.kvm.passes import ASKED, FLUSHES, IN_A_ROW, complaint_of, quietest, write, write_all
+from hostsim.measure.kvm.passes import ASKED, FLUSHES, complaint_of, write, write_all
 from hostsim.measure.kvm.rules import about, none_of
 from hostsim.measure.kvm.vm import Vm, address_of, clear
 
+TURNS = 4
+"""Rows a repetition, each with a page of its own in every granule."""
 GRANULE = 64
 """Pages of the smallest CLEAR."""
 CALLS = 256
@@ -40,10 +42,12 @@ def flushes(bench: Bench) -> None:
 def _nothing_and_one(bench: Bench, vm: Vm) -> None:
     """As many calls that find nothing as calls that find one page each, one row right after the other."""
     calls = min(CALLS, vm.spec.n_pages // GRANULE)
-    nothing, one = quietest(lambda turn: (_asked(vm, 0, calls), _asked(vm, 1 << turn, calls)))
-    bench.keep("clear_nothing_ns", max(0.0, nothing.ns / calls - bench.call_ns()), complaint_of([nothing], none_of(ASKED)))
-    why_not = complaint_of([one], none_of(FLUSHES), about(ASKED, calls))
-    bench.keep("clear_one_more_ns", (one.ns - nothing.ns) / calls, why_not)
+    for turn in range(TURNS):
+        nothing, one = both = [_asked(vm, bits, calls) for bits in (0, 1 << turn)]
+        nothing_ns = max(0.0, nothing.ns / calls - bench.call_ns())
+        bench.keep("clear_nothing_ns", nothing_ns, [nothing], complaint_of([nothing], none_of(ASKED)))
+        why_not = complaint_of([one], none_of(FLUSHES), about(ASKED, calls))
+        bench.keep("clear_one_more_ns", (one.ns - nothing.ns) / calls, both, why_not)
 
 
 def _asked(vm: Vm, bits: int, calls: int) -> Timing:
@@ -53,7 +57,7 @@ def _asked(vm: Vm, bits: int, calls: int) -> Timing:
 
 
 def _in_guest_mode(bench: Bench, vm: Vm) -> None:
-    one = np.array([1 << IN_A_ROW], np.uint64)  # pages that no call has cleared yet
+    one = np.array([1 << TURNS], np.uint64)  # pages that no call has cleared yet
     words = iter(range(1, vm.spec.n_pages // GRANULE))
     took = [_clear_singles(vm, one, words, 0, 8)]
     for v in range(min(len(vm.vcpus), bench.n_cpus - 1)):
@@ -62,8 +66,11 @@ def _in_guest_mode(bench: Bench, vm: Vm) -> None:
         took.append(_clear_singles(vm, one, words, 1, 20))
     for v in range(len(took) - 1):
         vm.stop(v)
-    for name, pair in zip(("flush_first_ns", "flush_vcpu_ns"), pairwise(took), strict=False):
-        bench.keep(name, max(0.0, pair[1] - pair[0]), "" if np.isfinite(pair).all() else "no vCPU was in guest mode")
+    for name, (without, with_one) in zip(("flush_first_ns", "flush_vcpu_ns"), pairwise(took), strict=False):
+        if not (without and with_one):
+            bench.keep(name, 0.0, [], "no vCPU was in guest mode")
+        for batch in with_one:
+            bench.keep(name, max(0.0, (batch.ns - calmest(without).ns) / SINGLES_A_BATCH), [batch])
 
 
 def _until_spinning(vm: Vm, vcpu: int) -> None:
@@ -71,8 +78,8 @@ def _until_spinning(vm: Vm, vcpu: int) -> None:
         time.sleep(1e-4)
 
 
-def _clear_singles(vm: Vm, word: NDArray[np.uint64], places: Iterator[int], wanted: int, n_batches: int) -> float:
-    """Median time [ns] of a CLEAR of 64 pages, those set in ``word`` dirty; NaN if no batch counts.
+def _clear_singles(vm: Vm, word: NDArray[np.uint64], places: Iterator[int], wanted: int, n_batches: int) -> list[Timing]:
+    """Batches of SINGLES_A_BATCH calls of CLEAR of 64 pages, those set in ``word`` dirty.
 
     wanted: 1: batches count whose flushes all reached a vCPU in guest mode, 0: whose flushes reached none. Between batches a
     neighbour on the vCPU's processor may come to its end.
@@ -80,12 +87,8 @@ def _clear_singles(vm: Vm, word: NDArray[np.uint64], places: Iterator[int], want
     batches = []
     for _ in range(n_batches):
         calls = [clear(GRANULE * place, GRANULE, word) for place in islice(places, SINGLES_A_BATCH)]
-        timing = asking(vm, calls)
-        if calls and timing.counters.get(FLUSHES, 0) == wanted * len(calls):
-            batches.append(timing.ns / len(calls))
+        timing = asking(vm, calls, patient=False)
+        if len(calls) == SINGLES_A_BATCH and timing.counters.get(FLUSHES, 0) == wanted * SINGLES_A_BATCH:
+            batches.append(timing)
         time.sleep(wanted * PAUSE_S)
-    return _middle(batches)
-
-
-def _middle(ns: Sequence[float]) -> float:
-    return float(np.median(ns)) if ns else float("nan")
+    return batches
