@@ -30,11 +30,11 @@ class Plan:
     """Rounds of measurements: each measurement is made in each round, in a new VM.
 
     The repetitions of a number then lie far apart in time, so that a neighbour that is busy for a while meets few of them.
-    After the rounds the measurement comes next that has the number with the fewest repetitions on cores of its own, until
-    every number has enough of them or the time is over.
+    Further rounds have the measurements of numbers that are not certain yet, until all are or the time is over. None is
+    made twice in a row while others wait: memory that it has just freed would lie in a row again, and chains be short.
     repetitions: of each measurement in a VM; passes: of measurements whose passes are timed by part, which gives many.
     rounds: of all measurements; seconds: for these and for what comes after them, if the rounds leave any.
-    enough: repetitions on own cores, of each number.
+    enough: repetitions on own cores, of each number; certain: its standard error, as a share.
     """
 
     repetitions: int
@@ -42,6 +42,7 @@ class Plan:
     rounds: int = 4
     seconds: float = 22.0
     enough: int = 12
+    certain: float = 0.025
 
 
 PLAN, QUICK = Plan(2, 1), Plan(REPETITIONS_MIN, 3, rounds=1, seconds=0.0)
@@ -137,12 +138,13 @@ def _in_order(bench: Bench, plan: Plan, gives: Mapping[str, set[str]]) -> Iterat
     """Names of measurements: all of them in each round, then those that are behind. gives: numbers of each, once made."""
     for _ in range(plan.rounds):
         yield from MEASURES
-    while True:
-        n_calm = bench.n_calm
-        fewest = {what: min(n_calm[name] for name in names) for what, names in gives.items() if names}
-        if min(fewest.values(), default=plan.enough) >= plan.enough:
-            return
-        yield min(fewest, key=fewest.__getitem__)
+    while behind := [what for what, names in gives.items() if any(_is_behind(bench, plan, name) for name in names)]:
+        yield from behind
+
+
+def _is_behind(bench: Bench, plan: Plan, name: str) -> bool:
+    found = bench.taken[name]
+    return found.n_calm(bench.least_ticks) < plan.enough or found.counted(bench.least_ticks).error > plan.certain
 
 
 def calibration_of(host: KvmHost, bench: Bench, share: float) -> KvmCalibration:

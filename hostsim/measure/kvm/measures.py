@@ -48,7 +48,9 @@ MAPPED_SHARE = 4
 """One page in so many is mapped again in a logged slot, where each takes a fault."""
 MAPPED_AGAIN = 3
 """Pages that the host has made once are mapped and protected so often."""
-PACES_US, PACED_WRITES = (200, 1000), 40
+PACES_US, PACED_WRITES = (200, 1000), 10
+PACED_TURNS = 3
+"""Timings of paced writes a repetition: a long one would hardly ever have a core of its own."""
 RACE_PARTS = 4
 """Parts of a pass of all vCPUs through one memory that are timed together: the vCPU that is ahead changes by chance."""
 FAR = 317
@@ -171,7 +173,7 @@ def get_log(bench: Bench) -> None:
             got = asking(vm, vm.gets(bitmaps))
             bench.keep("get_dirty_page_ns", got.ns / n, [got], lost_pages(bitmaps, n))
             _scattered(bench, vm)
-            for pace_us in PACES_US:
+            for pace_us in PACES_US * PACED_TURNS:
                 _paced(bench, vm, pace_us)
 
 

@@ -30,12 +30,16 @@ class Counted(Sample):
     is_calm: bool = True
 
     @property
+    def error(self) -> float:
+        """Standard error of their median, as a share of it; 0 if that is 0."""
+        return OF_MEDIAN * self.spread / sqrt(len(self.ns)) if self.median_ns > 0 else 0.0
+
+    @property
     def doubt(self) -> str:
         """The reason to distrust the number; empty if there is none."""
         if not self.is_calm:
             return "fewer than three repetitions had a core of their own"
-        error = OF_MEDIAN * self.spread / sqrt(len(self.ns)) if self.median_ns > 0 else 0.0
-        return f"uncertain by {error:.0%}" if error > UNCERTAIN else ""
+        return f"uncertain by {self.error:.0%}" if self.error > UNCERTAIN else ""
 
     @property
     def words(self) -> str:

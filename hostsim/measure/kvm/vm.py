@@ -240,9 +240,9 @@ class Vm:
         assert at == [at[0] + i * PAGE_BYTES for i in range(n)], "the tables lie in a row"
         return at[0], self._own.array(np.uint64, at[0], n * ENTRIES).reshape(n, ENTRIES)
 
-    def start(self, work: Work, vcpu: int = 0) -> None:
-        """Let vCPU ``vcpu`` begin ``work``; the host's thread goes on meanwhile."""
-        self.vcpus[vcpu].begin(work, at_once=True)
+    def start(self, work: Work, vcpu: int = 0, *, patient: bool = False) -> None:
+        """Let vCPU ``vcpu`` begin ``work``; the host's thread goes on meanwhile. patient: as for ``run``."""
+        self.vcpus[vcpu].begin(work, at_once=True, patient=patient)
 
     def stop(self, vcpu: int = 0) -> Outcome:
         """End a SPIN that ``start`` began."""
