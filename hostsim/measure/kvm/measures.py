@@ -43,7 +43,7 @@ SMALL_BYTES = 64 << 10
 """Of the smaller of two VMs between whose times a line is drawn: next to nothing, so that its time is that of the call."""
 FULL_BYTES = 16 << 20
 """Of the VM whose dirty ring is full again and again."""
-EXITS, USER_EXITS = 2000, 100
+EXITS, USER_EXITS = 500, 50
 MAPPED_SHARE = 4
 """One page in so many is mapped again in a logged slot, where each takes a fault."""
 MAPPED_AGAIN = 3
@@ -233,7 +233,7 @@ def all_set(bench: Bench) -> None:
 def exits(bench: Bench) -> None:
     """Exits that are no faults: an ioeventfd ends one in the kernel, else user space does."""
     with bench.vm(memory_bytes=2 << 20) as vm:
-        for _ in range(bench.repetitions):
+        for _ in range(bench.repetitions * TURNS):
             with vm.event_ends_in_kernel():
                 done = guest_timing(vm, [Work(Command.EVENT, count=EXITS)])
             bench.take("event_exit_ns", done, EXITS, Expected("exits", EXITS, 2 * EXITS))
