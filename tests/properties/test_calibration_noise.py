@@ -58,7 +58,9 @@ def test_two_runs_agree_under_spells_of_a_busy_neighbour(share: float, spell_s: 
 
 @settings(deadline=None, max_examples=20)
 @given(share=st.floats(0.5, 0.8), spell_s=st.floats(0.05, 0.5), slower=st.floats(1.15, 1.4), seed=st.integers(0, 2**32 - 1))
-def test_two_runs_agree_while_a_neighbour_is_busy_most_of_the_time(share: float, spell_s: float, slower: float, seed: int) -> None:
+def test_two_runs_agree_under_a_neighbour_that_is_mostly_busy(
+    share: float, spell_s: float, slower: float, seed: int
+) -> None:
     """The loop beside each repetition shows the few on a core of their own; the lower quartile alone would be wrong."""
     rng = np.random.default_rng(seed)
     found = [paced(run(rng, share, spell_s, slower), slower).counted(LEAST) for _ in range(2 * RUNS)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+from collections.abc import Callable, Sequence
 from itertools import islice
 from pathlib import Path
 from types import SimpleNamespace
@@ -171,7 +172,7 @@ def test_a_flush_is_a_call_that_finds_a_page_less_one_that_finds_none() -> None:
     assert (found["flush_local_ns"], found["clear_call_ns"]) == (276, 746)
 
 
-def paced(**repetitions: list[tuple[float, float]]) -> Bench:
+def paced(**repetitions: Sequence[tuple[float, float]]) -> Bench:
     """Repetitions of (ns, times the least time of the loop beside it)."""
     made_up = bench(loop_ns=10.0)
     made_up.pace = SimpleNamespace(least_ticks=LEAST)  # type: ignore[assignment]  # no loop is called
@@ -182,7 +183,8 @@ def paced(**repetitions: list[tuple[float, float]]) -> Bench:
 
 
 def test_repetitions_count_whose_core_was_their_own() -> None:
-    found = paced(dirty_pass_ns=[(2500, 1.0), (3400, 1.5), (2510, 1.02), (3100, 1.3), (2490, 1.03), (2000, 1.04), (4000, 1.9)])
+    rows = [(2500, 1.0), (3400, 1.5), (2510, 1.02), (3100, 1.3), (2490, 1.03), (2000, 1.04), (4000, 1.9)]
+    found = paced(dirty_pass_ns=rows)
     sample = found.sample("dirty_pass_ns")
     assert sample is not None
     assert sample.ns.tolist() == [2500, 2510, 2490]
@@ -215,7 +217,7 @@ def test_a_preempted_repetition_does_not_count() -> None:
 
 def test_rounds_go_on_with_measurements_that_are_not_certain(monkeypatch: pytest.MonkeyPatch) -> None:
     """The wandering one is made again and again, after the rounds the other no more."""
-    found, made = paced(), []
+    found, made = paced(), list[str]()
 
     def steady(_bench: Bench) -> None:
         made.append("steady")
@@ -225,11 +227,12 @@ def test_rounds_go_on_with_measurements_that_are_not_certain(monkeypatch: pytest
         made.append("wandering")
         found.keep("ring_reset_ns", 10.0 + 10 * (len(made) % 3), [Timing(1.0, 1.0, {}, pace_ticks=LEAST)])
 
-    monkeypatch.setattr(calibrate_kvm, "MEASURES", {"steady": steady, "wandering": wandering})
+    measures: dict[str, Callable[[Bench], None]] = {"steady": steady, "wandering": wandering}
+    monkeypatch.setattr(calibrate_kvm, "MEASURES", measures)
     plan, gives = Plan(1, 1, rounds=2, seconds=9.0, enough=3), {"steady": {"loop_ns"}, "wandering": {"ring_reset_ns"}}
     order = calibrate_kvm._in_order(found, plan, gives)
     for what in islice(order, 9):
-        calibrate_kvm.MEASURES[what](found)
+        measures[what](found)
     assert made == ["steady", "wandering"] * 2 + ["wandering"] * 5
 
 
