@@ -57,7 +57,8 @@ def test_a_phase_keeps_its_median_and_its_ends() -> None:
 
 
 def test_a_phase_is_of_runs_on_cores_of_their_own_if_there_are_any() -> None:
-    shared = [RealPhase("clear dirty log", 1, PAGES, ns, {}, pace_ticks=ticks) for ns, ticks in [(30, 150), (31, 140), (24, 101)]]
+    runs = [(30, 150), (31, 140), (24, 101)]
+    shared = [RealPhase("clear dirty log", 1, PAGES, ns, {}, pace_ticks=ticks) for ns, ticks in runs]
     assert _median_of(shared, 100).ns == 24
     assert _median_of(shared[:2], 100).ns == 30.5
 
