@@ -105,7 +105,8 @@ class CacheCosts:
 
         work: counts by their places in work.py, a number or a column each.
         A line whose address was read early is asked for as soon as the processor has it in reach, ``ahead_ns`` of work
-        before its use; the next descriptor of a page when the one before has come, so that the sptes between them cover its load.
+        before its use; the next descriptor of a page when the one before has come, so that the sptes between them cover
+        its load.
         """
         reach_ns = min(self.ahead_ns, load_ns)
         changed = work[CHANGED] / np.maximum(1, work[VISITED])

@@ -25,8 +25,8 @@ HPTE_BYTES, HPTE_GROUP = 16, 8
 LEVELS = 3
 """4 KiB, 2 MiB, 1 GiB sptes: levels 0, 1, 2 here."""
 STREAMS = 64
-"""Tables that a walk may read side by side, each in the order of its lines, and still find the next line prefetched. On Zen 4 a
-page that is mapped at 64 addresses shows no sign of a limit; more were not measured.
+"""Tables that a walk may read side by side, each in the order of its lines, and still find the next line prefetched. On
+Zen 4 a page that is mapped at 64 addresses shows no sign of a limit; more were not measured.
 """
 LINE_BITS = 6
 """A table has 64 lines."""
