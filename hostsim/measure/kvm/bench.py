@@ -30,9 +30,8 @@ CALL_ROWS, CALLS_A_ROW = 4, 100
 CACHES_TIMES, CACHES_LEAST_BYTES, CACHES_MOST_BYTES = 6, 16 << 20, 256 << 20
 """Memory that is read to empty caches: so many times the caches that the kernel reports, within these bounds.
 
-Measured on Zen 4 with a last cache of 32 MiB, by loads in 1 MiB that the caches had held (94 ns if all are memory's):
-after 64 MiB were read 34 to 109 ns, after 96 MiB 51 to 118, after 192 MiB 93 to 107. The last cache keeps lines that were used
-again in favour of lines that a stream brings.
+Measured on Zen 4 with a last cache of 32 MiB, by loads in 1 MiB that the caches had held (94 ns if all are memory's): after
+64 MiB were read they took 34 to 109 ns, after 96 MiB 51 to 118, after 192 MiB 93 to 107.
 """
 
 
