@@ -1,4 +1,4 @@
-"""Suite ``kvm``, groups ``blind`` and ``second``: migrations that were measured after the model was made, mechanisms mixed.
+"""Suite ``kvm``, groups ``blind``, ``second``, ``third``: migrations that were measured after the model was made, mechanisms mixed.
 
 docs/tools/measure_blind.py has the plan of the first group and measures it again; hostsim/data/kvm_real/README.md and
 hostsim/data/qemu/README.md say how they ran.

@@ -20,7 +20,8 @@ from hostsim.qemu.dirty_limit import LimitChange
 from hostsim.qemu.mechanisms.dirty_limit import NAME as DIRTY_LIMIT
 from hostsim.qemu.mechanisms.postcopy import NAME as POSTCOPY
 from hostsim.validation.qemu.cases import Case, load_cases
-from hostsim.validation.qemu.machine import WRITE_NS, left_out, not_simulated, spec_of
+from hostsim.validation.qemu.guest import WRITE_NS
+from hostsim.validation.qemu.machine import left_out, not_simulated, spec_of
 from hostsim.validation.rows import Row
 
 SUITE, SHEET, ERA = "kvm", "zen4-pvm", "E6"
