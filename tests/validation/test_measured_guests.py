@@ -60,4 +60,5 @@ def test_a_filled_working_set_counts_all_of_its_parts() -> None:
 def test_all_vcpus_write_the_working_set() -> None:
     case = case_of("vcpus3_ring2048_rand")
     *_, writer = workloads_of(case, case.repeats[0])
-    assert (writer.vcpus, writer.write_rate_per_s) == ((0, 1, 2), 9000)
+    assert writer.vcpus == (0, 1, 2)
+    assert writer.write_rate_per_s == case.repeats[0]["write_rate_before"]
