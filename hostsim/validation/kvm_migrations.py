@@ -13,7 +13,8 @@ from typing import Any
 from hostsim.core.constants import NS_PER_MS, NS_PER_S
 from hostsim.costs.postcopy_sheet import load_postcopy
 from hostsim.guest.pacing import Pacing
-from hostsim.kvm.spec import Interface, MmuSpec, Mode, WriteTracking
+from hostsim.kvm.interfaces import Interface
+from hostsim.kvm.spec import MmuSpec, Mode, WriteTracking
 from hostsim.machine.machine import Machine, MachineSpec
 from hostsim.memory.spec import HostMemorySpec
 from hostsim.qemu.dirty_limit import LimitChange

@@ -15,7 +15,8 @@ from typing import Any
 
 from hostsim.core.constants import NS_PER_S, PAGE_BYTES
 from hostsim.costs.costs import load_costs
-from hostsim.kvm.spec import Interface, MmuSpec
+from hostsim.kvm.interfaces import Interface
+from hostsim.kvm.spec import MmuSpec
 from hostsim.measure.selftest.walked_vm import Timed, Walk, WalkedSpec, WalkedVm
 from hostsim.validation.kvm_blind import blind_cases, blind_rows, second_kvm_cases
 from hostsim.validation.kvm_dirty_rate import dirty_rate_rows

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hostsim.core.units import format_bytes
-from hostsim.kvm.spec import Interface
+from hostsim.kvm.interfaces import Interface
 from hostsim.measure.kvm import abi
 from hostsim.measure.kvm.bench import Timing, asking, guest_timing
 from hostsim.measure.kvm.bystanders import Bystanders, check_quiet, look_first
