@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ import pytest
 from hostsim.costs.costs import KVM_MEASURED, known_numbers, load_costs
 from hostsim.measure.calibrate.machine import MachineFacts
 from hostsim.measure.calibrate.sheet_text import as_object, sheet_text
-from hostsim.measure.kvm import device
+from hostsim.measure.kvm import device, measures
 from hostsim.measure.kvm.bench import Bench, Timing
 from hostsim.measure.kvm.bystanders import busy_s, check_quiet
 from hostsim.measure.kvm.calibrate_kvm import calibration_of, with_kvm
@@ -186,6 +187,15 @@ def test_every_number_has_a_place_in_a_sheet() -> None:
     names |= {"first_map_ns", "clear_call_ns", *(f"further_spte_{work}_ns" for work in CHAIN_WORK)}
     assert names <= known_numbers()
     assert set(KVM_MEASURED) <= names
+
+
+def test_every_number_that_is_kept_has_a_meaning() -> None:
+    """A bench takes any name; one without a line in MEANING would be measured and reach no sheet."""
+    folder = Path(measures.__file__).parents[1]
+    texts = [path.read_text() for path in [*folder.glob("kvm/*.py"), *folder.glob("privileged/*.py")]]
+    kept = {name for text in texts for name in re.findall(r"bench\.(?:take|keep)\(\s*\"(\w+)\"", text)}
+    assert {"loop_ns", "sync_table_ns", "age_page_ns"} <= kept
+    assert kept - {*MEANING, "pages_a_map_fault"} == set(), "add its words to MEANING in hostsim/measure/kvm/numbers.py"
 
 
 def test_a_further_spte_is_a_line_from_the_second_on() -> None:
