@@ -1,4 +1,7 @@
-"""Write the table of forms of docs/howto/read-a-log.md, between ``<!-- forms -->`` and ``<!-- end -->``; `--check` compares."""
+"""Write the table of forms in docs/howto/read-a-log.md; `--check` only compares.
+
+The table stands between ``<!-- forms -->`` and ``<!-- end -->``.
+"""
 
 from __future__ import annotations
 

@@ -85,7 +85,7 @@ def _survivals(name: str, title: str, host: HostResult, kinds: dict[str, tuple[s
 def distributions(name: str, title: str, lines: Sequence[Line], rules: Sequence[float] = ()) -> Chart:
     """A chart of ``survival`` lines; rules: times [ns] that stand out."""
     panel = Panel(Axis("share that took longer", "plain", True, 1e-4, 1.3, SHARES), tuple(lines), 1.7, rules=tuple(rules))
-    lead = "Where a line crosses 1 % at 100 us, one wait in a hundred took longer than 100 us: its p99. Both axes are logarithmic."
+    lead = "Where a line crosses 1 % at 100 us, one wait in a hundred took longer: the p99. Both axes are logarithmic."
     return Chart(name, title, Axis("time waited", "ns", log=True), (panel,), lead=lead)
 
 
