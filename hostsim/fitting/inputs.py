@@ -52,11 +52,11 @@ def curve_points(path: str) -> tuple[Point, ...]:
     if len(rows) < 2 or np.any(np.diff([0.0, *times]) <= 0) or np.any(np.diff([0.0, *pages]) < 0):
         wanted = "at least two points, times ascending from above 0, pages never falling"
         raise InputError([Problem(path, "points", f"{len(rows)} points", wanted, "0.125,16896")])
-    return tuple(_measured(*row) for row in rows)
+    return tuple(measured(*row) for row in rows)
 
 
-def _measured(seconds: float, pages: float, error_pages: float) -> Point:
-    """A point of a curve; error_pages: 0 where the file lacks it."""
+def measured(seconds: float, pages: float, error_pages: float) -> Point:
+    """A point of a curve: ``pages`` dirtied in ``seconds``. error_pages: its standard error, 0 where it is not known."""
     found = point(seconds, pages, CURVE_OFF)
     return replace(found, off_pages=error_pages) if error_pages > 0 else found
 

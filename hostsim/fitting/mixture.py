@@ -15,9 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hostsim.fitting.expected import Speed, full_speed, swept, written_independently
+from hostsim.fitting.least_squares import nonneg_least_squares
 from hostsim.fitting.points import Point
 from hostsim.theory.dirty_curve import DirtyCurve
-from hostsim.theory.fit import nonneg_least_squares
 from hostsim.theory.page_classes import PageClasses
 
 Array = NDArray[np.float64]
@@ -42,8 +42,8 @@ the number that is moved. The points of a drawn guest have their errors already.
 """
 BISECTIONS = 16
 PAGES_MIN = 0.5
-TOTAL_WEIGHT = 1e3
-"""Weight of "the classes have no more pages than there are" beside the points."""
+TOTAL_WEIGHT, TOTAL_TIMES = 1e3, 30.0
+"""Weight of "the classes have no more pages than there are" beside the points, and over that of the surest point."""
 
 
 @dataclass(frozen=True)
@@ -172,11 +172,12 @@ class Problem:
 
     def _counts(self, target: _Target, hot_pages: float = 0.0) -> Array:
         """float64[rates], pages of each rate by least squares: ``hot_pages`` of the fastest at least, ram_pages at most."""
-        cap = TOTAL_WEIGHT / self.ram_pages
+        total = max(TOTAL_WEIGHT, TOTAL_TIMES * float(target.wanted.max(initial=0.0)))
+        cap = total / self.ram_pages
         unwritten = np.append(np.zeros(len(target.found)), cap)
         columns = target.weighted(self.drawn)
         matrix = np.column_stack([np.vstack([columns, np.full(columns.shape[1], cap)]), unwritten])
-        left = np.append(target.wanted, TOTAL_WEIGHT) - hot_pages * matrix[:, -2]
+        left = np.append(target.wanted, total) - hot_pages * matrix[:, -2]
         counts = nonneg_least_squares(matrix, left)[:-1]
         counts[-1] += hot_pages
         return counts

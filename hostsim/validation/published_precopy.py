@@ -15,13 +15,15 @@ from itertools import pairwise
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from hostsim.core.constants import PAGE_BYTES
 from hostsim.costs.host_sheet import punctual
+from hostsim.fitting.inputs import measured
+from hostsim.fitting.mixture import Classes, Problem, rate_grid
 from hostsim.guest.workload import Workload
 from hostsim.qemu.cpu_throttle import CpuThrottle
 from hostsim.theory.dirty_curve import DirtyCurve
-from hostsim.theory.fit import curve_of, fit_classes
 from hostsim.theory.floor import converges
 from hostsim.theory.precopy import (
     PrecopyOutcome,
@@ -52,9 +54,17 @@ def measured_curve(scale: float = 1.0) -> DirtyCurve:
     return DirtyCurve.from_points((points[:, 0] / 1000.0).tolist(), pages.tolist(), data["normal_pages"])
 
 
-def fitted_classes() -> list[tuple[int, float]]:
-    """A guest for the engine: pairs (pages, writes per second to one page) fitted to the measured curve."""
-    return fit_classes(measured_curve(), published("dirty_curve")["normal_pages"])
+def fitted_classes() -> Classes:
+    """A guest for the engine, fitted to the measured curve as ``hostsim fit`` fits one whose file has ``error_pages``."""
+    data, curve = published("dirty_curve"), measured_curve()
+    sampling = _sampling_error(curve.pages)
+    points = [measured(*point) for point in zip(curve.t_s[1:], curve.pages[1:], sampling[1:], strict=True)]
+    return Problem(points, data["normal_pages"], rate_grid(points)).fitted()
+
+
+def _sampling_error(pages: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Standard error of the number of pages that stand for the samples found dirty."""
+    return np.sqrt(pages * published("dirty_curve")["pages_per_sample"])
 
 
 def curve_rows() -> Iterator[Row]:
@@ -74,7 +84,7 @@ def curve_rows() -> Iterator[Row]:
 
 def fitted_guest_rows() -> Iterator[Row]:
     """A stationary guest fitted to the curve: errors of its curve, and its forecasts."""
-    fitted = curve_of(fitted_classes())
+    fitted = fitted_classes().curve()
     yield from _curve_error_rows(measured_curve(), fitted)
     yield from fitted_total_rows(predictor(fitted))
 
@@ -103,8 +113,7 @@ def _curve_error_rows(measured: DirtyCurve, fitted: DirtyCurve) -> Iterator[Row]
     worst = float(np.max(np.abs(off / pages)[settled]))
     what = "largest error of the fitted curve from 1 s on, share"
     yield absolute("published", "P1-fit/curve", what, 0.0, worst, FITTED_TOLERANCE)
-    sampling = np.sqrt(pages * published("dirty_curve")["pages_per_sample"])
-    worst_sigmas = float(np.max(np.abs(off / sampling)))
+    worst_sigmas = float(np.max(np.abs(off / _sampling_error(pages))))
     what = "largest error of the fitted curve, sampling standard deviations"
     yield absolute("published", "P1-fit/curve", what, 0.0, worst_sigmas, SIGMAS)
 
@@ -263,7 +272,8 @@ def _fitted_passes(bandwidth_bytes_per_s: float, limit_s: float) -> tuple[PassPl
     page_s = data["page_bytes"] / bandwidth_bytes_per_s
     zero_s = data["zero_pages"] * data["zero_page_bytes"] / bandwidth_bytes_per_s
     loads, first = [], 0
-    for i, (pages, rate) in enumerate(fitted_classes()):
+    for i, (mean_pages, rate) in enumerate(fitted_classes().pages):
+        pages = round(mean_pages)
         writes = Fraction(rate * pages).limit_denominator(1_000_000)
         loads.append(Workload(f"class-{i}", "uniform", (0,), first, pages, writes, arrivals="poisson"))
         first += pages

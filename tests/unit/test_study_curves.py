@@ -1,4 +1,4 @@
-"""The dirty curve, what it allows, and guests fitted to it."""
+"""The dirty curve, and the migrations that it allows."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 
 from hostsim.core.errors import InputError
 from hostsim.theory.dirty_curve import DirtyCurve
-from hostsim.theory.fit import curve_of, fit_classes, nonneg_least_squares
 from hostsim.theory.floor import bandwidth_needed_bytes_per_s, converges, longest_standing_pass_s
 from hostsim.theory.page_classes import PageClasses
 from hostsim.theory.precopy import iterate_precopy
@@ -146,39 +145,3 @@ def test_the_bandwidth_needed_is_the_edge(curve: DirtyCurve, limit_s: float) -> 
     needed = bandwidth_needed_bytes_per_s(curve, limit_s, page_bytes=4096)
     assert converges(curve, 4096 / (needed * 1.001), limit_s)
     assert not converges(curve, 4096 / (needed * 0.999), limit_s * 0.9999)
-
-
-def test_least_squares_stay_at_the_bound() -> None:
-    matrix = np.array([[1.0, 1.0], [0.0, 1.0], [1.0, 0.0]])
-    assert nonneg_least_squares(matrix, np.array([3.0, 2.0, 1.0])) == pytest.approx([1.0, 2.0])
-    assert nonneg_least_squares(matrix, np.array([1.0, 2.0, -3.0])) == pytest.approx([0.0, 1.5])
-    assert nonneg_least_squares(matrix, np.zeros(3)).tolist() == [0.0, 0.0]
-
-
-@given(st.integers(0, 10_000))
-def test_least_squares_are_optimal(seed: int) -> None:
-    """At the optimum no coefficient has a gain, and those in use have none either way (KKT)."""
-    rng = np.random.default_rng(seed)
-    matrix, target = rng.random((12, 20)), rng.normal(size=12)
-    x = nonneg_least_squares(matrix, target)
-    gain = matrix.T @ (target - matrix @ x)
-    assert np.all(x >= 0)
-    assert np.all(gain <= 1e-8)
-    assert np.all(np.abs(gain[x > 0]) <= 1e-8)
-
-
-def test_a_mixture_is_found_again() -> None:
-    truth = PageClasses.of([(2_000, 5.0), (100_000, 0.02)])
-    t_s = np.geomspace(0.1, 60.0, 20)
-    classes = fit_classes(
-        DirtyCurve.from_points(t_s.tolist(), truth.mean_pages(t_s).tolist(), 500_000), 500_000
-    )
-    assert curve_of(classes).at(t_s) == pytest.approx(truth.mean_pages(t_s), rel=0.005)
-    assert sum(pages for pages, _ in classes) <= 500_000
-
-
-def test_a_fit_never_needs_more_pages_than_there_are() -> None:
-    """A straight line to the last page: slow classes alone would ask for many times the memory."""
-    t_s = np.linspace(1.0, 60.0, 20)
-    classes = fit_classes(DirtyCurve.from_points(t_s.tolist(), (t_s * 1000.0).tolist(), 60_000), 60_000)
-    assert sum(pages for pages, _ in classes) <= 60_000 * 1.001
