@@ -92,7 +92,7 @@ def fit_command(
     written += reports.write(lambda: content)
     if say_data(form, told, lambda: curve_table(fitted)):
         return
-    console.say_wrapped(fit_lines(fitted))
+    console.say_verdict(told["lines"], markdown=form == "markdown")
     if fitted.found.points:
         console.say([""])
         console.show(rounds_grid(fitted), markdown=form == "markdown", wide=wide)

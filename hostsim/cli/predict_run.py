@@ -109,7 +109,7 @@ def bench_for(scenario: Scenario, given: Given, options: Options, out: Path | No
 def _print_result(options: Options, found: Prediction, content: dict[str, Any], paths: list[Path]) -> None:
     if say_data(options.form, content, lambda: estimates_table(found)):
         return
-    console.say_wrapped([*content["verdict"]])
+    console.say_verdict(content["verdict"], markdown=options.form == "markdown")
     console.say([""])
     console.show(figures_grid(found.estimates), markdown=options.form == "markdown", wide=options.wide)
     if paths:

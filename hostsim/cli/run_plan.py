@@ -131,7 +131,7 @@ def _compile(runs: Sequence[Run], *, quiet: bool) -> None:
 def _print_result(options: Options, summary: Summary, content: dict[str, Any], paths: Sequence[Path]) -> None:
     if say_data(options.form, content, lambda: combinations_table(summary)):
         return
-    console.say_verdict([*content["verdict"], ""])
+    console.say_verdict([*content["verdict"], ""], markdown=options.form == "markdown")
     for table in compare_tables(summary):
         console.show(table, markdown=options.form == "markdown", wide=options.wide)
     console.say_wrapped([caption(summary)])

@@ -57,7 +57,7 @@ def solve_and_tell(given: Given, target: str, vary: str, options: Options) -> No
 def _print_result(options: Options, found: Solution, content: dict[str, Any], paths: list[Path]) -> None:
     if say_data(options.form, content, lambda: changes_table(found)):
         return
-    console.say_wrapped(content["verdict"])
+    console.say_verdict(content["verdict"], markdown=options.form == "markdown")
     console.say([""])
     if found.frontier:
         for grid in (frontier_grid(found), runs_grid(found)):

@@ -95,7 +95,7 @@ def whatif_command(
     from hostsim.fitting.fitted import fit
     from hostsim.fitting.whatif import Change, drawn_scenarios
     from hostsim.report import console
-    from hostsim.report.fit_report import fit_report, whatif_lines, write_fit
+    from hostsim.report.fit_report import fit_report, whatif_content, write_fit
     from hostsim.report.html.kinds.parts import given_command, options_words
     from hostsim.report.predict_report import estimates_table, figures_grid
 
@@ -107,18 +107,17 @@ def whatif_command(
     change = Change(tuple(overrides or ()), bandwidth, mode, load_ends)
     drawn = drawn_scenarios(fitted, change, seed)
     found = _predict(drawn, reps, workers, quiet=quiet or form in DATA, name=fitted.name)
-    lines = whatif_lines(found, fitted, change)
-    told = {"verdict": lines, "fit": fitted.to_dict(), **found.to_dict()}
+    told = whatif_content(found, fitted, change)
     asked = {"set": overrides, "bandwidth": bandwidth, "mode": mode, "load-ends": load_ends}
     options = {"tag": tag, "migration": migration, "downtime-limit": downtime_limit, "log-bandwidth": log_bandwidth,
                "link": link, "memory": memory, "seed": seed if seed != 1 else None, "reps": reps}  # fmt: skip
     more = {"asked": options_words(asked), "command": given_command("whatif", logs, asked | options)}
     content = fit_report("whatif", fitted, told | more, seed)
-    paths = [] if out is None else write_fit(out, content, lines, estimates_table(found))
+    paths = [] if out is None else write_fit(out, content, told["verdict"], estimates_table(found))
     paths += reports.write(lambda: content)
     if say_data(form, told, lambda: estimates_table(found)):
         return
-    console.say_wrapped(lines)
+    console.say_verdict(told["verdict"], markdown=form == "markdown")
     console.say([""])
     console.show(figures_grid(found.estimates), markdown=form == "markdown", wide=wide)
     console.say(f"wrote {path}" for path in paths)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -249,11 +250,23 @@ RUNS_MIN = 5
 """Fewer runs show no range."""
 
 
-def whatif_lines(found: Prediction, fitted: GuestFit, change: Change) -> list[str]:
+def whatif_content(found: Prediction, fitted: GuestFit, change: Change) -> dict[str, Any]:
+    """The object that --json prints: the verdict, the fit, the passes by the readings of a curve, the prediction.
+
+    found: the prediction over guests drawn from the errors of ``fitted``, at least one run. change: the question.
+    """
+    outcome = by_curve(fitted, drawn_scenarios(fitted, change)(0))
+    lines = whatif_lines(found, fitted, change, outcome)
+    return {"verdict": lines, "fit": fitted.to_dict(), "by_readings": outcome and asdict(outcome), **found.to_dict()}
+
+
+def whatif_lines(
+    found: Prediction, fitted: GuestFit, change: Change, by_readings: PrecopyOutcome | None = None
+) -> list[str]:
     """The verdict on a migration that has not taken place; the first line opens with VERDICT.
 
-    found: the prediction over guests drawn from the errors of ``fitted``, at least one run.
-    change: for the assumptions. The first FIT_LINES lines on the fit close the verdict.
+    found, fitted, change: as in ``whatif_content``; the first FIT_LINES lines on the fit close the verdict.
+    by_readings: the passes by the readings of a curve; None: of a log, or not computed.
     """
     lines = prediction_lines(found)[:-1]
     seeds, rule = seeds_words(found.seeds), rule_words(found.rule, found.n)
@@ -266,7 +279,7 @@ def whatif_lines(found: Prediction, fitted: GuestFit, change: Change) -> list[st
     return [
         *lines,
         *_range(found),
-        *_by_readings(by_curve(fitted, drawn_scenarios(fitted, change)(0))),
+        *_by_readings(by_readings),
         *_requests(found),
         *(f"{text}." for text in assumptions_of_whatif(fitted, change)),
         rests,

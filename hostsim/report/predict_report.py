@@ -212,11 +212,13 @@ def rests_on(found: Prediction) -> str:
     """Number of runs, seeds, meaning of brackets, version."""
     seeds = seeds_words(found.seeds)
     parts = [f"Brackets are {CONFIDENCE:.0%} intervals of the mean of {found.n} runs of {BY}, {seeds}".replace("%", " %")]
+    covers = "The intervals cover chance alone; dirty rate, bandwidth and host are taken as given"
     if found.n == 1:
         parts = [f"A single run of {BY}, {seeds} (n = 1), so its figures have no interval"]
+        covers = "Dirty rate, bandwidth and host are taken as given"
     if rule := rule_words(found.rule, found.n):
         parts.append(rule[:1].upper() + rule[1:])
-    parts.append("The intervals cover chance alone; dirty rate, bandwidth and host are taken as given")
+    parts.append(covers)
     return ". ".join(parts)
 
 

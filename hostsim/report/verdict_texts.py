@@ -23,7 +23,7 @@ def verdict_texts(
     style: of each text, for a terminal or as Markdown.
     verdicts: of the migrations in order, where the caller has them; None: each is diagnosed here.
     """
-    told = [] if result.host is None else ["\n".join(host_verdict(result.host, style))]
+    told = [] if result.host is None else ["\n".join(host_verdict(result, style))]
     if ran_out(result) or not result.migrations:
         lines = warning_lines(result.warnings)
         alone = "\n".join(lines if style == "text" else map(marked, lines))

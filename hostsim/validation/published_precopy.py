@@ -64,7 +64,7 @@ def fitted_classes() -> Classes:
 
 def _sampling_error(pages: NDArray[np.float64]) -> NDArray[np.float64]:
     """Standard error of the number of pages that stand for the samples found dirty."""
-    return np.sqrt(pages * published("dirty_curve")["pages_per_sample"])
+    return np.asarray(np.sqrt(pages * published("dirty_curve")["pages_per_sample"]))
 
 
 def curve_rows() -> Iterator[Row]:

@@ -2,26 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
 from hostsim.core.constants import PAGE_BYTES
+from hostsim.core.units import parse_duration
 from hostsim.verdict.render import marked
 from hostsim.verdict.words import bytes_words, count_words, percent_words, seconds_words, span_words
 
 if TYPE_CHECKING:
     from hostsim.results.memory import HostResult
+    from hostsim.results.tables import RunResult
 
 EXACT = 0.01
 """An estimate that is off by less is called right (assumed)."""
 
 
-def host_verdict(host: HostResult, style: Literal["text", "markdown"] = "text") -> list[str]:
-    """The lines of the verdict on the memory of ``host``; each opens with its subject.
+def host_verdict(result: RunResult, style: Literal["text", "markdown"] = "text") -> list[str]:
+    """The lines of the verdict on the memory of the host of ``result``, if it has one; each opens with its subject.
 
     style: "markdown" marks the subjects, "text" leaves the lines plain.
     """
-    lines = [*_ended(host), *_memory(host), *_ageing(host)]
+    host = result.host
+    lines = [] if host is None else [*_ended(host), *_memory(host), *_ageing(host, result.scenario.get("ageing") or {})]
     return [marked(line) for line in lines] if style == "markdown" else lines
 
 
@@ -81,7 +84,8 @@ def _swap_ins(host: HostResult, vm: str, what: str) -> str:
     return f" ({count_words(found.latencies.count)} swap-ins; 99 % of them took at most {p99})"
 
 
-def _ageing(host: HostResult) -> Iterator[str]:
+def _ageing(host: HostResult, keys: Mapping[str, Any]) -> Iterator[str]:
+    """keys: [ageing] of the scenario."""
     for row in host.ageing or ():
         if not row["passes"]:
             yield f"Ageing: no pass over {row['vm']} ended."
@@ -89,8 +93,16 @@ def _ageing(host: HostResult) -> Iterator[str]:
         calls = count_words(row["calls"] / row["passes"])
         yield (
             f"Ageing: {row['passes']} passes over {row['vm']}; a pass made {calls} calls of the mmu notifier and took "
-            f"{span_words(row['pass_mean_ns'])}{_working_set(row)}{_ages(row)}."
+            f"{span_words(row['pass_mean_ns'])}{_behind(row, keys)}{_working_set(row)}{_ages(row)}."
         )
+
+
+def _behind(row: dict[str, Any], keys: Mapping[str, Any]) -> str:
+    """The daemon begins a pass each period, or as the pass before ends if that is later."""
+    period_ns = parse_duration(keys["period"]) if "period" in keys else 0
+    if not 0 < period_ns < row["pass_mean_ns"]:
+        return ""
+    return f", longer than its period of {span_words(period_ns)}: passes follow one another without a pause"
 
 
 def _working_set(row: dict[str, Any]) -> str:

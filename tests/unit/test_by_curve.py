@@ -8,7 +8,8 @@ import pytest
 
 from hostsim.fitting.by_curve import by_curve
 from hostsim.fitting.fitted import GuestFit, fit
-from hostsim.fitting.whatif import Change, drawn_scenarios
+from hostsim.fitting.whatif import Change, drawn_scenarios, whatif
+from hostsim.report.fit_report import whatif_content
 from hostsim.validation.published_precopy import inputs_of
 from hostsim.validation.rows import published
 
@@ -50,3 +51,11 @@ def test_a_curve_of_two_readings_is_none(tmp_path: Path) -> None:
     path.write_text("seconds,pages\n1,1000\n10,6000\n", encoding="utf-8")
     two = fit(str(path), memory="1GiB", draws=2)
     assert by_curve(two, drawn_scenarios(two, Change(("link.bandwidth=1Gbit/s",)))(0)) is None
+
+
+def test_programs_read_the_passes_by_the_readings(fitted: GuestFit) -> None:
+    change = asked("10Gbps", 0)
+    answer = whatif(fitted, change=change, reps=1, workers=1)
+    told = whatif_content(answer, fitted, change)["by_readings"]
+    total_ms, passes = P1["milliseconds"]["10Gbps"][0]
+    assert (round(1000 * told["total_s"]), told["passes"], told["converged"]) == (total_ms, passes, True)

@@ -279,6 +279,8 @@ def test_few_runs_name_the_budget_that_made_them_few() -> None:
         "--reps 30 runs all"
     )
     assert "n = 1), so its figures have no interval" in rests_on(predicted(1))
+    assert "interval" not in rests_on(predicted(1)).partition("no interval")[2]
+    assert rests_on(predicted(1)).endswith("taken as given")
 
 
 @pytest.mark.parametrize(

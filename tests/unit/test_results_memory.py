@@ -22,6 +22,7 @@ from hostsim.scenario import Scenario
 from hostsim.study.compare.figures import figures_of
 from hostsim.study.compare.summary import Row, Summary
 from hostsim.theory.working_set import age_counts, expected_counts, misplaced_share, page_rates_per_s
+from hostsim.verdict.memory import host_verdict
 
 LOCK = ("mmu-lock", "mmu-lock-waits")
 LOAD = {"pattern": "hotcold", "hot_size": "1MiB", "hot_share": 0.95, "write_rate": "20000/s", "read_rate": "20000/s"}
@@ -188,6 +189,21 @@ def test_verdicts_say_what_each_vm_lost() -> None:
     assert text.count("Memory: the migration thread waited") == 1
     assert "swap-ins; 99 % of them took at most" in text
     assert "- *Memory:* vm ended with" in "\n".join(verdict_texts(ran("all"), "markdown"))
+
+
+@pytest.mark.parametrize(("period", "says"), [("100us", True), ("500ms", False)])
+def test_the_verdict_says_that_passes_take_longer_than_their_period(period: str, says: bool) -> None:
+    table = {
+        "vm": {"memory": "64MiB", "dirty_tracking": "get-dirty-log"}, "duration": "2s",
+        "ageing": {"policy": "scan", "period": period},
+    }  # fmt: skip
+    result = simulation.run(Scenario.model_validate(table))
+    assert result.host is not None
+    (row,) = result.host.ageing or []
+    assert 100_000 < row["pass_mean_ns"] < 500_000_000
+    (line,) = host_verdict(result)
+    told = f"longer than its period of {period[:3]} {period[3:]}: passes follow one another without a pause"
+    assert (told in line) is says
 
 
 def test_tables_follow_what_there_is() -> None:

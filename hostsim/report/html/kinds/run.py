@@ -73,7 +73,7 @@ def _cards(result: RunResult, text: str) -> Iterator[Card]:
         verdict_card(verdict, f"migration {number}" if many else "")
         for number, verdict in enumerate(result.verdicts, start=1)
     )
-    if result.verdicts and result.host is not None and (lines := host_verdict(result.host)):
+    if result.verdicts and (lines := host_verdict(result)):
         yield lines_card(["VERDICT: memory and ageing meanwhile", *lines], "told", "memory of the host")
     if not result.verdicts:
         killed = result.host is not None and result.host.out_of_memory is not None
