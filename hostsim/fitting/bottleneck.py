@@ -8,12 +8,12 @@ from typing import Literal
 
 from hostsim.core.constants import PAGE_WIRE_BYTES
 from hostsim.qemu.parameters import PAGES_A_FLUSH
-from hostsim.qemu.version import Version
+from hostsim.qemu.version import Version, modelled_as
 from hostsim.verdict.evidence import Evidence
 
 BURSTS: Mapping[Version, int] = {"7.2": PAGE_WIRE_BYTES, "10.0": PAGES_A_FLUSH * PAGE_WIRE_BYTES}
-"""Bytes that count against the quota of a window at once: a page as it is queued (7.2, migration/qemu-file.c::
-add_to_iovec), or 64 iovecs as they are written (10.0, migration/qemu-file.c::qemu_fflush). QEMU tests for more than the
+"""Bytes that count against the quota of a window at once: a page as it is queued (up to 8.0, migration/qemu-file.c::
+add_to_iovec), or 64 iovecs as they are written (since 8.1, migration/qemu-file.c::qemu_fflush). QEMU tests for more than the
 quota (migration/migration-stats.c::migration_rate_exceeded), so a window has the fewest bursts that exceed it.
 """
 OTHER_BYTES, DIGIT_BYTES = 160, 64
@@ -53,7 +53,7 @@ def bottleneck_of(evidence: Evidence) -> Bottleneck | None:
     measured = evidence.bandwidth_bytes_per_s
     if not measured:
         return None
-    qemu = evidence.qemu or "10.0"
+    qemu = modelled_as(evidence.qemu)
     given, link = evidence.max_bandwidth_bytes_per_s, evidence.link_bandwidth_bytes_per_s
     if given and (not link or given <= link):
         return Bottleneck("max-bandwidth", round(given), measured, GIVEN, qemu)
@@ -68,14 +68,14 @@ def bottleneck_of(evidence: Evidence) -> Bottleneck | None:
     return Bottleneck("link", round(measured), measured, "the median of what was sent", qemu)
 
 
-def limit_of(sent: float, qemu: str | None = None, *, exact: bool = True) -> tuple[str, int]:
-    """(version of QEMU, max-bandwidth [bytes/s]) by which a migration sends ``sent`` [bytes/s].
+def limit_of(sent: float, qemu: str | None = None, *, exact: bool = True) -> tuple[Version, int]:
+    """(modelled version of QEMU, max-bandwidth [bytes/s]) by which a migration sends ``sent`` [bytes/s].
 
-    qemu: the version, where the log names it. exact: ``sent`` is that of whole windows, none of which ended late.
+    qemu: the version, any, where it is known. exact: ``sent`` is that of whole windows, none of which ended late.
     Limits up to a burst apart send the same bytes, so the roundest of them is taken; of the version that has a rounder one.
     """
-    known: Version = "7.2" if qemu == "7.2" else "10.0"
-    versions = (known,) if qemu else tuple(v for v in BURSTS if v == "7.2" or not exact or _is_whole(sent))
+    own: Version = "7.2" if modelled_as(qemu) == "7.2" else "10.0"
+    versions = (own,) if qemu else tuple(v for v in BURSTS if v == "7.2" or not exact or _is_whole(sent))
     units = UNITS if exact else UNITS[: len(ROUND_MIB)]
     most = sent if exact else sent * (1 + LATE_MAX)
     found = [(*_roundest(_least(sent, v), most, units), v) for v in versions]
@@ -83,7 +83,7 @@ def limit_of(sent: float, qemu: str | None = None, *, exact: bool = True) -> tup
     if rank == len(units):
         version = versions[-1] if exact else versions[0]
         limit = round((_least(sent, version) + sent) / 2)
-    return qemu or version, limit
+    return modelled_as(qemu) if qemu else version, limit
 
 
 def _least(sent: float, version: Version) -> float:

@@ -7,6 +7,7 @@ import pytest
 from hostsim.fitting.bottleneck import limit_of
 from hostsim.fitting.fitted import fit_logs
 from hostsim.logs.sniff import parse_logs
+from hostsim.qemu.version import modelled_as
 from tests.helpers.forecasts import Question
 from tests.helpers.polled import polled_log
 
@@ -33,6 +34,19 @@ def test_round_limits_are_found_for_each_version(mib: int) -> None:
     assert limit_of(window(mib * MIB, PAGE), "7.2") == ("7.2", mib * MIB)
     version, limit = limit_of(window(mib * MIB, BURST))
     assert window(limit, BURST if version == "10.0" else PAGE) == pytest.approx(window(mib * MIB, BURST), rel=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("named", "modelled"),
+    [("4.2", "7.2"), ("QEMU 6.2.0", "7.2"), ("8.0.5", "7.2"), ("8.1.0", "10.0"), ("9.2", "10.0"), ("10.1", "10.0"),
+     ("10.2", "10.2"), ("11.0", "10.2"), (None, "10.0"), ("unknown", "10.0")],
+)  # fmt: skip
+def test_the_bytes_of_a_window_are_those_of_the_version(named: str | None, modelled: str) -> None:
+    assert modelled_as(named) == modelled
+    burst = PAGE if modelled == "7.2" else BURST
+    if named:
+        assert limit_of(window(8 * MIB, burst), named)[0] == modelled
+        assert abs(window(limit_of(window(8 * MIB, burst), named)[1], burst) - window(8 * MIB, burst)) <= 10 * burst
 
 
 @pytest.mark.parametrize("sent", [9_193_490.0, 33_807_500.0, 80_028_000.0, 23_456_789.0])
