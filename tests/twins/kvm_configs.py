@@ -246,9 +246,9 @@ def drawn_page_tables(seed: int) -> Case:
 
 def _processes(rng: Random, tables: int, rate: Fraction, may_switch: bool) -> dict[str, Any]:
     """Of a workload that writes page tables, half of the time more than CR3 loads. tables: of a vCPU."""
-    processes = rng.choice((1, rng.randint(1, min(tables, 7)))) if may_switch else 1
+    processes = rng.choice((1, min(tables, 2), rng.randint(1, min(tables, 7)))) if may_switch else 1
     invlpg_rate = rng.choice((Fraction(0), rate / 2, rate / 7))
-    fork_rate = rng.choice((Fraction(0), rate / 9, rate / 40)) if processes > 1 else Fraction(0)
+    fork_rate = rng.choice((Fraction(0), rate / 4, rate / 9)) if processes > 1 else Fraction(0)
     return {"processes": processes, "invlpg_rate_per_s": invlpg_rate, "fork_rate_per_s": fork_rate}
 
 
