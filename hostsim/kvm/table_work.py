@@ -62,7 +62,8 @@ PRICES = tuple(one.name for one in fields(TableCosts) if one.name.endswith("_ns"
 
 def table_costs(sheet: str) -> TableCosts:
     """The prices of ``sheet``, a name or a path; a file that has none and borrows none takes those of cascade-lake."""
-    return TableCosts(*(_price(sheet, name) for name in PRICES))
+    prices: dict[str, Any] = {name: _price(sheet, name) for name in PRICES}
+    return TableCosts(**prices)
 
 
 def _price(sheet: str, name: str) -> float:
@@ -104,7 +105,7 @@ class TableWork:
         return np.asarray(self._engine.kvm.sptes.spte[first:end])
 
     def _present(self, gfns: Pages) -> Pages:
-        return gfns[self._engine.kvm.sptes.spte[gfns] & PRESENT != 0]
+        return self._with(gfns, PRESENT)
 
     def _locked(self, vcpu: int, ns: float, flushes: Sequence[bool] = ()) -> Step:
         """Hold mmu_lock exclusively for ``ns`` and the flushes that are True."""
@@ -120,8 +121,8 @@ class TableWork:
 
     def load_cr3(self, vcpu: int, spaces: VcpuSpaces) -> Step:
         """Load the next address space: find its root, then sync its tables (kvm_mmu_new_pgd, kvm_mmu_load)."""
-        # Model limit: a CR3 load costs leaving and entering the guest, a root that is not cached, and the sync. A flush of the
-        # vCPU's own TLB is not modelled, nor the guest's PCID, with which Linux loads CR3 without a sync.
+        # Model limit: a CR3 load costs leaving and entering the guest, a root that is not cached, and the sync. A flush of
+        # the vCPU's own TLB is not modelled, nor the guest's PCID, with which Linux loads CR3 without a sync.
         self.counts.cr3_loads += 1
         if not spaces.load_following():
             self.counts.root_misses += 1
@@ -174,7 +175,10 @@ class TableWork:
             self._apply(late)
 
     def _writable(self, gfns: Pages) -> Pages:
-        return gfns[self._engine.kvm.sptes.spte[gfns] & WRITABLE != 0]
+        return self._with(gfns, WRITABLE)
+
+    def _with(self, gfns: Pages, flag: int) -> Pages:
+        return np.extract(self._engine.kvm.sptes.spte[gfns] & flag, gfns)
 
     def _apply(self, late: _Late) -> None:
         """Drop and protect sptes, which the flush has removed from all TLBs."""
@@ -219,8 +223,8 @@ class TableWork:
 
         The guest takes W from all entries of the parent and loads CR3, then clears the tables of the process that has ended.
         """
-        # Model limit: a fork shares all pages, and the parent's next write to each is one fault; the guest's own copy on write
-        # is not modelled, nor vfork and posix_spawn, which leave the parent's tables alone.
+        # Model limit: a fork shares all pages, and the parent's next write to each is one fault; the guest's own copy on
+        # write is not modelled, nor vfork and posix_spawn, which leave the parent's tables alone.
         # Model limit: tables that a fork writes are not logged as dirty by these writes.
         self.counts.forks += 1
         parent, ended = spaces.current, spaces.following
@@ -244,7 +248,7 @@ class TableWork:
         yield from self._locked(vcpu, hold_ns, flushes)
 
     def clear_directory(self, vcpu: int, entries: int) -> Step:
-        """The guest clears all ``entries`` of a directory: KVM emulates writes until it zaps the directory's shadow page."""
+        """The guest clears all ``entries`` of a directory: KVM emulates writes until it zaps the shadow page."""
         wp_ns = int(self._engine.kvm.costs.hold_ns[WP])
         for n in range(1, min(FLOODED, entries) + 1):
             self.counts.emulated_writes += 1
@@ -266,12 +270,12 @@ class TableWork:
         space.replace(len(mapped))
 
     def _link(self, vcpu: int, space: Space) -> Step:
-        """The first faults of a process in each of its tables: KVM finds unsync shadow tables, and compares all their sptes.
+        """The first fault of a process in each of its tables: KVM finds unsync shadow tables, and compares all sptes.
 
         kvm_mmu_find_shadow_page: the tables stay unsync until the next CR3 load.
         """
-        # Model limit: the guest uses the pages of freed tables as the tables of the next process, and KVM keeps unsync tables
-        # when it zaps their directory, as measured (KVM-PVM, 6.18). mmu_zap_unsync_children of Linux zaps them with it.
+        # Model limit: the guest uses the pages of freed tables as the tables of the next process, and KVM keeps unsync
+        # tables when it zaps their directory, as measured (KVM-PVM, 6.18). mmu_zap_unsync_children of Linux zaps them.
         # Model limit: new shadow pages of directories cost no more than the faults; all faults of a process in its tables
         # come at its first CR3 load.
         stale, space.stale = space.stale or 0, None

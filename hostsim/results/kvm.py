@@ -147,7 +147,9 @@ PAGE_TABLES: Columns[Tally] = (
         title="synced tables",
     ),
     Column("synced_sptes", INT, "sptes", "", "sptes that these syncs compared", lambda tally: tally.synced_sptes),
-    Column("dropped_sptes", INT, "sptes", "", "sptes that these syncs and INVLPG dropped", lambda tally: tally.dropped_sptes),
+    Column(
+        "dropped_sptes", INT, "sptes", "", "sptes that these syncs and INVLPG dropped", lambda tally: tally.dropped_sptes,
+    ),
     Column(
         "table_exits_ns", INT, "ns", "", "of `stall_ns`, exits by INVLPG and those of forks, with waits and flushes",
         lambda tally: tally.table_exits_ns, title="in INVLPG and forks",

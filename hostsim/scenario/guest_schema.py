@@ -119,8 +119,8 @@ class Workload(Section):
         default=1,
         ge=1,
         le=10_000,
-        description="with cr3_load_rate: processes of each vCPU, which its CR3 loads go through in turn; the page tables are "
-        "divided among them. KVM keeps the roots of four",
+        description="with cr3_load_rate: processes of each vCPU, which its CR3 loads go through in turn; the page tables "
+        "are divided among them. KVM keeps the roots of four",
     )
     invlpg_rate: Rate = Field(
         default=Fraction(0),
@@ -130,8 +130,8 @@ class Workload(Section):
     )
     fork_rate: Rate = Field(
         default=Fraction(0),
-        description="with cr3_load_rate and two or more processes: forks per second, over all its vCPUs. The current process "
-        "forks, the child takes the place and the page tables of the next process, which has ended (`processes` of "
+        description="with cr3_load_rate and two or more processes: forks per second, over all its vCPUs. The current "
+        "process forks, the child takes the place and the page tables of the next process, which has ended (`processes` of "
         "/proc/stat counts forks)",
         examples=["50/s"],
     )

@@ -1,4 +1,4 @@
-"""Suite ``kvm``: a guest that writes its page tables under shadow paging: syncs, INVLPG, roots, and writes to directories."""
+"""Suite ``kvm``: a guest that writes its page tables under shadow paging: syncs, INVLPG, roots, writes to directories."""
 
 from __future__ import annotations
 

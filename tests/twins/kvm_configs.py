@@ -254,8 +254,8 @@ def _processes(rng: Random, tables: int, rate: Fraction, may_switch: bool) -> di
 
 def _table_prices(wide: int, time_ns: float) -> dict[str, float]:
     return {
-        "sync_table_ns": wide * time_ns, "sync_spte_ns": time_ns, "sync_drop_ns": time_ns / 2, "sync_protect_ns": time_ns / 3,
-        "root_load_ns": 7 * time_ns, "invlpg_ns": 3 * time_ns, "invlpg_spte_ns": 2 * time_ns,
+        "sync_table_ns": wide * time_ns, "sync_spte_ns": time_ns, "sync_drop_ns": time_ns / 2,
+        "sync_protect_ns": time_ns / 3, "root_load_ns": 7 * time_ns, "invlpg_ns": 3 * time_ns, "invlpg_spte_ns": 2 * time_ns,
         "emulate_write_ns": 5 * time_ns, "zap_table_ns": 11 * time_ns, "zap_entry_ns": time_ns / 4,
     }  # fmt: skip
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Generator
 from fractions import Fraction
-from itertools import takewhile
+from itertools import pairwise, takewhile
 from typing import TYPE_CHECKING, Any
 
 import simpy
@@ -66,11 +66,8 @@ class TwinSpaces:
         for vcpu, size in zip(load.vcpus, part_sizes(load), strict=True):
             if load.split or not own:
                 writers = [(w, vcpu)] if load.split else [(w, one) for one in load.vcpus]
-                own = [
-                    TwinSpace(load, range(first + size * i // load.processes, first + size * (i + 1) // load.processes), size,
-                              writers)
-                    for i in range(load.processes)
-                ]  # fmt: skip
+                bounds = [first + size * i // load.processes for i in range(load.processes + 1)]
+                own = [TwinSpace(load, range(a, b), size, writers) for a, b in pairwise(bounds)]
                 first += size
                 for table in [table for space in own for table in space.tables]:
                     self.memory.flags(table).discard("writable")

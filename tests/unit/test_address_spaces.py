@@ -171,7 +171,8 @@ def test_the_next_process_finds_shadow_tables_of_the_one_that_ended() -> None:
 
 
 @pytest.mark.parametrize(
-    ("tables", "entries"), [(1, [1, 1, 1]), (4, [4, 1, 1]), (513, [512, 1, 2, 1]), (512 * 512 + 1, [512] * 512 + [1, 512, 1, 2])]
+    ("tables", "entries"),
+    [(1, [1, 1, 1]), (4, [4, 1, 1]), (513, [512, 1, 2, 1]), (512 * 512 + 1, [512] * 512 + [1, 512, 1, 2])],
 )
 def test_directories_above_tables(tables: int, entries: list[int]) -> None:
     assert directories(tables) == entries
