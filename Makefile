@@ -74,6 +74,7 @@ docs: $(STAMP) ## write the generated pages and pictures of docs/
 	$(BIN)/python docs/tools/write_kvm_tables.py
 	$(BIN)/python docs/tools/write_validation.py
 	$(BIN)/python docs/tools/write_modes.py
+	$(BIN)/python docs/tools/write_forms.py
 	$(BIN)/python docs/tools/write_man.py
 	$(BIN)/python docs/tools/draw_slope_floor.py
 	$(BIN)/python docs/tools/draw_validation.py

@@ -52,7 +52,7 @@ def draw_phases(axes: Any) -> None:
 def draw_migrations(axes: Any) -> None:
     """Total time of each migration that completed, real beside simulated."""
     timed = [row for row in kept_rows() if row["quantity"] == "total_time_ms" and row["scored"]]
-    rows = [row for row in timed if not row["id"].startswith(("migration/blind_", "migration/second_"))]
+    rows = [row for row in timed if not row["id"].startswith(("migration/blind_", "migration/second_", "migration/third_"))]
     names = [row["id"].rpartition("/")[2].replace("_", " ") for row in rows]
     at = range(len(rows))
     for key, shift, colour, label in (("expected", -0.2, GREY, "real QEMU 7.2"), ("got", 0.2, BLUE, "simulated")):

@@ -34,7 +34,7 @@ FORMS = {
     "P4": "share of time left by cpu-throttle, by its arithmetic",
     "P4-run": "the same by the engine's vCPU and throttle timer",
 }
-BLIND, SECOND = "blind_", "second_"
+BLIND, SECOND, THIRD = "blind_", "second_", "third_"
 """Beginnings of the ids of cases that were measured after the model was made."""
 TAIL_CASES = 20
 """Fewer cases than this have no tenth worth a number."""
@@ -167,6 +167,11 @@ def second_table() -> str:
     return _later_table(SECOND)
 
 
+def third_table() -> str:
+    """One line a case of group third of suite kvm."""
+    return _later_table(THIRD)
+
+
 def _later_table(group: str) -> str:
     header = (
         "case", "outcome", "total time, s", "got", "error", "transferred, MB", "got", "error", "syncs", "got",
@@ -281,7 +286,7 @@ def _summary_lines() -> Iterator[tuple[str, ...]]:
 TABLES = {
     "summary": summary_table, "errors": errors_table, "deviations": deviations_table, "cases": cases_table,
     "published": published_table, "series": series_table, "blind": blind_table, "second": second_table,
-    "found": found_table,
+    "third": third_table, "found": found_table,
 }  # fmt: skip
 
 

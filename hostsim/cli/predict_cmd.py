@@ -11,6 +11,7 @@ from hostsim.cli.forms import FormOption, form_of
 from hostsim.cli.options import EVERY_MODE, CiOption, HtmlOption, JsonFlag, PlotOption, QuietFlag, WideFlag
 from hostsim.cli.report_files import ReportFiles
 from hostsim.cli.study_options import ClusterOption, WorkersOption
+from hostsim.kvm.interfaces import INTERFACES
 
 HELP = """Say whether a VM will migrate, how long it takes, and at which values the answer changes.
 
@@ -55,7 +56,7 @@ TrackingOption = Annotated[
     str,
     typer.Option("--tracking", metavar="NAME",
                  show_default="tcg, without the cost of logging; initially-all-set with auto-converge",
-                 help="vm.dirty_tracking: get-dirty-log, clear-dirty-log, initially-all-set, dirty-ring."),
+                 help=f"vm.dirty_tracking: {', '.join(INTERFACES)}."),
 ]  # fmt: skip
 SetOption = Annotated[
     list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Replace a key of the scenario; repeatable.")

@@ -106,23 +106,48 @@ def _lowered(packed: bytes) -> Any:
     """The generator that numba runs for a call of the function in ``packed``."""
 
     def generated(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        convention, types = context.call_conv, signature.args
-        slot = _slot(context, builder.module, convention.get_function_type(signature.return_type, types), packed)
-        status, result = convention.call_function(builder, builder.load(slot), signature.return_type, types, arguments)
+        convention = context.call_conv
+        door = _door(context, builder.module, convention.get_function_type(signature.return_type, signature.args), packed)
+        result, error = (_room(builder, place.type.pointee) for place in door.args[:2])
+        given = context.get_arg_packer(signature.args).as_arguments(builder, arguments)
+        code = builder.call(door, [result, error, *given])
+        status = convention._get_return_status(builder, code, builder.load(error))  # noqa: SLF001  # as of ``call_function``
         with _cgutils.if_unlikely(builder, status.is_error):
             convention.return_status_propagate(builder, status)
-        return result
+        return context.get_returned_value(builder, signature.return_type, builder.load(result))
 
     return generated
 
 
-def _slot(context: Any, module: Any, kind: Any, packed: bytes) -> Any:
-    """The word beside the calls of ``module``: until it is bound, the address of a stub that binds it."""
+def _room(builder: Any, kind: Any) -> Any:
+    """A word on the stack that the call fills: numba's own are filled with zeros in every exit, called or not."""
+    with builder.goto_entry_block():
+        return builder.alloca(kind)
+
+
+def _door(context: Any, module: Any, kind: Any, packed: bytes) -> Any:
+    """The function of ``module`` through which its late calls go.
+
+    It is cold, so that LLVM takes the way around a call for the usual one, and moves values to the stack on the other.
+    """
     name = f"hostsim.late.{hashlib.sha256(packed).hexdigest()[:16]}"
-    if name not in module.globals:
-        slot = ir.GlobalVariable(module, kind.as_pointer(), name)
-        slot.linkage, slot.initializer = "internal", _stub(context, module, kind, packed, slot)
-    return module.globals[name]
+    if f"{name}.door" in module.globals:
+        return module.globals[f"{name}.door"]
+    door = ir.Function(module, kind, f"{name}.door")
+    door.linkage = "internal"
+    door.attributes.add("noinline")
+    door.attributes.add("cold")
+    builder = ir.IRBuilder(door.append_basic_block())
+    slot = _slot(context, module, kind, packed, name)
+    builder.ret(builder.call(builder.load(slot), door.args, tail=True))
+    return door
+
+
+def _slot(context: Any, module: Any, kind: Any, packed: bytes, name: str) -> Any:
+    """The word beside the door: until it is bound, the address of a stub that binds it."""
+    slot = ir.GlobalVariable(module, kind.as_pointer(), name)
+    slot.linkage, slot.initializer = "internal", _stub(context, module, kind, packed, slot)
+    return slot
 
 
 def _stub(context: Any, module: Any, kind: Any, packed: bytes, slot: Any) -> Any:

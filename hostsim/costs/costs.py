@@ -80,6 +80,7 @@ class CostSheet:
     atomic_ns: a read-modify-write of a line in the CPU's own cache.
     lock_pair_ns: taking and dropping an uncontended lock.
     visit_ns: reading an entry of an index, beside loading its line.
+    ahead_ns: work on which the processor is ahead of a load that it waits for, as far as its reorder buffer reaches.
     allocation_ns: allocating or freeing a small object.
     *_bytes: sizes of the data caches.
     tlb_entries, tlb_giant_entries: entries of the second-level TLB for 4 KiB and 2 MiB together, and for 1 GiB.
@@ -136,6 +137,7 @@ class CostSheet:
     atomic_ns: float
     lock_pair_ns: float
     visit_ns: float
+    ahead_ns: float
     allocation_ns: float
     l1_bytes: float
     l2_bytes: float

@@ -24,21 +24,13 @@ from hostsim.kvm.index_costs import (
     unmap_all_ns,
 )
 from hostsim.kvm.indexed import IndexedSptes, index_of
+from hostsim.kvm.interfaces import INTERFACES, Interface, with_rings
 from hostsim.kvm.lay_out import MmuConfig
 from hostsim.kvm.live_vm import LiveVm
 from hostsim.kvm.lock import N_HOSTS
 from hostsim.kvm.plan import LogPlan
 from hostsim.kvm.rules import conflicts, ring_reserve, sheet_conflicts
-from hostsim.kvm.spec import (
-    BACKING_PAGES,
-    INTERFACES,
-    MEASURED,
-    Interface,
-    MmuSpec,
-    pins_pages,
-    splits_eagerly,
-    traits_of,
-)
+from hostsim.kvm.spec import BACKING_PAGES, MEASURED, MmuSpec, pins_pages, splits_eagerly, traits_of
 from hostsim.kvm.table_work import table_costs
 from hostsim.kvm.tlb import TlbReach
 from hostsim.spte_index.book3s_pr import BITS, LINK_BYTES, REST_BYTES
@@ -123,7 +115,7 @@ def mmu_config(mmu: MmuSpec, interface: str) -> MmuConfig:
     # tenth of it, n / 512 and the tables above. A guest whose processes map all memory 10.2 times, or half of it 20.5 times,
     # meets it (hostsim.spte_index.recycling).
     # Model limit: when a VM starts, its host has allocated exactly the host pages that have content.
-    is_ring = interface == "dirty-ring"
+    is_ring = interface in with_rings()
     return MmuConfig(
         mmu=mmu,
         huge=mmu.page_size != "4KiB",

@@ -20,6 +20,7 @@ from hostsim.guest.workload import Guest
 from hostsim.kvm.engine import CONTENDED, FAULT, GRANTED, OUT, WALKED, Due, GuestEngine
 from hostsim.kvm.flush import RemoteFlush
 from hostsim.kvm.indexed import IndexedSptes, IndexFigures
+from hostsim.kvm.interfaces import INTERFACE_TRAITS
 from hostsim.kvm.lock import MmuLock
 from hostsim.kvm.page_waits import PageWaits
 from hostsim.kvm.plan import LogPlan
@@ -138,7 +139,7 @@ class LiveVm(VmBase):
 
     def may_come_up(self) -> bool:
         """Whether the guest may deliver an event: a host process waits, a fault needs the host, or a ring may fill."""
-        if self.host is not None or self.plan.interface == "dirty-ring":
+        if self.host is not None or INTERFACE_TRAITS[self.plan.interface].has_rings:
             return True
         return self.lock.awaited or any(vcpu.leaving for vcpu in self.vcpus)
 

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from hostsim.costs.costs import LogCosts
 from hostsim.costs.era import ClearLock, RecoveryFlush
 from hostsim.costs.exits import EXCLUSIVE, SHARED
-from hostsim.kvm.spec import Interface, MmuSpec
+from hostsim.kvm.interfaces import INTERFACE_TRAITS, Interface
+from hostsim.kvm.spec import MmuSpec
 from hostsim.spte_index.spte import REGION_PAGES
 
 Recovery = Literal["none", "zap", "in-place"]
@@ -87,7 +88,7 @@ class LogPlan:
     @property
     def all_set(self) -> bool:
         """Whether the log starts with all pages dirty and no page protected."""
-        return self.interface == "initially-all-set"
+        return INTERFACE_TRAITS[self.interface].all_set
 
     @property
     def start_unit_ns(self) -> int:

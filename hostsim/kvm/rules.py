@@ -11,7 +11,8 @@ from hostsim.core.errors import Finding
 from hostsim.costs.cost_rules import PML_ENTRIES
 from hostsim.costs.costs import load_costs, sheet_names
 from hostsim.costs.era import Era, era_names, is_before, load_era
-from hostsim.kvm.spec import CLEARED, INDEXED, MEASURED, OFFERED, Interface, MmuSpec, WriteTracking, traits_of
+from hostsim.kvm.interfaces import INTERFACE_TRAITS, Interface, with_index
+from hostsim.kvm.spec import MEASURED, MmuSpec, WriteTracking, traits_of
 
 RING_RESERVED = 64
 """Entries that stay free in a ring, with PML a buffer more (virt/kvm/dirty_ring.c::kvm_dirty_ring_get_rsvd_entries)."""
@@ -34,9 +35,9 @@ def conflicts(mmu: MmuSpec, interface: Interface) -> Iterator[Finding]:
     yield from _of_write_tracking(mmu, interface, era)
     if mmu.eager_split:
         yield from _not_in(era, "vm.mmu.eager_split", "true", lambda one: one.eager_split)
-    if interface == "dirty-ring":
+    if INTERFACE_TRAITS[interface].has_rings:
         yield from _of_ring(mmu)
-    if mmu.clear_lock == "shared" and interface in CLEARED:
+    if mmu.clear_lock == "shared" and INTERFACE_TRAITS[interface].has_clear:
         yield from _of_shared_clear(mmu, era)
     if mmu.index != MEASURED:
         yield from _of_index(mmu, interface)
@@ -69,7 +70,7 @@ def _not_in(era: Era, key: str, got: str, offers: Offers) -> Iterator[Finding]:
 
 
 def _of_interface(interface: Interface, era: Era) -> Iterator[Finding]:
-    yield from _not_in(era, TRACKING, f"'{interface}'", OFFERED[interface])
+    yield from _not_in(era, TRACKING, f"'{interface}'", INTERFACE_TRAITS[interface].offered)
 
 
 def _of_write_tracking(mmu: MmuSpec, interface: Interface, era: Era) -> Iterator[Finding]:
@@ -115,7 +116,7 @@ def _of_index(mmu: MmuSpec, interface: Interface) -> Iterator[Finding]:
     """An index write-protects 4 KiB sptes of a direct map; Book3S HV's index reads C bits instead."""
     index, caught = f"'{mmu.index}'", caught_by(mmu.index)
     traits = traits_of(mmu.index)
-    offered = INDEXED[:1] if traits.logs_by_hardware or traits.protects_by_zapping else INDEXED
+    offered = with_index(in_place=not (traits.logs_by_hardware or traits.protects_by_zapping))
     if interface not in offered:
         wanted = "dirty_tracking = " + " or ".join(f"'{name}'" for name in offered) + " with this index"
         example = f'dirty_tracking = "{offered[0]}"'

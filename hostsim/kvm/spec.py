@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from hostsim.costs.era import ClearLock, Era, is_before
+from hostsim.costs.era import ClearLock, Era
 from hostsim.spte_index.designs import DESIGNS
 from hostsim.spte_index.protocol import Traits
 from hostsim.spte_index.spte import REGION_PAGES
@@ -16,30 +15,14 @@ BACKING_PAGES: dict[PageSize, int] = {"4KiB": 1, "2MiB": REGION_PAGES, "1GiB": R
 """4 KiB pages of a host page."""
 Mode = Literal["tdp", "direct", "shadow"]
 """Paging; direct: two-dimensional paging through rmaps."""
-Interface = Literal["get-dirty-log", "clear-dirty-log", "initially-all-set", "dirty-ring"]
 WriteTracking = Literal["write-protect", "pml", "d-bit"]
 """The mechanism that records the first write to a page."""
-OFFERED: dict[Interface, Callable[[Era], bool]] = {
-    "get-dirty-log": lambda _era: True,
-    "clear-dirty-log": lambda era: era.manual_protect,
-    "initially-all-set": lambda era: era.initially_all_set,
-    "dirty-ring": lambda era: not is_before(era, RING_SINCE),
-}
-"""Whether the kernels of an era have the interface."""
-INTERFACES: tuple[Interface, ...] = tuple(OFFERED)
-"""Interfaces by which user space gets dirty pages: the values of ``dirty_tracking`` beside "tcg"."""
-RING_SINCE = "E3"
-"""KVM_CAP_DIRTY_LOG_RING, in 5.11 assumed: after the first kernel of E2."""
 MEASURED: Final = "measured"
 """The run keeps no index: the work on the log costs the times measured on the kernel's own index."""
 INDEXES: tuple[str, ...] = (MEASURED, *DESIGNS)
 """Names of the designs that may hold the sptes of a VM."""
 PINNING: Final = "E0"
 """Book3S PR pinned the pages of its guests in this era; notifiers came later (about 3.7, assumed)."""
-CLEARED: tuple[Interface, ...] = ("clear-dirty-log", "initially-all-set")
-"""Interfaces with KVM_CLEAR_DIRTY_LOG."""
-INDEXED: tuple[Interface, ...] = ("get-dirty-log", "clear-dirty-log")
-"""Interfaces that work with an index."""
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ class Form:
 
     known_by: a line typical of the form; detail: further contents that its reader reads.
     read_by: module of hostsim.logs and class in it, as text: help lists the forms without loading a reader.
+    words: words in small letters of which each line of the form has one, beside COMMON_WORDS: other lines reach no reader.
     is_weak: its answers count only if the log has none of another form.
     profile: the management layer that writes it: its commands, and its default downtime limit.
     """
@@ -26,6 +27,7 @@ class Form:
     known_by: str
     detail: str
     read_by: str
+    words: tuple[str, ...] = ()
     is_weak: bool = False
     profile: str = "qemu"
 
@@ -95,7 +97,7 @@ COMMON_WORDS = (
     "event resume", " left", "to go", "timeout", "autoconverge",
     "iterations", "[2, ", "[3, ", "(2, ", "(3, ", "memremaining",
 )  # fmt: skip
-"""Every line that a reader takes has one of these words, a field of libvirt, or the end of a label."""
+"""Every line that a reader takes has one of these words, one of its form's, a field of libvirt, or the end of a label."""
 
 
 @cache
@@ -105,7 +107,8 @@ def _words() -> tuple[str, ...]:
     from hostsim.logs.virsh import ALL_LABELS, FIELD_HINTS
 
     ends = {f"{word}:" for labels in (LABELS, ALL_LABELS, MONITOR) for word in labels.last_words}
-    return tuple(sorted({*COMMON_WORDS, *FIELD_HINTS, *ends}))
+    of_forms = {word for form in FORMS for word in form.words}
+    return tuple(sorted({*COMMON_WORDS, *of_forms, *FIELD_HINTS, *ends}))
 
 
 def is_worth_reading(text: str) -> bool:

@@ -1,30 +1,28 @@
-"""Dirty trackers, each behind hostsim.core.dirty_tracker.DirtyTracker."""
+"""Dirty trackers by vm.dirty_tracking, each behind hostsim.core.dirty_tracker.DirtyTracker."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from importlib import import_module
 from typing import Any
 
 from hostsim.core.dirty_tracker import DirtyTracker
 from hostsim.core.knobs import Knobs
-from hostsim.kvm.live_vm import LiveVm
-from hostsim.kvm.trackers.clear_dirty_log import ClearDirtyLog
-from hostsim.kvm.trackers.dirty_ring import DirtyRing
-from hostsim.kvm.trackers.get_dirty_log import GetDirtyLog
+from hostsim.kvm.interfaces import INTERFACE_TRAITS
 from hostsim.qemu.tcg import TcgTracker
 
-
-def _kvm(tracker: Callable[[LiveVm], DirtyTracker]) -> Callable[[Any, Knobs, int], DirtyTracker]:
-    return lambda vm, _knobs, _log_capacity: tracker(vm)
+Maker = Callable[[Any, Knobs, int], DirtyTracker]
 
 
-TRACKERS: dict[str, Callable[[Any, Knobs, int], DirtyTracker]] = {
+def _of_kvm(tracker: str) -> Maker:
+    """A maker of the class that "module:class" names; KVM's trackers take the LiveVm alone."""
+    module, name = tracker.split(":")
+    kind: Callable[[Any], DirtyTracker] = getattr(import_module(f"hostsim.kvm.trackers.{module}"), name)
+    return lambda vm, _knobs, _log_capacity: kind(vm)
+
+
+TRACKERS: dict[str, Maker] = {
     "tcg": TcgTracker,
-    "get-dirty-log": _kvm(GetDirtyLog),
-    "clear-dirty-log": _kvm(ClearDirtyLog),
-    "initially-all-set": _kvm(ClearDirtyLog),
-    "dirty-ring": _kvm(DirtyRing),
+    **{name: _of_kvm(traits.tracker) for name, traits in INTERFACE_TRAITS.items()},
 }
-"""Makers of trackers by vm.dirty_tracking; each takes (a Vm for tcg, else a LiveVm; Knobs; capacity of tcg's log of first
-writes).
-"""
+"""Each takes (a Vm for tcg, else a LiveVm; Knobs; capacity of tcg's log of first writes)."""

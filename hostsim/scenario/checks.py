@@ -10,6 +10,7 @@ from hostsim.core.constants import NS_PER_MS, PAGE_BYTES
 from hostsim.core.errors import Finding, moved
 from hostsim.core.units import format_bandwidth, format_bytes, format_duration
 from hostsim.costs.host_sheet import SPREADS
+from hostsim.kvm.interfaces import with_rings
 from hostsim.qemu import capabilities
 from hostsim.qemu.capabilities import Rule
 from hostsim.scenario.checkpoint_schema import checkpoint_findings
@@ -285,7 +286,7 @@ def _capabilities(migration: Migration, vm: Vm) -> Iterator[Finding]:
         wanted = f'qemu = "10.0" or later: {migration.qemu} has no such parameter'
         got = _written(entry.name, values[entry.name])
         yield Finding(f"migration.{entry.name}", got, wanted, 'qemu = "10.2"', ("migration.qemu",))
-    values[capabilities.DIRTY_RING] = vm.dirty_tracking == "dirty-ring"
+    values[capabilities.DIRTY_RING] = vm.dirty_tracking in with_rings()
     for rule in capabilities.refused(values, migration.qemu):
         yield _refused(rule, values)
 

@@ -11,6 +11,7 @@ from pydantic import Field
 from hostsim.core.constants import NS_PER_MS, NS_PER_S
 from hostsim.core.errors import Finding
 from hostsim.core.units import format_duration
+from hostsim.kvm.interfaces import INTERFACES, with_rings
 from hostsim.qemu.calc_dirty_rate import CalcDirtyRate, Mode
 from hostsim.scenario.section import Section
 from hostsim.scenario.types import Count, Duration
@@ -25,9 +26,9 @@ CALC_TIME_MIN_NS = 50 * NS_PER_MS
 SAMPLE_PAGES = (128, 16384)
 """migration/dirtyrate.h MIN_SAMPLE_PAGE_COUNT, MAX_SAMPLE_PAGE_COUNT."""
 NEEDS = {
-    "dirty-bitmap": ("clear-dirty-log", "initially-all-set", "get-dirty-log"),
-    "dirty-ring": ("dirty-ring",),
-}  # fmt: skip
+    "dirty-bitmap": tuple(name for name in INTERFACES if name not in with_rings()),
+    "dirty-ring": with_rings(),
+}
 """Values of vm.dirty_tracking that a mode needs (::qmp_calc_dirty_rate)."""
 
 

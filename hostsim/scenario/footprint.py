@@ -10,6 +10,7 @@ from hostsim.core.errors import InputError, Problem
 from hostsim.core.latency import N_COUNTERS
 from hostsim.core.units import format_bytes
 from hostsim.costs.cost_rules import PML_ENTRIES
+from hostsim.kvm.interfaces import with_rings
 from hostsim.kvm.lock import N_HOSTS
 from hostsim.kvm.loops.layout import WALKER_CALLS
 from hostsim.kvm.spec import MEASURED
@@ -96,7 +97,7 @@ def _vm_bytes(vm: Vm, more_a_page: int) -> int:
     a_page = MEMORY_BYTES_A_PAGE + more_a_page
     if vm.mmu is None:
         return int(pages * a_page + sum(_workload_bytes(vm, load) for load in vm.workload))
-    entries = PML_ENTRIES + (vm.mmu.ring_entries if vm.dirty_tracking == "dirty-ring" else 0)
+    entries = PML_ENTRIES + (vm.mmu.ring_entries if vm.dirty_tracking in with_rings() else 0)
     buffers = BUFFER_BYTES_AN_ENTRY * entries * vm.vcpus
     workloads = sum(_kvm_workload_bytes(vm, load) for load in vm.workload)
     index = index_bytes(vm.mmu.index, pages, vm.vcpus)

@@ -11,6 +11,7 @@ from pydantic import BeforeValidator, Field, WithJsonSchema, model_validator
 from hostsim.core.constants import NS_PER_S, PAGE_BYTES
 from hostsim.core.units import shown
 from hostsim.guest.content import CHANGED_BYTES, CHANGED_PLACE
+from hostsim.kvm.interfaces import INTERFACE_TRAITS
 from hostsim.plugins.registry import installed
 from hostsim.scenario.dirty_limit_schema import DirtyLimit
 from hostsim.scenario.dirty_rate_schema import DirtyRateCommand
@@ -222,9 +223,7 @@ class Vm(Section):
     dirty_tracking: Tracking = Field(
         default="tcg",
         description="how KVM or QEMU finds dirty pages. tcg: the log is cleared at a sync and costs the guest nothing. KVM: "
-        "get-dirty-log reads, clears and protects at a sync; clear-dirty-log reads at a sync and protects a chunk of 1 GiB "
-        "(2^18 pages) before its pages are sent; initially-all-set too, and protects nothing at the start; dirty-ring "
-        "takes the pages from a ring of each vCPU",
+        + "; ".join(f"{name} {traits.says}" for name, traits in INTERFACE_TRAITS.items()),
     )
     mmu: Mmu | None = Field(default=None, description="KVM: kernel, costs and paging mode")
     fill: tuple[Fill, ...] = Field(default=(), description="ranges of pages that are not zero")

@@ -7,8 +7,9 @@ from collections.abc import Iterator
 from hostsim.core.errors import Finding
 from hostsim.core.units import format_bytes, format_duration
 from hostsim.costs.cost_file import is_path
+from hostsim.kvm.interfaces import INTERFACES, with_clear, with_rings
 from hostsim.kvm.rules import caught_by, conflicts, sheet_conflicts
-from hostsim.kvm.spec import CLEARED, INTERFACES, MEASURED
+from hostsim.kvm.spec import MEASURED
 from hostsim.scenario.guest_schema import Vm
 from hostsim.scenario.kvm_schema import Mmu
 from hostsim.scenario.page_table_checks import page_table_findings
@@ -37,8 +38,8 @@ def idle_keys(vm: Vm) -> frozenset[str]:
     mmu = vm.mmu or Mmu()
     keys = {
         "eager_split": mmu.page_size == "4KiB",
-        "ring_entries": vm.dirty_tracking != "dirty-ring",
-        "clear_lock": mmu.clear_lock is None or vm.dirty_tracking not in CLEARED,
+        "ring_entries": vm.dirty_tracking not in with_rings(),
+        "clear_lock": mmu.clear_lock is None or vm.dirty_tracking not in with_clear(),
         "index": mmu.index == MEASURED,
         "write_tracking": caught_by(mmu.index) != "write-protect",
         "a_bits": mmu.a_bits,
@@ -59,11 +60,16 @@ def _without_meaning(vm: Vm, mmu: Mmu) -> Iterator[Finding]:
     got = "a key that has no effect here"
     if "eager_split" in mmu.model_fields_set and mmu.eager_split is not None and mmu.page_size == "4KiB":
         yield Finding("vm.mmu.eager_split", got, "only with large pages", 'page_size = "2MiB"', ("vm.mmu.page_size",))
-    if "ring_entries" in mmu.model_fields_set and vm.dirty_tracking != "dirty-ring":
-        yield Finding("vm.mmu.ring_entries", got, 'only with dirty_tracking = "dirty-ring"', "", ("vm.dirty_tracking",))
-    if mmu.clear_lock is not None and vm.dirty_tracking not in CLEARED:
-        wanted = "only where CLEAR is called: dirty_tracking = " + " or ".join(f"'{name}'" for name in CLEARED)
-        yield Finding("vm.mmu.clear_lock", got, wanted, f'dirty_tracking = "{CLEARED[0]}"', ("vm.dirty_tracking",))
+    if "ring_entries" in mmu.model_fields_set and vm.dirty_tracking not in with_rings():
+        wanted = "only with " + _tracking(with_rings())
+        yield Finding("vm.mmu.ring_entries", got, wanted, "", ("vm.dirty_tracking",))
+    if mmu.clear_lock is not None and vm.dirty_tracking not in with_clear():
+        wanted, example = "only where CLEAR is called: " + _tracking(with_clear()), f'dirty_tracking = "{with_clear()[0]}"'
+        yield Finding("vm.mmu.clear_lock", got, wanted, example, ("vm.dirty_tracking",))
+
+
+def _tracking(interfaces: tuple[str, ...]) -> str:
+    return "dirty_tracking = " + " or ".join(f"'{name}'" for name in interfaces)
 
 
 def _memory(vm: Vm, mmu: Mmu) -> Iterator[Finding]:

@@ -12,8 +12,9 @@ from hostsim.core.units import shown
 from hostsim.costs.cost_file import is_path
 from hostsim.costs.costs import sheet_names
 from hostsim.costs.era import ClearLock, era_names, read_era
+from hostsim.kvm.interfaces import Interface
 from hostsim.kvm.rules import caught_by
-from hostsim.kvm.spec import INDEXES, MEASURED, Interface, MmuSpec, Mode, PageSize, WriteTracking
+from hostsim.kvm.spec import INDEXES, MEASURED, MmuSpec, Mode, PageSize, WriteTracking
 from hostsim.scenario.problems import wanted_name
 from hostsim.scenario.section import Section
 from hostsim.scenario.types import Count, Flag, refused

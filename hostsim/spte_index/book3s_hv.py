@@ -15,8 +15,8 @@ from hostsim.compiled.jit import inlined, jit, part
 from hostsim.spte_index.protocol import BaseIndex, Bits, Gfns, Slot, SpteNumbers, Traits
 from hostsim.spte_index.spte import DIRTY
 from hostsim.spte_index.tables import ACCESSED, HPTE_GROUP, SpteTables
-from hostsim.spte_index.walk import CLEAR_YOUNG, ZAP, Walk, act, call_of, end_call, look, set_spte, spte_line
-from hostsim.spte_index.work import ATOMICS, CHANGED, HEADS, NODES, SPTES, VISITED
+from hostsim.spte_index.walk import CLEAR_YOUNG, ZAP, Walk, act, call_of, end_call, hpte_line, look, look_spte, set_spte
+from hostsim.spte_index.work import ATOMICS, CHANGED, HEADS, NODES, VISITED
 
 Ints = NDArray[np.int64]
 WORD_BYTES = 8
@@ -56,7 +56,7 @@ def look_revmap(tables: SpteTables, spte: int, work: Ints) -> None:
     An entry has 16 B, as an hpte has, and the entries lie beside the hash table in its order: so the line number is that of
     the spte in ``tables``.
     """
-    look(work, NODES, spte_line(tables, spte))
+    look(work, NODES, hpte_line(tables, spte))
 
 
 @inlined
@@ -144,7 +144,7 @@ def walk_rings_calls(
     rows: int64[calls, N_WORK], filled in place with the counts of each call.
     """
     for i in range(len(firsts)):
-        call = call_of(walk, int(firsts[i]), int(ends[i]), n_locks, rows[i])
+        call = call_of(tables, walk, int(firsts[i]), int(ends[i]), n_locks, rows[i])
         walk_rings(tables, rings, call)
         end_call(call, rows[i])
 
@@ -201,7 +201,7 @@ def read_dirty(tables: SpteTables, rings: HvRings, dirty: NDArray[np.uint8], wal
         spte = start
         while spte >= 0:
             look_revmap(tables, spte, walk.work)
-            look(walk.work, SPTES, spte_line(tables, spte))
+            look_spte(tables, spte, walk.work)
             walk.work[VISITED] += 1
             if tables.flags[spte] & DIRTY != 0:
                 was = DIRTY

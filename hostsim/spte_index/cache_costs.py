@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any, ClassVar
 
@@ -9,9 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hostsim.spte_index.work import (
+    AHEAD,
     ALLOCATIONS,
     ATOMICS,
+    CHAINED,
     CHANGED,
+    COVER,
     DEPENDENT,
     FREES,
     LOCKS,
@@ -23,6 +27,7 @@ from hostsim.spte_index.work import (
     Work,
 )
 
+Counts = Mapping[int, float] | NDArray[np.int64]
 CHANGE = frozenset({"change_ns", "operation_ns"})
 """Fields that no sheet has: change_ns is computed below, operation_ns belongs to a made-up machine."""
 
@@ -38,6 +43,8 @@ class CacheCosts:
     visit_ns: an entry looked at, beside its line.
     change_ns: an spte changed, beside its line and the atomic operation.
     operation_ns: a call by itself.
+    ahead_ns: work on which an out-of-order processor is ahead of the load that it waits for, as far as its reorder buffer
+    reaches.
     """
 
     l1_ns: float = 0.0
@@ -54,6 +61,7 @@ class CacheCosts:
     visit_ns: float = 0.0
     change_ns: float = 0.0
     operation_ns: float = 0.0
+    ahead_ns: float = 0.0
 
     uniform: ClassVar[CacheCosts]
     """A machine on which every call costs 1 ns, so that designs differ in nothing but their answers."""
@@ -70,6 +78,10 @@ class CacheCosts:
         lines_ns = costs.line_stream_ns * 2 / 8  # a head and an spte, 8 of each a line
         change_ns = sheet.clear_rmap_ns - lines_ns - 2 * costs.visit_ns - costs.atomic_ns
         return replace(costs, change_ns=max(0.0, change_ns))
+
+    def emptied(self) -> CacheCosts:
+        """These costs right after other work has emptied all caches: every line comes from memory."""
+        return replace(self, l1_bytes=0.0, l2_bytes=0.0, llc_bytes=0.0)
 
     def load_ns(self, footprint_bytes: float) -> float:
         """Price of a line anywhere in ``footprint_bytes``: a cache of a tenth of that size answers a tenth of the loads."""
@@ -88,11 +100,26 @@ class CacheCosts:
                 return min(ns, self.line_stream_ns)
         return self.line_stream_ns
 
+    def hidden_ns(self, work: Counts, load_ns: float) -> Any:
+        """Time of loads that passes while the processor works on entries before them.
+
+        work: counts by their places in work.py, a number or a column each.
+        A line whose address was read early is asked for as soon as the processor has it in reach, ``ahead_ns`` of work
+        before its use; the next descriptor of a page when the one before has come, so that the sptes between them cover
+        its load.
+        """
+        reach_ns = min(self.ahead_ns, load_ns)
+        changed = work[CHANGED] / np.maximum(1, work[VISITED])
+        entry_ns = self.visit_ns + changed * (self.change_ns + self.atomic_ns)
+        return work[AHEAD] * reach_ns + np.minimum(work[COVER] * entry_ns, work[CHAINED] * reach_ns)
+
     def price_ns(self, work: Work, footprint_bytes: float) -> float:
         """Time of ``work`` on one CPU in a structure of ``footprint_bytes``."""
+        load_ns = self.load_ns(footprint_bytes)
         return (
             work.lines_streamed * self.stream_ns(footprint_bytes)
-            + work.lines_dependent * self.load_ns(footprint_bytes)
+            + work.lines_dependent * load_ns
+            - float(self.hidden_ns(_places(work), load_ns))
             + work.visited * self.visit_ns
             + work.changed * self.change_ns
             + work.atomics * self.atomic_ns
@@ -103,12 +130,18 @@ class CacheCosts:
 
     def price_rows_ns(self, work: NDArray[np.int64], footprint_bytes: float) -> NDArray[np.float64]:
         """float64[n]: the time of each call. work: int64[n, N_WORK], the counts that each call has added."""
-        each = np.zeros(N_WORK)
+        each, load_ns = np.zeros(N_WORK), self.load_ns(footprint_bytes)
         each[STREAMED : STREAMED + N_PARTS] = self.stream_ns(footprint_bytes)
-        each[DEPENDENT : DEPENDENT + N_PARTS] = self.load_ns(footprint_bytes)
+        each[DEPENDENT : DEPENDENT + N_PARTS] = load_ns
         each[[VISITED, CHANGED, ATOMICS, LOCKS]] = self.visit_ns, self.change_ns, self.atomic_ns, self.lock_pair_ns
         each[[ALLOCATIONS, FREES, OPERATIONS]] = self.allocation_ns, self.allocation_ns, self.operation_ns
-        return np.asarray((work * each).sum(axis=1))
+        return np.asarray((work * each).sum(axis=1) - self.hidden_ns(work.T, load_ns))
+
+
+def _places(work: Work) -> Counts:
+    return {
+        VISITED: work.visited, CHANGED: work.changed, AHEAD: work.ahead, CHAINED: work.chained, COVER: work.cover,
+    }  # fmt: skip
 
 
 CacheCosts.uniform = CacheCosts(operation_ns=1.0)

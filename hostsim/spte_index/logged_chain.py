@@ -15,8 +15,8 @@ from hostsim.spte_index.rmap import RmapIndex
 from hostsim.spte_index.shadow_walk import TableScanIndex
 from hostsim.spte_index.spte import WRITABLE
 from hostsim.spte_index.tables import ENTRIES, SpteTables
-from hostsim.spte_index.walk import HEADER_LINES, PROTECT, TABLE_LINES, Walk, act, look, meets
-from hostsim.spte_index.work import PAGES, SPTES, VISITED
+from hostsim.spte_index.walk import HEADER_LINES, PROTECT, Walk, act, look, look_in_table, meets
+from hostsim.spte_index.work import PAGES, VISITED
 from hostsim.spte_index.writable_chain import WritableChainIndex
 
 # The loops.
@@ -39,7 +39,7 @@ def link_slot(tables: SpteTables, chains: Chains, walk: Walk, slot_bits: int, wr
             continue
         for spte in range(table * ENTRIES, (table + 1) * ENTRIES):
             if spte & 7 == 0:
-                look(walk.work, SPTES, table * TABLE_LINES + ((spte & 511) >> 3))
+                look_in_table(tables, table, (spte & 511) >> 3, walk.work)
             walk.work[VISITED] += 1
             if tables.flags[spte] != 0 and meets(tables, walk, spte):
                 walk.work[VISITED] -= 1  # act counts the visit again

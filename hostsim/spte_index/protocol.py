@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from hostsim.spte_index.tables import SpteTables, table_bytes
+from hostsim.spte_index.tables import STREAMS, SpteTables, table_bytes
 from hostsim.spte_index.walk import CLEAR_YOUNG, PROTECT, TEST_YOUNG, ZAP, Walk, grant_writes, note_slots
 from hostsim.spte_index.work import LOCKS, N_WORK, OPERATIONS, ZAPPED, forget_lines, make_work
 
@@ -152,11 +152,16 @@ class BaseIndex(ABC):
 
     def call(self, walk: Walk) -> Walk:
         """Count one operation and its lock round trips; no cache line has been looked at yet."""
-        forget_lines(walk.work)
+        self._forget_lines(walk.work)
         walk.work[ZAPPED] = 0
         walk.work[OPERATIONS] += 1
         walk.work[LOCKS] += self.locks(walk.action)
         return walk
+
+    def _forget_lines(self, work: NDArray[np.int64]) -> None:
+        """Make the next line of every structure a dependent one, in place: the guest has run since the last call."""
+        forget_lines(work)
+        self.tables.clock[0] += STREAMS
 
     def locks(self, action: int) -> int:  # noqa: ARG002  one design takes other locks to age
         """Lock round trips of a call that does ``action``."""
@@ -247,7 +252,7 @@ class BaseIndex(ABC):
     def zap_all_later(self) -> int:
         """Zap all sptes after the lock is dropped (kvm_mmu_zap_all_fast): the call itself makes the roots obsolete only."""
         walk = self.begin(ZAP, 0, self.n_pages)
-        forget_lines(self.background)
+        self._forget_lines(self.background)
         self.background[ZAPPED] = 0
         zapped = self.apply(walk._replace(work=self.background[:N_WORK]))
         self.work[ZAPPED] = self.background[ZAPPED]

@@ -17,10 +17,12 @@ from hostsim.compiled.jit import inlined, jit, part
 from hostsim.spte_index.protocol import BaseIndex, Gfns, Slot, SpteNumbers, Traits
 from hostsim.spte_index.tables import LEVELS, SpteTables
 from hostsim.spte_index.walk import ZAP, Walk, act, call_of, end_call, look, masks_any, set_spte
-from hostsim.spte_index.work import ALLOCATIONS, FREES, HEADS, NODES, VISITED
+from hostsim.spte_index.work import AHEAD, ALLOCATIONS, CHAINED, COVER, DEPENDENT, FREES, HEADS, NODES, VISITED
 
 Ints = NDArray[np.int64]
 HEAD_BYTES = 8
+DESC_LINES = 3
+"""Line numbers from one descriptor of two lines to the next: the third is a gap."""
 RECYCLE_THRESHOLD = 1000
 """RMAP_RECYCLE_THRESHOLD: a gfn with more sptes than this loses them all."""
 
@@ -124,14 +126,34 @@ def look_head(rmap: Rmap, number: int, work: Ints) -> int:
 
 @part
 def look_desc(rmap: Rmap, desc: int, work: Ints) -> None:
-    """Count in ``work`` the cache lines of descriptor ``desc`` of ``rmap``: 32 B are half a line, 128 B are two lines."""
+    """Count in ``work`` the cache lines of descriptor ``desc`` of ``rmap``: 32 B are half a line, 128 B are two lines.
+
+    Descriptors of 128 B are no neighbours: SLUB hands the objects of a slab out in a random order
+    (CONFIG_SLAB_FREELIST_RANDOM, since 4.7).
+    """
     work[VISITED] += 1
     if rmap.state[EXT] <= 3:
         look(work, NODES, desc >> 1)
         return
-    look(work, NODES, desc * 2)
+    look(work, NODES, desc * DESC_LINES)
     if rmap.filled[desc] > 6:  # more, the counter and 6 sptes fill the first line of a descriptor of 14
-        look(work, NODES, desc * 2 + 1)
+        look(work, NODES, desc * DESC_LINES + 1)
+
+
+@part
+def look_desc_of_walk(rmap: Rmap, desc: int, looked_at: int, work: Ints) -> None:
+    """Count in ``work`` the lines of ``desc``, and how early the processor knows its address.
+
+    looked_at: sptes of the descriptor before, which holds the address; -1: the head does.
+    """
+    was = work[DEPENDENT + NODES]
+    look_desc(rmap, desc, work)
+    misses = work[DEPENDENT + NODES] - was
+    if looked_at < 0:
+        work[AHEAD] += misses
+    else:
+        work[CHAINED] += misses
+        work[COVER] += misses * looked_at
 
 
 @part
@@ -300,10 +322,11 @@ def walk_head(tables: SpteTables, rmap: Rmap, number: int, walk: Walk) -> int:
     if value > 0:
         changed = act(tables, walk, value - 1)
     else:
-        desc = -value - 1
+        desc, looked_at = -value - 1, -1
         while desc >= 0:
-            look_desc(rmap, desc, walk.work)
-            for i in range(rmap.filled[desc]):
+            look_desc_of_walk(rmap, desc, looked_at, walk.work)
+            looked_at = int(rmap.filled[desc])
+            for i in range(looked_at):
                 changed += act(tables, walk, int(rmap.sptes[desc, i]))
             behind = int(rmap.more[desc])  # read before free_desc, which links the descriptor to the free ones
             if walk.action == ZAP:
@@ -343,7 +366,7 @@ def walk_rmap_calls(
     rows: int64[calls, N_WORK], filled in place with the counts of each call.
     """
     for i in range(len(firsts)):
-        call = call_of(walk, int(firsts[i]), int(ends[i]), n_locks, rows[i])
+        call = call_of(tables, walk, int(firsts[i]), int(ends[i]), n_locks, rows[i])
         walk_rmap(tables, rmap, call)
         end_call(call, rows[i])
 

@@ -14,8 +14,8 @@ from hostsim.compiled.jit import inlined, jit
 from hostsim.spte_index.protocol import BaseIndex, Bits, Gfns, SpteNumbers, Traits
 from hostsim.spte_index.rmap import RmapIndex
 from hostsim.spte_index.tables import ENTRIES, SpteTables
-from hostsim.spte_index.walk import HEADER_LINES, TABLE_LINES, Walk, act, look, meets, set_spte
-from hostsim.spte_index.work import PAGES, SPTES, VISITED
+from hostsim.spte_index.walk import HEADER_LINES, Walk, act, look, look_in_table, meets, set_spte
+from hostsim.spte_index.work import PAGES, VISITED
 
 Ints = NDArray[np.int64]
 
@@ -48,7 +48,7 @@ def walk_table(tables: SpteTables, table: int, walk: Walk) -> int:
     changed = 0
     for spte in range(table * ENTRIES, (table + 1) * ENTRIES):
         if spte & 7 == 0:
-            look(walk.work, SPTES, table * TABLE_LINES + ((spte & 511) >> 3))
+            look_in_table(tables, table, (spte & 511) >> 3, walk.work)
         walk.work[VISITED] += 1
         if tables.flags[spte] != 0 and meets(tables, walk, spte):
             walk.work[VISITED] -= 1  # act counts the visit again

@@ -14,12 +14,14 @@ from numpy.typing import NDArray
 from hostsim.compiled.jit import jit, part
 from hostsim.spte_index.protocol import BaseIndex, Gfns, Slot, SpteNumbers, Traits
 from hostsim.spte_index.tables import ENTRIES, HEADER_BYTES, TABLE_BYTES, SpteTables
-from hostsim.spte_index.walk import TABLE_LINES, Walk, act, call_of, end_call, look, masks_any, set_spte
-from hostsim.spte_index.work import ALLOCATIONS, PAGES, SPTES, VISITED
+from hostsim.spte_index.walk import Walk, act, call_of, end_call, look, look_in_table, masks_any, set_spte
+from hostsim.spte_index.work import ALLOCATIONS, PAGES, VISITED
 
 Ints = NDArray[np.int64]
 TREE_LEVELS = 4
 """Levels of a tree, leaf tables included."""
+TABLE_LINES = 65
+"""Lines from one upper table to the next: 64, and a gap, since no prefetcher crosses a 4 KiB page."""
 
 # The arrays.
 
@@ -136,7 +138,7 @@ def walk_tree_calls(
     rows: int64[calls, N_WORK], filled in place with the counts of each call.
     """
     for i in range(len(firsts)):
-        call = call_of(walk, int(firsts[i]), int(ends[i]), n_locks, rows[i])
+        call = call_of(tables, walk, int(firsts[i]), int(ends[i]), n_locks, rows[i])
         walk_tree(tables, tree, call)
         end_call(call, rows[i])
 
@@ -205,7 +207,7 @@ def walk_leaf_table(tables: SpteTables, table: int, low: int, walk: Walk) -> int
         if tables.flags[spte] != 0:
             changed += act(tables, walk, spte)
         else:
-            look(walk.work, SPTES, table * TABLE_LINES + ((gfn - low) >> 3))
+            look_in_table(tables, table, (gfn - low) >> 3, walk.work)
             walk.work[VISITED] += 1
     return changed
 

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from hostsim.compiled.jit import inlined, inlined_and_called, jit
 from hostsim.spte_index.spte import DIRTY, WRITABLE
-from hostsim.spte_index.tables import ACCESSED, SpteTables
+from hostsim.spte_index.tables import ACCESSED, LINE_BITS, STREAMS, SpteTables
 from hostsim.spte_index.work import (
     ATOMICS,
     CHANGED,
@@ -40,8 +40,6 @@ ZAP, CLEAR_YOUNG, TEST_YOUNG, PROTECT = range(4)
 """The action of a call: each spte that the walk finds is zapped, aged, tested or loses W."""
 GOLDEN = 0x61C88647
 """include/linux/hash.h, GOLDEN_RATIO_32."""
-TABLE_LINES = 65
-"""Lines from one table to the next: 64, and a gap, since no prefetcher crosses a 4 KiB page."""
 HEADER_LINES = 3
 """Lines from the header of one table to that of the next."""
 
@@ -79,6 +77,26 @@ def look(work: NDArray[np.int64], part: int, line: int) -> None:
         work[DEPENDENT + part] += 1
 
 
+@inlined_and_called
+def look_in_table(tables: SpteTables, table: int, line: int, work: NDArray[np.int64]) -> None:
+    """Count ``line``, 0 to 63, of ``table``, unless it is the last one that the walk looked at there.
+
+    The sptes of a page that is mapped in several address spaces lie in several tables, and a walk in the order of gfns reads
+    these tables side by side: a line for eight gfns of each. ``tables`` and ``work`` change in place.
+    """
+    was, now = int(tables.looked[table]), int(tables.clock[0])
+    is_near = now - (was >> LINE_BITS) < STREAMS
+    away = line - (was & ((1 << LINE_BITS) - 1))
+    if is_near and away == 0:
+        return
+    tables.clock[0] = now + 1
+    tables.looked[table] = (now + 1) << LINE_BITS | line
+    if is_near and abs(away) == 1:
+        work[STREAMED + SPTES] += 1
+    else:
+        work[DEPENDENT + SPTES] += 1
+
+
 @jit
 def bucket(key: int, bits: int) -> int:
     """Bucket of ``key`` among 2^bits: include/linux/hash.h::hash_32 of the two halves of ``key`` folded together."""
@@ -87,9 +105,10 @@ def bucket(key: int, bits: int) -> int:
 
 
 @inlined
-def call_of(walk: Walk, first: int, end: int, n_locks: int, row: NDArray[np.int64]) -> Walk:
+def call_of(tables: SpteTables, walk: Walk, first: int, end: int, n_locks: int, row: NDArray[np.int64]) -> Walk:
     """Begin a call for gfns [first, end) of ``walk``: count an operation and its lock round trips, forget the last lines.
 
+    tables: the time of their lines changes in place.
     row: int64[N_WORK], set in place to the counts so far with their signs turned; ``end_call`` adds the counts after it.
     """
     work = walk.work
@@ -97,6 +116,7 @@ def call_of(walk: Walk, first: int, end: int, n_locks: int, row: NDArray[np.int6
         row[i] = -work[i]
     for part in range(N_PARTS):
         work[LAST_LINE + part] = FAR
+    tables.clock[0] += STREAMS
     work[ZAPPED] = 0
     work[OPERATIONS] += 1
     work[LOCKS] += n_locks
@@ -125,12 +145,19 @@ def pages_of(tables: SpteTables, spte: int) -> int:
 
 
 @inlined
-def spte_line(tables: SpteTables, spte: int) -> int:
-    """Cache line of an spte: by its number in page tables, by the hash of its virtual page in a hash table."""
-    if tables.group_bits == 0:
-        return (spte >> 9) * TABLE_LINES + ((spte & 511) >> 3)
+def hpte_line(tables: SpteTables, spte: int) -> int:
+    """Cache line of an spte that lies in a hash table, by the hash of its virtual page."""
     group = bucket(va_of(tables, spte) ^ (int(tables.space[spte >> 9]) << 16), tables.group_bits)
     return group * 2 + ((spte & 7) >> 2)
+
+
+@inlined
+def look_spte(tables: SpteTables, spte: int, work: NDArray[np.int64]) -> None:
+    """Count in ``work`` the cache line of ``spte``; ``tables`` changes in place."""
+    if tables.group_bits == 0:
+        look_in_table(tables, spte >> 9, (spte & 511) >> 3, work)
+    else:
+        look(work, SPTES, hpte_line(tables, spte))
 
 
 @inlined
@@ -167,7 +194,7 @@ def act(tables: SpteTables, walk: Walk, spte: int) -> int:
     ``tables``, ``walk.zapped``, ``walk.young`` and ``walk.work`` change in place.
     """
     work = walk.work
-    look(work, SPTES, spte_line(tables, spte))
+    look_spte(tables, spte, work)
     work[VISITED] += 1
     flags = int(tables.flags[spte])
     if walk.action == ZAP:
@@ -204,7 +231,7 @@ def mark_young(tables: SpteTables, walk: Walk, spte: int) -> None:
 @inlined
 def set_spte(tables: SpteTables, spte: int, gfn: int, flags: int, work: NDArray[np.int64]) -> None:
     """Make an absent ``spte`` map ``gfn`` with ``flags``; ``tables`` and ``work`` change in place."""
-    look(work, SPTES, spte_line(tables, spte))
+    look_spte(tables, spte, work)
     tables.gfn[spte], tables.flags[spte] = gfn, flags
     tables.used[spte >> 9] += 1
     work[VISITED] += 1
@@ -228,7 +255,7 @@ def note_slots(tables: SpteTables, sptes: NDArray[np.int64], first: NDArray[np.i
 def grant_writes(tables: SpteTables, sptes: NDArray[np.int64], work: NDArray[np.int64]) -> None:
     """Set W, D and A in each of ``sptes``, as a write-protection fault does; ``tables`` and ``work`` change in place."""
     for spte in sptes:
-        look(work, SPTES, spte_line(tables, int(spte)))
+        look_spte(tables, int(spte), work)
         tables.flags[spte] |= WRITABLE | DIRTY | ACCESSED
         work[VISITED] += 1
         work[CHANGED] += 1

@@ -1,4 +1,4 @@
-"""Suite ``kvm``, groups ``blind`` and ``second``: migrations that were measured after the model was made, mechanisms mixed.
+"""Suite ``kvm``, groups ``blind``, ``second``, ``third``: migrations measured after the model was made, mechanisms mixed.
 
 docs/tools/measure_blind.py has the plan of the first group and measures it again; hostsim/data/kvm_real/README.md and
 hostsim/data/qemu/README.md say how they ran.
@@ -26,6 +26,7 @@ HOST_SPEED = {
     "blind_zero_rand_3000": "the speed of the host: zero pages cost a page fault each, and three threads share two CPUs",
     "blind_multifd_zlib_hotcold": "the speed of the host: zlib, its opposite and a guest that spins share two CPUs",
     "second_v10_multifd4_zstd": "the speed of the host: packets count when sent, and four compressors share two CPUs",
+    "third_postcopy_at_once_rand": "the speed of the host: post-copy without a limit sends nine tenths of the bytes",
 }
 """Cases whose pace the processors set: shown only."""
 SHOWN = {

@@ -14,7 +14,8 @@ from hostsim.core.memory import lay_out
 from hostsim.costs.host_sheet import load_sheet
 from hostsim.guest.pacing import Pacing
 from hostsim.guest.workload import Workload
-from hostsim.kvm.spec import Interface, MmuSpec
+from hostsim.kvm.interfaces import Interface
+from hostsim.kvm.spec import MmuSpec
 from hostsim.machine.machine import Machine, MachineSpec
 from hostsim.qemu.calc_dirty_rate import CalcDirtyRate
 from hostsim.qemu.parameters import MigrationParameters

@@ -8,7 +8,8 @@ import numpy as np
 
 from hostsim.costs.costs import load_costs
 from hostsim.costs.era import load_era
-from hostsim.kvm.spec import Interface, MmuSpec
+from hostsim.kvm.interfaces import Interface
+from hostsim.kvm.spec import MmuSpec
 from hostsim.kvm.tally import Tally
 from hostsim.measure.selftest.walked_vm import Timed, Walk, WalkedSpec, WalkedVm
 from hostsim.spte_index.spte import PRESENT, TRACKED, WRITABLE, Sptes

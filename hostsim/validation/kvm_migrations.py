@@ -13,14 +13,16 @@ from typing import Any
 from hostsim.core.constants import NS_PER_MS, NS_PER_S
 from hostsim.costs.postcopy_sheet import load_postcopy
 from hostsim.guest.pacing import Pacing
-from hostsim.kvm.spec import Interface, MmuSpec, Mode, WriteTracking
+from hostsim.kvm.interfaces import Interface
+from hostsim.kvm.spec import MmuSpec, Mode, WriteTracking
 from hostsim.machine.machine import Machine, MachineSpec
 from hostsim.memory.spec import HostMemorySpec
 from hostsim.qemu.dirty_limit import LimitChange
 from hostsim.qemu.mechanisms.dirty_limit import NAME as DIRTY_LIMIT
 from hostsim.qemu.mechanisms.postcopy import NAME as POSTCOPY
 from hostsim.validation.qemu.cases import Case, load_cases
-from hostsim.validation.qemu.machine import WRITE_NS, left_out, not_simulated, spec_of
+from hostsim.validation.qemu.guest import WRITE_NS
+from hostsim.validation.qemu.machine import left_out, not_simulated, spec_of
 from hostsim.validation.rows import Row
 
 SUITE, SHEET, ERA = "kvm", "zen4-pvm", "E6"

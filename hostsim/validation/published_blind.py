@@ -18,7 +18,8 @@ from hostsim.costs.host_sheet import load_sheet
 from hostsim.costs.postcopy_sheet import load_postcopy
 from hostsim.guest.pacing import Pacing
 from hostsim.guest.workload import Workload
-from hostsim.kvm.spec import Interface, MmuSpec
+from hostsim.kvm.interfaces import Interface
+from hostsim.kvm.spec import MmuSpec
 from hostsim.machine.machine import Machine, MachineSpec
 from hostsim.measure.selftest.access_tracking_perf_test import POPULATE, AccessPlan, run_access_test
 from hostsim.measure.selftest.dirty_log_perf_test import CLEAR, DIRTY_MEMORY, DISABLE, ENABLE, Plan, run_selftest

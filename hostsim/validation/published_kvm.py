@@ -13,7 +13,8 @@ from dataclasses import replace
 from typing import Any
 
 from hostsim.costs.costs import flush_ns, load_costs
-from hostsim.kvm.spec import Interface, MmuSpec
+from hostsim.kvm.interfaces import Interface
+from hostsim.kvm.spec import MmuSpec
 from hostsim.kvm.tally import Tally
 from hostsim.measure.selftest.access_tracking_perf_test import AGEING, MARK_IDLE, POPULATE, AccessPlan, run_access_test
 from hostsim.measure.selftest.walked_vm import WalkedVm

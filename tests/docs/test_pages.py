@@ -36,6 +36,7 @@ def test_every_page_can_be_reached_from_the_readme() -> None:
 # That of limits is checked by tests/tidy/test_model_limits.py.
 @pytest.mark.parametrize("tool", [
     "write_schema.py", "write_results.py", "write_validation.py", "write_kvm_tables.py", "write_modes.py",
+    "write_forms.py",
 ])
 def test_generated_pages_are_current(
     tool: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

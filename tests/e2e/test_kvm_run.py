@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from hostsim.kvm.spec import INTERFACES
+from hostsim.kvm.interfaces import INTERFACES
 from hostsim.results.columns import names
 from hostsim.results.kvm import KVM_ROUNDS
 from tests.helpers.command import hostsim

@@ -11,7 +11,8 @@ from itertools import product
 from typing import Any
 
 from hostsim.costs.era import era_names
-from hostsim.kvm.spec import INDEXES, INTERFACES, MEASURED
+from hostsim.kvm.interfaces import INTERFACES
+from hostsim.kvm.spec import INDEXES, MEASURED
 from hostsim.memory.policies.registry import policy_names
 from hostsim.memory.swap_sheet import swap_names
 

@@ -7,7 +7,8 @@ from typing import Any
 
 from hostsim.costs.costs import LogCosts
 from hostsim.costs.exits import MAP, SPLIT, WP
-from hostsim.kvm.spec import Interface, MmuSpec
+from hostsim.kvm.interfaces import Interface
+from hostsim.kvm.spec import MmuSpec
 from hostsim.measure.selftest.walked_vm import WalkedSpec
 
 EXIT_NS, ENTRY_NS, LOOP_NS, READ_LOOP_NS = 600, 400, 60, 15

@@ -84,7 +84,7 @@ class TestOnThisHost:
             with_zram = host()
             assert measure_as_root(bench, AsRoot("present")) == f"{device.path}, on before"
             assert host() == with_zram
-        assert len(bench.values["swap_in_ns"]) == 1
+        assert len(bench.taken["swap_in_ns"].ns) == 1
         assert host() == before
 
     @needs_no_swap

@@ -376,7 +376,7 @@ def test_a_page_table_is_unsync_after_one_exit_and_synced_at_the_next_root(kvm: 
 def test_syncs_of_page_tables_are_measured_or_there_are_none(kvm: Kvm) -> None:
     bench = Bench(kvm, 2, SMALL_BYTES, usable_cpus())
     table_syncs(bench)
-    assert set(bench.values if read_host().mmu == "shadow" else bench.absent) == set(NAMES)
+    assert set(bench.taken if read_host().mmu == "shadow" else bench.absent) == set(NAMES)
 
 
 @pytest.mark.parametrize("command", [("calibrate", "--kvm"), TEST])

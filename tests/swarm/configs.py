@@ -8,7 +8,8 @@ import numpy as np
 
 from hostsim.core.errors import InputError
 from hostsim.costs.era import era_names
-from hostsim.kvm.spec import INDEXES, INTERFACES
+from hostsim.kvm.interfaces import INTERFACES
+from hostsim.kvm.spec import INDEXES
 from hostsim.memory.policies.registry import policy_names
 from hostsim.memory.swap_sheet import swap_names
 from hostsim.scenario import Scenario

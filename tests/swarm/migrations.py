@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from hostsim.core.errors import InputError
-from hostsim.kvm.spec import INTERFACES
+from hostsim.kvm.interfaces import INTERFACES
 from hostsim.memory.swap_sheet import swap_names
 from hostsim.scenario import Scenario
 from hostsim.study.compare.modes import MODES, keys_of

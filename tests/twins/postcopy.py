@@ -373,9 +373,10 @@ class TwinPhase:
 
     def run(self) -> str:
         """The phase; "completed", or "postcopy-paused" if the guest is lost."""
+        switched_ns = self.now  # parameters change at their time in a pause, too: the thread holds no lock there
         while True:
             try:
-                self._thread()
+                self._thread(switched_ns)
             except BrokenError:
                 if not self._recover():
                     return "postcopy-paused"
@@ -386,8 +387,8 @@ class TwinPhase:
         left = 4096 * len(self.bitmap)
         return left == 0 or (self.version != "10.2" and left < self.m.threshold_bytes)
 
-    def _thread(self) -> None:
-        urgent, m, switched_ns = False, self.m, self.now
+    def _thread(self, switched_ns: int) -> None:
+        urgent, m = False, self.m
         while True:
             m.change_until(self.now, switched_ns)
             limit = m.p.max_postcopy_bandwidth // 10

@@ -9,8 +9,9 @@ from hostsim.core.errors import InputError
 from hostsim.costs.costs import LogCosts, load_costs
 from hostsim.costs.exits import EXCLUSIVE, SHARED
 from hostsim.kvm.build import checked, exits_of, log_plan, mmu_config
+from hostsim.kvm.interfaces import INTERFACES
 from hostsim.kvm.plan import LogPlan
-from hostsim.kvm.spec import INTERFACES, MmuSpec
+from hostsim.kvm.spec import MmuSpec
 from hostsim.machine.machine import Machine
 from tests.helpers.live import live_machine
 

@@ -19,7 +19,8 @@ from hostsim.guest.workload import Workload
 from hostsim.kvm import build, index_costs
 from hostsim.kvm.index_costs import IndexCosts, added_to_faults, locked_for, upkeep_of
 from hostsim.kvm.indexed import IndexedSptes
-from hostsim.kvm.spec import INDEXED, INDEXES, MEASURED, MmuSpec, traits_of
+from hostsim.kvm.interfaces import with_index
+from hostsim.kvm.spec import INDEXES, MEASURED, MmuSpec, traits_of
 from hostsim.machine.machine import Machine
 from hostsim.qemu.link import LinkSpec
 from hostsim.qemu.parameters import MigrationParameters
@@ -119,7 +120,7 @@ def uniform(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("knobs", [KNOBS[0], *(pytest.param(knobs, marks=pytest.mark.swarm) for knobs in KNOBS[1:])])
-@pytest.mark.parametrize("tracking", INDEXED)
+@pytest.mark.parametrize("tracking", with_index(in_place=True))
 def test_where_each_call_costs_the_same_all_designs_harvest_alike(
     tracking: str, knobs: Knobs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -233,7 +234,7 @@ def broken(change: Any, t_ns: int = 2 * MS, tracking: str = "get-dirty-log") -> 
     one.run()
 
 
-@pytest.mark.parametrize("tracking", INDEXED)
+@pytest.mark.parametrize("tracking", with_index(in_place=True))
 def test_a_page_that_the_index_keeps_writable_is_found(tracking: str) -> None:
     def lose(one: IndexedSptes) -> None:
         index: Any = one.index

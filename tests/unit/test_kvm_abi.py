@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from hostsim.measure.kvm import abi, guest
+from hostsim.measure.kvm.pace import PACE_INSTRUCTIONS
 from hostsim.measure.kvm.page_tables import LARGE_LEAF, LEAF, PAGE_BYTES, PageTables, tables_bytes
 from hostsim.measure.kvm.region import Region
 from hostsim.measure.kvm.ring import DirtyRing
@@ -56,6 +57,8 @@ def test_the_guest_is_its_source_assembled(tmp_path: Path) -> None:
 def test_the_mailbox_is_that_of_the_source() -> None:
     text = SOURCE.read_text(encoding="ascii")
     equal = {name.lower(): int(value, 0) for name, value in re.findall(r"^(\w+)\s+equ (\w+)", text, re.MULTILINE)}
+    assert equal.pop("pace_turns") * 8 == PACE_INSTRUCTIONS
+    assert equal.pop("stack") == PAGE_BYTES
     assert (equal.pop("doorbell"), equal.pop("event")) == (guest.DOORBELL_PORT, guest.EVENT_PORT)
     assert equal == {name: getattr(guest.Mailbox, name).offset for name, _ in guest.Mailbox._fields_}
     assert int(re.findall(r"^org (\w+)", text, re.MULTILINE)[0], 0) == guest.CODE_GPA

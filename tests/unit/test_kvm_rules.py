@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import errno
 import os
+import re
+from collections.abc import Callable, Sequence
+from itertools import islice
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -12,21 +16,23 @@ import pytest
 from hostsim.costs.costs import KVM_MEASURED, known_numbers, load_costs
 from hostsim.measure.calibrate.machine import MachineFacts
 from hostsim.measure.calibrate.sheet_text import as_object, sheet_text
-from hostsim.measure.kvm import device
+from hostsim.measure.kvm import calibrate_kvm, device, measures
 from hostsim.measure.kvm.bench import Bench, Timing
 from hostsim.measure.kvm.bystanders import busy_s, check_quiet
-from hostsim.measure.kvm.calibrate_kvm import calibration_of, with_kvm
+from hostsim.measure.kvm.calibrate_kvm import Plan, calibration_of, notes, with_kvm
 from hostsim.measure.kvm.chains import CHAIN_WORK, CHAINS, chain_name
 from hostsim.measure.kvm.device import Kvm, KvmError, check_platform
 from hostsim.measure.kvm.host import KvmHost, read_host
 from hostsim.measure.kvm.memory_size import size_for
 from hostsim.measure.kvm.numbers import ABOVE_ALL, LOCKED_SHARE, MEANING, RENAMED, chain_slope, follow
-from hostsim.measure.kvm.passes import complaint_of, quietest
+from hostsim.measure.kvm.pace import PREEMPTED, is_calm
 from hostsim.measure.kvm.rules import REPETITIONS_MIN, Expected, about, complaint, foreign_share, none_of, slope
 from tests.unit.test_calibrate_sheet import CACHES, made
 
 SHADOW = KvmHost("shadow", False, "6.18.44-x", "AMD EPYC", 2)
 TDP = KvmHost("tdp", False, "6.8.0", "Intel Xeon", 8)
+LEAST = 24_600
+"""Ticks of the loop on an own core."""
 FAULT = {"loop_ns": 10.0, "dirty_pass_ns": 2510.0, "populate_pass_ns": 4610.0}
 
 
@@ -35,7 +41,7 @@ def bench(**medians: float) -> Bench:
     made_up = Bench(None, REPETITIONS_MIN, 1 << 26, (0, 1))  # type: ignore[arg-type]  # no KVM is asked
     for name, ns in medians.items():
         for step in range(-3, 4):
-            made_up.keep(name, ns * (1 + step / 100))
+            made_up.keep(name, ns * (1 + step / 100), [Timing(ns, ns, {})])
     return made_up
 
 
@@ -63,7 +69,7 @@ def test_a_repetition_with_a_fault_too_many_is_refused() -> None:
     found = bench(read_loop_ns=5)
     for faults in [0] * (REPETITIONS_MIN - 1) + [4000]:
         found.take("loop_ns", Timing(2000.0, 1000.0, {"pf_taken": faults}), 100, none_of("pf_taken"))
-    assert found.values["loop_ns"] == [10.0] * (REPETITIONS_MIN - 1)
+    assert found.taken["loop_ns"].ns == [10.0] * (REPETITIONS_MIN - 1)
     assert found.sample("loop_ns") is None
     assert found.why_not("loop_ns") == "refused: pf_taken moved by 4000, expected -8 to 8"
     assert found.why_not("ring_reset_ns") == "not reached"
@@ -167,12 +173,68 @@ def test_a_flush_is_a_call_that_finds_a_page_less_one_that_finds_none() -> None:
     assert (found["flush_local_ns"], found["clear_call_ns"]) == (276, 746)
 
 
-def test_of_rows_the_quietest_counts_whatever_their_difference_is() -> None:
-    rows = [(500.0, 900.0), (510.0, 600.0), (640.0, 600.0), (700.0, 1100.0)]
-    few, many = quietest(lambda turn: [Timing(ns, ns, {"pf_taken": turn}) for ns in rows[turn]])
-    assert (few.ns, many.ns) == rows[1]
-    assert complaint_of([few, many], none_of("pf_taken")) == ""
-    assert complaint_of([few, Timing(1.0, 1.0, {"pf_taken": 9})], none_of("pf_taken")).startswith("pf_taken moved by 9")
+def paced(**repetitions: Sequence[tuple[float, float]]) -> Bench:
+    """Repetitions of (ns, times the least time of the loop beside it)."""
+    made_up = bench(loop_ns=10.0)
+    made_up.pace = SimpleNamespace(least_ticks=LEAST)  # type: ignore[assignment]  # no loop is called
+    for name, rows in repetitions.items():
+        for ns, times in rows:
+            made_up.keep(name, ns, [Timing(ns, ns, {}, pace_ticks=round(times * LEAST))])
+    return made_up
+
+
+def test_repetitions_count_whose_core_was_their_own() -> None:
+    rows = [(2500, 1.0), (3400, 1.5), (2510, 1.02), (3100, 1.3), (2490, 1.03), (2000, 1.04), (4000, 1.9)]
+    found = paced(dirty_pass_ns=rows)
+    sample = found.sample("dirty_pass_ns")
+    assert sample is not None
+    assert sample.ns.tolist() == [2500, 2510, 2490]
+    assert (sample.taken, sample.is_calm, sample.doubt, sample.words) == (7, True, "", "the 3 with cores of their own of 7")
+    assert found.n_calm["dirty_pass_ns"] == 3
+
+
+def test_a_number_without_a_core_of_its_own_is_to_be_distrusted() -> None:
+    rows = [(3400, 1.5), (3100, 1.3), (2600, 1.1), (3600, 1.6), (3500, 1.5), (2700, 1.2), (2500, 1.01)]
+    found = calibration_of(SHADOW, paced(dirty_pass_ns=rows), 0.0)
+    assert found.doubts["exit_ns"] == "fewer than three repetitions had a core of their own"
+    (number,) = [number for number in found.numbers if number.name == "dirty_pass_ns"]
+    assert (number.value, number.repetitions) == (2550, 3)  # the lower quartile of the three calmest
+    assert "of the 3 calmest of 7, spread" in number.source
+    assert found.is_restless
+    assert any(line.startswith("The machine is restless") and "dirty_pass_ns" in line for line in notes(found))
+
+
+def test_a_number_whose_repetitions_wander_is_to_be_distrusted() -> None:
+    found = paced(ring_reset_ns=[(30.0 * (1 + step % 3), 1.0) for step in range(9)]).sample("ring_reset_ns")
+    assert found is not None
+    assert found.doubt == f"uncertain by {found.error:.0%}"
+    assert found.error == pytest.approx(1.2533 / 1.349 * 1.0 / 3, rel=0.01)
+
+
+def test_a_preempted_repetition_does_not_count() -> None:
+    assert not is_calm(PREEMPTED, LEAST)
+    assert is_calm(round(1.03 * LEAST), LEAST)
+
+
+def test_rounds_go_on_with_measurements_that_are_not_certain(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The wandering one is made again and again, after the rounds the other no more."""
+    found, made = paced(), list[str]()
+
+    def steady(_bench: Bench) -> None:
+        made.append("steady")
+        found.keep("loop_ns", 10.0, [Timing(1.0, 1.0, {}, pace_ticks=LEAST)])
+
+    def wandering(_bench: Bench) -> None:
+        made.append("wandering")
+        found.keep("ring_reset_ns", 10.0 + 10 * (len(made) % 3), [Timing(1.0, 1.0, {}, pace_ticks=LEAST)])
+
+    measures: dict[str, Callable[[Bench], None]] = {"steady": steady, "wandering": wandering}
+    monkeypatch.setattr(calibrate_kvm, "MEASURES", measures)
+    plan, gives = Plan(1, 1, rounds=2, seconds=9.0, enough=3), {"steady": {"loop_ns"}, "wandering": {"ring_reset_ns"}}
+    order = calibrate_kvm._in_order(found, plan, gives)
+    for what in islice(order, 9):
+        measures[what](found)
+    assert made == ["steady", "wandering"] * 2 + ["wandering"] * 5
 
 
 def test_a_busy_machine_is_named_in_every_source() -> None:
@@ -186,6 +248,15 @@ def test_every_number_has_a_place_in_a_sheet() -> None:
     names |= {"first_map_ns", "clear_call_ns", *(f"further_spte_{work}_ns" for work in CHAIN_WORK)}
     assert names <= known_numbers()
     assert set(KVM_MEASURED) <= names
+
+
+def test_every_number_that_is_kept_has_a_meaning() -> None:
+    """A bench takes any name; one without a line in MEANING would be measured and reach no sheet."""
+    folder = Path(measures.__file__).parents[1]
+    texts = [path.read_text() for path in [*folder.glob("kvm/*.py"), *folder.glob("privileged/*.py")]]
+    kept = {name for text in texts for name in re.findall(r"bench\.(?:take|keep)\(\s*\"(\w+)\"", text)}
+    assert {"loop_ns", "sync_table_ns", "age_page_ns"} <= kept
+    assert kept - {*MEANING, "pages_a_map_fault"} == set(), "add its words to MEANING in hostsim/measure/kvm/numbers.py"
 
 
 def test_a_further_spte_is_a_line_from_the_second_on() -> None:

@@ -37,7 +37,7 @@ REAL_NS = {
 def pairs() -> list[Pair]:
     return [
         Pair(
-            _median_of([RealPhase(name, iteration, PAGES, ns, {"pf_taken": PAGES}) for ns in runs]),
+            _median_of([RealPhase(name, iteration, PAGES, ns, {"pf_taken": PAGES}) for ns in runs], 0),
             Phase(name, iteration, PAGES, Tally(now_ns=simulated)),
         )
         for (name, iteration), (runs, simulated) in RECORDED.items()
@@ -54,6 +54,13 @@ def test_a_phase_keeps_its_median_and_its_ends() -> None:
     found = pairs()[0].real
     assert (found.least_ns, found.ns, found.most_ns) == (640_100, 649_000, 702_300)
     assert as_row(pairs()[0])["real_most_ms"] == 0.7023
+
+
+def test_a_phase_is_of_runs_on_cores_of_their_own_if_there_are_any() -> None:
+    runs = [(30, 150), (31, 140), (24, 101)]
+    shared = [RealPhase("clear dirty log", 1, PAGES, ns, {}, pace_ticks=ticks) for ns, ticks in runs]
+    assert _median_of(shared, 100).ns == 24
+    assert _median_of(shared[:2], 100).ns == 30.5
 
 
 def test_the_verdict_names_phases_far_apart_and_phases_without_a_price() -> None:

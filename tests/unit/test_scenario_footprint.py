@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from hostsim.core.errors import InputError
+from hostsim.kvm.interfaces import INTERFACES
 from hostsim.kvm.live_vm import LiveVm
-from hostsim.kvm.spec import INDEXES, INTERFACES
+from hostsim.kvm.spec import INDEXES
 from hostsim.machine.machine import Machine
 from hostsim.scenario import Scenario, footprint
 from hostsim.scenario.build import build

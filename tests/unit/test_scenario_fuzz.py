@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hostsim.core.errors import InputError, Problem
-from hostsim.kvm.spec import INTERFACES
+from hostsim.kvm.interfaces import INTERFACES
 from hostsim.scenario import Scenario, load_scenario, load_trace
 from hostsim.scenario.complete import APPLIES
 from hostsim.scenario.guest_schema import Vm, Workload

@@ -14,7 +14,8 @@ import pytest
 from hostsim.core.errors import InputError
 from hostsim.costs.era import era_of_kernel
 from hostsim.kvm import build
-from hostsim.kvm.spec import INDEXES, INTERFACES, MEASURED, MmuSpec
+from hostsim.kvm.interfaces import INTERFACES
+from hostsim.kvm.spec import INDEXES, MEASURED, MmuSpec
 from hostsim.machine.machine import Machine
 from hostsim.scenario import Scenario, load_scenario, reference
 from hostsim.scenario.build import build as build_machine

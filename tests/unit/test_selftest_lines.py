@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from hostsim.kvm.spec import Interface
+from hostsim.kvm.interfaces import Interface
 from hostsim.measure.selftest.dirty_log_perf_test import Plan, run_selftest
 from hostsim.measure.selftest.lines import PHASE_COLUMNS, phase_table, seconds, selftest_lines
 from hostsim.results.columns import names

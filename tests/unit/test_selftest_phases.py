@@ -12,7 +12,8 @@ import pytest
 
 from hostsim.core.errors import InvariantError
 from hostsim.costs.exits import WP
-from hostsim.kvm.spec import Interface, PageSize
+from hostsim.kvm.interfaces import Interface
+from hostsim.kvm.spec import PageSize
 from hostsim.measure.selftest.dirty_log_perf_test import (
     CLEAR,
     DIRTY_MEMORY,

@@ -50,9 +50,25 @@ def test_a_rmap_walk_over_direct_maps_streams_and_over_guest_virtual_order_does_
     direct, indirect = (work_of_protecting(mapped("rmap", gfns)) for gfns in (IN_ORDER, SHUFFLED))
     assert direct.streamed[SPTES] == TABLES * 63
     assert direct.dependent[SPTES] == TABLES
-    assert indirect.dependent[SPTES] > 0.97 * PAGES_ALL
+    assert indirect.dependent[SPTES] > 0.95 * PAGES_ALL  # of 64 lines of a table 3 are the last one or beside it
     assert direct.streamed[HEADS] == indirect.streamed[HEADS] == PAGES_ALL // 8 + 1 + 1  # and those of 2 MiB and 1 GiB
     assert direct.changed == indirect.changed == PAGES_ALL
+
+
+def test_tables_of_several_spaces_are_read_side_by_side() -> None:
+    """Each table is a stream of its own: a walk over pages with 16 sptes jumps to each table once."""
+    spaces = 16
+    tables = tables_for("rmap", TABLES * spaces, PAGES_ALL)
+    index = make_index("rmap", tables, [Slot(0, PAGES_ALL)])
+    for space in range(spaces):
+        taken = take_tables(tables, np.arange(TABLES) * ENTRIES, space, direct=False)
+        index.map((taken[:, None] * ENTRIES + np.arange(ENTRIES)).ravel(), IN_ORDER, PRESENT | WRITABLE)
+    before = index.work.copy()
+    assert index.protect_slot(0) == spaces * PAGES_ALL
+    work = counted(index.work, before)
+    assert (work.streamed[SPTES], work.dependent[SPTES]) == (spaces * TABLES * 63, spaces * TABLES)
+    assert work.dependent[NODES] == 2 * PAGES_ALL
+    assert (work.ahead, work.chained, work.cover) == (PAGES_ALL, PAGES_ALL, 2 * PAGES_ALL)
 
 
 @pytest.mark.parametrize("design", ["shadow-walk", "hybrid", "table-scan"])
@@ -67,7 +83,7 @@ def test_a_list_streams_through_nodes_in_the_order_of_mapping_but_not_through_sp
     """Nodes lie in the order in which they were made; the sptes that they lead to lie where the guest touched."""
     work = work_of_protecting(mapped("slot-list", IN_ORDER, SHUFFLED))
     assert work.streamed[NODES] == PAGES_ALL * 24 // 64 - 1
-    assert work.dependent[SPTES] > 0.97 * PAGES_ALL
+    assert work.dependent[SPTES] > 0.95 * PAGES_ALL
 
 
 def test_a_list_whose_nodes_were_freed_and_taken_again_jumps() -> None:
@@ -133,6 +149,15 @@ def test_costs_by_hand() -> None:
     work = Work((1, 2, 0, 0), (0, 0, 3, 0), visited=5, changed=1, atomics=1, locks=1, operations=9)
     by_hand = 3 * 3 + 3 * costs.load_ns(100) + 5 * 1 + 15 + 7 + 50
     assert costs.price_ns(work, 100) == pytest.approx(by_hand)
+
+
+def test_a_descriptor_is_loaded_while_the_processor_is_ahead() -> None:
+    """Page by page: a first descriptor 90 ns ahead, a second one behind two sptes of 5 ns, which cover 10 ns."""
+    costs = CacheCosts(dram_ns=128, visit_ns=5, ahead_ns=90)
+    pages = Work(dependent=(0, 20, 0, 0), visited=100, ahead=10, chained=10, cover=20)
+    assert costs.price_ns(pages, 1e9) == pytest.approx(20 * 128 + 100 * 5 - 10 * 90 - 20 * 5)
+    many = Work(dependent=(0, 20, 0, 0), visited=100, ahead=10, chained=10, cover=10 * 30)
+    assert costs.price_ns(many, 1e9) == pytest.approx(20 * (128 - 90) + 100 * 5)
 
 
 def test_uniform_costs_count_calls_alone() -> None:

@@ -15,7 +15,7 @@ from hostsim.validation.rows import Row
 from tests.helpers.shared import once
 
 pytestmark = pytest.mark.long
-LATER = ("migration/blind_", "migration/second_")
+LATER = ("migration/blind_", "migration/second_", "migration/third_")
 """Groups that were measured after the model was made."""
 ROOT = Path(__file__).resolve().parents[2]
 MISSES = {"get-16/disable", "get-64/get1", "ring-64-1024/ring_reset2", "get-64-every20/dirty1", "get-64-guest2M/disable"}
@@ -177,3 +177,11 @@ def test_the_second_group_is_met(rows: list[Row]) -> None:
     assert [(row.id, row.quantity) for row in found if row.scored and not row.passed] == []
     of_host = {row.id for row in found if row.quantity == "total_time_ms" and not row.scored}
     assert of_host == {"migration/second_v10_multifd4_zstd"}
+
+
+def test_the_third_group_is_met(rows: list[Row]) -> None:
+    found = [row for row in rows if row.id.startswith("migration/third_")]
+    assert len({row.id for row in found}) == 44
+    assert [(row.id, row.quantity) for row in found if row.scored and not row.passed] == []
+    of_host = {row.id for row in found if row.quantity == "total_time_ms" and not row.scored}
+    assert of_host == {"migration/third_postcopy_at_once_rand"}

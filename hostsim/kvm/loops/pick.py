@@ -95,6 +95,18 @@ def first_taken(k: Kvm, part: Part, at: int) -> int:
 
 
 @inlined
+def likely_place(k: Kvm, part: Part, at: int) -> int:
+    """The page that ``first_taken`` will likely find at the draw; that of the last place where it finds none."""
+    # All places are looked at, without a branch: which of them is taken no processor foresees, and a hint has time.
+    page = place(part, word_at(k.words, at, PLACES + TRIED - 1))
+    for n in range(TRIED - 2, -1, -1):
+        other = place(part, word_at(k.words, at, PLACES + n))
+        is_taken = word_at(k.words, at, REGIONS + n) >> (32 - REGION_BITS) < k.counts[part.is_write, other >> REGION_BITS]
+        page = other if is_taken else page
+    return int(page)
+
+
+@inlined
 def _take(k: Kvm, part: Part, at: int) -> int:
     """As ``_try``, with the words made ahead; -1 where these words decide for no page."""
     n = first_taken(k, part, at)

@@ -43,7 +43,7 @@ from hostsim.kvm.loops.layout import (
     Part,
     Stream,
 )
-from hostsim.kvm.loops.pick import first_taken, is_nearly_all, pick, place, within
+from hostsim.kvm.loops.pick import is_nearly_all, likely_place, pick, place, within
 from hostsim.kvm.loops.visits import clear_visit, next_visit
 from hostsim.kvm.loops.work import active_time, touch_ns, work_time
 
@@ -90,6 +90,9 @@ def _find_visit(k: Kvm, stream: Stream, row: Ints, active_ns: int, goes_on: bool
     stream.next_work_ns = work_time(row, touch_time(row[RATE_NUM], row[RATE_DEN], start + visit))
     ahead = row[START_PAGE] + visit * row[STRIDE]
     stream.page = row[FIRST_GFN] + (ahead if ahead < row[N_PAGES] else ahead % row[N_PAGES])
+    # Its flags are read an exit later, and the time of the next step waits for them: read from a table, they are no branch
+    # that the processor could foresee. Strides go to another cache line each time.
+    prefetch(k.sptes.spte, stream.page)
 
 
 @inlined
@@ -153,7 +156,7 @@ def _expect(k: Kvm, s: int, p: int) -> None:
         # More hints than are used cost more than they save.
         _fetch(k, part, place(part, word_at(k.words, at, PLACES)))
         return
-    page = place(part, word_at(k.words, at, PLACES + first_taken(k, part, at) % TRIED))
+    page = likely_place(k, part, at)
     _fetch(k, part, page)
     for n in range(TRIED - 1):
         prefetch(k.sptes.spte, within(page, word_at(k.words, at, PROBES + n)))

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing
+from dataclasses import dataclass, field, replace
 
+from hostsim.core.constants import NS_PER_MS
 from hostsim.measure.calibrate.calibration import Calibration, Measured
 from hostsim.measure.kvm.bench import Bench
 from hostsim.measure.kvm.bystanders import Bystanders, check_quiet, look_first
@@ -16,6 +18,7 @@ from hostsim.measure.kvm.host import KvmHost, read_host
 from hostsim.measure.kvm.measures import MEASURES
 from hostsim.measure.kvm.memory_size import memory_bytes
 from hostsim.measure.kvm.numbers import AT_WISH, CANNOT, MEANING, RENAMED, NumberMaker
+from hostsim.measure.kvm.pace import CALM, PACE_INSTRUCTIONS, Pace
 from hostsim.measure.kvm.rules import BUSY_SHARE, REPETITIONS_MIN
 from hostsim.measure.kvm.vm import pinned, usable_cpus
 from hostsim.measure.privileged.ageing import AGE
@@ -27,18 +30,26 @@ class Plan:
     """Rounds of measurements: each measurement is made in each round, in a new VM.
 
     The repetitions of a number then lie far apart in time, so that a neighbour that is busy for a while meets few of them.
-    There are more repetitions than a number needs, since some may be refused.
-    repetitions: of each measurement in a round; chain_repetitions: of chains of sptes, which take longest.
-    rounds: the fewest; more follow while the last of them is expected to end within seconds.
+    Further rounds have the measurements of numbers that are not certain yet, until all are or the time is over. None is
+    made twice in a row while others wait: memory that it has just freed would lie in a row again, and chains be short.
+    repetitions: of each measurement in a VM; passes: of measurements whose passes are timed by part, which gives many.
+    rounds: of all measurements; seconds: for these and for what comes after them, if the rounds leave any.
+    enough: repetitions on own cores, of each number; certain: its standard error, as a share.
     """
 
     repetitions: int
-    chain_repetitions: int
+    passes: int
     rounds: int = 4
-    seconds: float = 24.0
+    seconds: float = 22.0
+    enough: int = 12
+    certain: float = 0.025
 
 
-PLAN, QUICK = Plan(2, 2), Plan(REPETITIONS_MIN, REPETITIONS_MIN, rounds=1, seconds=0.0)
+PLAN, QUICK = Plan(2, 1), Plan(REPETITIONS_MIN, 3, rounds=1, seconds=0.0)
+
+RESTLESS_SHARE = 0.1
+"""Of the numbers may be in doubt on a machine at rest: differences of like timings are, anywhere."""
+RESTLESS = "The machine is restless: other guests of its host use the same cores."
 
 Progress = Callable[[str, int, int], None]
 
@@ -52,6 +63,9 @@ class KvmCalibration:
     absent: numbers that were not measured, each with its reason.
     chains: ns a page by ioctl or call, then by sptes a page.
     foreign_share: of all processors' time, taken by other processes meanwhile.
+    pace_ns: the least time of the loop beside repetitions.
+    calm_share: of all repetitions, had cores of their own.
+    doubts: numbers to distrust, each with the reason.
     memory_bytes: of each VM.
     swapped_to: words for the device of swap-ins, "" if there were none.
     """
@@ -62,12 +76,20 @@ class KvmCalibration:
     chains: dict[str, dict[int, float]]
     foreign_share: float
     memory_bytes: int
+    pace_ns: float = 0.0
+    calm_share: float = 1.0
+    doubts: dict[str, str] = field(default_factory=dict)
     swapped_to: str = ""
 
     @property
     def is_busy(self) -> bool:
         """Whether others took more than a measurement should stand."""
         return self.foreign_share > BUSY_SHARE
+
+    @property
+    def is_restless(self) -> bool:
+        """Whether so many numbers are in doubt that two calibrations may not agree."""
+        return len(self.doubts) > RESTLESS_SHARE * len(self.numbers)
 
 
 def calibrate_kvm(
@@ -88,26 +110,41 @@ def calibrate_kvm(
     with pinned(cpus[0]):
         size = memory_bytes(kvm, cpus)
         plan = QUICK if quick else PLAN
-        bench = Bench(kvm, plan.repetitions, size, cpus, host.pml, plan.chain_repetitions)
-        swapped_to = measure_as_root(bench, as_root) if as_root else ""
-        _measure(bench, plan, progress)
+        with closing(Pace()) as pace:
+            bench = Bench(kvm, plan.repetitions, size, cpus, host.pml, plan.passes, pace)
+            swapped_to = measure_as_root(bench, as_root) if as_root else ""
+            _measure(bench, plan, progress)
     share = bystanders.share()
     check_quiet(share, accept=busy)
     return replace(calibration_of(host, bench, share), swapped_to=swapped_to)
 
 
 def _measure(bench: Bench, plan: Plan, progress: Progress | None) -> None:
-    """Every measurement, round by round, as the plan says."""
-    begin_s = time.monotonic()
-    made, rounds = 0, plan.rounds
-    while made < rounds:
-        for at, (what, measure) in enumerate(MEASURES.items()):
-            if progress:
-                progress(what, made * len(MEASURES) + at, rounds * len(MEASURES))
-            measure(bench)
-        made += 1
-        a_round_s = (time.monotonic() - begin_s) / made
-        rounds = max(plan.rounds, int(plan.seconds / a_round_s))
+    """Every measurement, as the plan says."""
+    begin_s, at_least = time.monotonic(), plan.rounds * len(MEASURES)
+    gives: dict[str, set[str]] = {}
+    for made, what in enumerate(_in_order(bench, plan, gives)):
+        elapsed_s = time.monotonic() - begin_s
+        if made >= at_least and elapsed_s >= plan.seconds:
+            return
+        if progress:
+            progress(what, made, max(at_least, int((made + 1) * plan.seconds / max(elapsed_s, 1.0))))
+        before = bench.n_taken
+        MEASURES[what](bench)
+        gives[what] = {name for name, taken in bench.n_taken.items() if taken > before.get(name, 0)}
+
+
+def _in_order(bench: Bench, plan: Plan, gives: Mapping[str, set[str]]) -> Iterator[str]:
+    """Names of measurements: all of them in each round, then those that are behind. gives: numbers of each, once made."""
+    for _ in range(plan.rounds):
+        yield from MEASURES
+    while behind := [what for what, names in gives.items() if any(_is_behind(bench, plan, name) for name in names)]:
+        yield from behind
+
+
+def _is_behind(bench: Bench, plan: Plan, name: str) -> bool:
+    found = bench.taken[name]
+    return found.n_calm(bench.least_ticks) < plan.enough or found.counted(bench.least_ticks).error > plan.certain
 
 
 def calibration_of(host: KvmHost, bench: Bench, share: float) -> KvmCalibration:
@@ -119,7 +156,9 @@ def calibration_of(host: KvmHost, bench: Bench, share: float) -> KvmCalibration:
     maker = NumberMaker(host, bench, remark)
     numbers = tuple({number.name: number for number in [*maker.derived(), *maker.measured()]}.values())
     absent = _absent(host, bench, {number.name for number in numbers})
-    return KvmCalibration(host, numbers, absent, _chains(bench), share, bench.memory_bytes)
+    return KvmCalibration(
+        host, numbers, absent, _chains(bench), share, bench.memory_bytes, bench.pace_ns, bench.calm_share, maker.doubts
+    )
 
 
 def _absent(host: KvmHost, bench: Bench, found: set[str]) -> dict[str, str]:
@@ -149,12 +188,23 @@ def with_kvm(plain: Calibration, kvm: KvmCalibration) -> Calibration:
     return replace(plain, pml=kvm.host.pml, numbers=numbers, notes=tuple(notes(kvm)), through_kvm=tuple(sorted(ours)))
 
 
+def _pace_lines(kvm: KvmCalibration) -> Iterator[str]:
+    """The clock that numbers are stated at, and the sentence on a restless machine."""
+    yield (
+        f"Pace of the core: {PACE_INSTRUCTIONS} plain instructions in {1000 * kvm.pace_ns / NS_PER_MS:.2f} us. Numbers are "
+        f"of repetitions beside which they took at most {CALM - 1:.0%} more: {kvm.calm_share:.0%} of all."
+    )
+    if kvm.is_restless:
+        yield f"{RESTLESS} Distrust {', '.join(kvm.doubts)}; calibrate again at another hour."
+
+
 def notes(kvm: KvmCalibration) -> list[str]:
     """Lines for the head of the sheet and for people: the host, chains, and each assumed number with its reason."""
     where = f"{kvm.host.words}, {kvm.host.n_cpus} processors, VMs of {kvm.memory_bytes >> 20} MiB"
     lines = [f"KVM measured through /dev/kvm: {where}."]
     if kvm.is_busy:
         lines.append(f"The machine was busy: other processes took {kvm.foreign_share:.0%} of its processors; accepted.")
+    lines += _pace_lines(kvm)
     if kvm.swapped_to:
         lines.append(f"Pages were swapped out to {kvm.swapped_to}.")
     if kvm.chains:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from math import ceil
 
@@ -18,6 +19,7 @@ from hostsim.measure.kvm.device import Kvm
 from hostsim.measure.kvm.estimates import estimate
 from hostsim.measure.kvm.host import KvmHost, read_host
 from hostsim.measure.kvm.numbers import AT_WISH
+from hostsim.measure.kvm.pace import Pace
 from hostsim.measure.kvm.rules import REPETITIONS_MIN
 from hostsim.measure.kvm.vm import pinned, usable_cpus
 from hostsim.measure.privileged.ageing import AGE, ages
@@ -99,16 +101,17 @@ def chain_costs(kvm: Kvm, sheet: CostSheet, *, busy: bool = False, as_root: bool
     """
     look_first(accept=busy)
     host, cpus, bystanders = read_host(), usable_cpus(), Bystanders()
-    bench = Bench(kvm, REPETITIONS_MIN, MEMORY_BYTES, cpus, host.pml)
-    with pinned(cpus[0]):
+    with pinned(cpus[0]), closing(Pace()) as pace:
+        bench = Bench(kvm, REPETITIONS_MIN, MEMORY_BYTES, cpus, host.pml, pace=pace)
         if as_root:
             ages(bench)
-        chains(bench)
+        for length in CHAINS:
+            chains(bench, length)
     check_quiet(bystanders.share(), accept=busy)
     samples = {(work, k): sample for work in WORKS for k in CHAINS if (sample := bench.sample(chain_name(work, k)))}
     found = {key: estimate(chain_name(*key), sample).ns for key, sample in samples.items()}
     spread = {key: quartiles(sample) for key, sample in samples.items()}
-    costs = CacheCosts.from_sheet(sheet)
+    costs = CacheCosts.from_sheet(sheet).emptied()
     modelled = {(work, k): ns for k in CHAINS for work, ns in modelled_ns(costs, k).items()}
     form = {(work, k): form_ns(costs, work, k) for work in WORKS for k in CHAINS}
     aged = any(work == AGE for work, _ in found)
@@ -163,6 +166,21 @@ def form_ns(costs: CacheCosts, work: str, length: int) -> float:
     stream_ns, load_ns = costs.stream_ns(footprint), costs.load_ns(footprint)
     head_ns = costs.visit_ns + stream_ns * HEAD_BYTES / LINE_BYTES
     spte_lines_ns = length * stream_ns / SPTES_A_LINE
-    descriptors_ns = ceil(length / DESC_SPTES) * 2 * load_ns if length > 1 else 0.0
     changed = 1 if work == "get" else length
-    return head_ns + spte_lines_ns + descriptors_ns + length * costs.visit_ns + changed * (costs.change_ns + costs.atomic_ns)
+    changes_ns = changed * (costs.change_ns + costs.atomic_ns)
+    descriptors_ns = _descriptors_ns(costs, length, costs.visit_ns + changes_ns / length, stream_ns, load_ns)
+    return head_ns + spte_lines_ns + descriptors_ns + length * costs.visit_ns + changes_ns
+
+
+def _descriptors_ns(costs: CacheCosts, length: int, spte_ns: float, stream_ns: float, load_ns: float) -> float:
+    """Time that a page with ``length`` sptes waits for descriptors, less the work of ``spte_ns`` a spte that covers it.
+
+    The first descriptor, which is not full, is loaded ``ahead_ns`` before its use; each further one while the sptes
+    before it are looked at.
+    """
+    if length == 1:
+        return 0.0
+    n, reach_ns = ceil(length / DESC_SPTES), min(costs.ahead_ns, load_ns)
+    covered = [(length - 1) % DESC_SPTES + 1, *[DESC_SPTES] * n][: n - 1]
+    hidden_ns = reach_ns + sum(min(reach_ns, sptes * spte_ns) for sptes in covered)
+    return n * (load_ns + stream_ns + costs.visit_ns) - hidden_ns

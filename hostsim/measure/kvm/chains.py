@@ -9,10 +9,10 @@ memory.
 from __future__ import annotations
 
 import mmap
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
 
-from hostsim.measure.kvm.bench import Bench, Timing, asking, host_timing
+from hostsim.measure.kvm.bench import Bench, Timing, host_timing
 from hostsim.measure.kvm.guest import Command, Work
 from hostsim.measure.kvm.passes import LEAVES, PROT_NONE, SCATTER, lost_pages, write, write_all
 from hostsim.measure.kvm.rules import about
@@ -35,17 +35,16 @@ def further_name(work: str) -> str:
     return f"further_spte_{work}_ns"
 
 
-def chains(bench: Bench) -> None:
-    """Every work by sptes a page."""
-    for length in CHAINS:
-        memory_bytes = bench.memory_bytes // SHARE
-        with bench.vm(memory_bytes=OTHER_BYTES) as other, bench.vm(memory_bytes=memory_bytes, aliases=length) as vm:
-            vm.memory.lay_in_a_row()
-            for _ in range(bench.chain_repetitions):
-                if not _chain_round(bench, other, vm, length):
-                    names = [further_name(work) for work in CHAIN_WORK]
-                    bench.absent |= dict.fromkeys(names, "a page has one spte here, whatever the guest maps (EPT, NPT)")
-                    return
+def chains(bench: Bench, length: int) -> None:
+    """Every work on pages with ``length`` sptes each."""
+    memory_bytes = bench.memory_bytes // SHARE
+    with bench.vm(memory_bytes=OTHER_BYTES) as other, bench.vm(memory_bytes=memory_bytes, aliases=length) as vm:
+        vm.memory.lay_in_a_row()
+        for _ in range(bench.repetitions):
+            if not _chain_round(bench, other, vm, length):
+                names = [further_name(work) for work in CHAIN_WORK]
+                bench.absent |= dict.fromkeys(names, "a page has one spte here, whatever the guest maps (EPT, NPT)")
+                return
 
 
 def _chain_round(bench: Bench, other: Vm, vm: Vm, length: int) -> bool:
@@ -57,26 +56,29 @@ def _chain_round(bench: Bench, other: Vm, vm: Vm, length: int) -> bool:
         return False
     write(other)
     both = (other, vm)
-    bench.take(chain_name("enable", length), _timed(bench, both, lambda one: asking(one, one.logs(on=True))), n)
+    bench.take(chain_name("enable", length), _timed(bench, both, lambda one: partial(one.ask, one.logs(on=True))), n)
     write_all(*both)
-    got = _timed(bench, both, lambda one: asking(one, one.gets(bitmaps if one is vm else one.bitmaps())))
-    bench.keep(chain_name("get", length), got.ns / n, lost_pages(bitmaps, n))
-    bench.take(chain_name("disable", length), _timed(bench, both, lambda one: asking(one, one.logs(on=False))), n)
+    got = _timed(bench, both, lambda one: partial(one.ask, one.gets(bitmaps if one is vm else one.bitmaps())))
+    bench.keep(chain_name("get", length), got.ns / n, [got], lost_pages(bitmaps, n))
+    bench.take(chain_name("disable", length), _timed(bench, both, lambda one: partial(one.ask, one.logs(on=False))), n)
     # Not by MADV_DONTNEED: the host's own work, to free the pages, takes longer than KVM's and wanders more.
-    unmapped = _timed(bench, both, lambda one: host_timing(one, partial(one.memory.protect, PROT_NONE)))
+    unmapped = _timed(bench, both, lambda one: partial(one.memory.protect, PROT_NONE))
     bench.take(chain_name("unmap", length), unmapped, n, about(LEAVES, -n * length))
     for one in both:
         one.memory.protect(mmap.PROT_READ | mmap.PROT_WRITE)
     return True
 
 
-def _timed(bench: Bench, vms: Sequence[Vm], call: Callable[[Vm], Timing]) -> Timing:
+def _timed(bench: Bench, vms: tuple[Vm, Vm], call: Callable[[Vm], Callable[[], object]]) -> Timing:
     """Time ``call`` of the last VM: its sptes are in no cache, the kernel's code is, since the VM before made the same call.
 
     Without that the call itself, 50 us when its code has to be loaded, would count as time of pages.
     """
     bench.empty_caches()
-    return [call(vm) for vm in vms][-1]
+    other, vm = vms
+    bench.wait()
+    call(other)()
+    return host_timing(vm, call(vm), patient=False)
 
 
 def map_all(vm: Vm) -> None:

@@ -4,22 +4,24 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from itertools import islice, pairwise
 
 import numpy as np
-from numpy.typing import NDArray
 
-from hostsim.measure.kvm.bench import Bench, Timing, asking
+from hostsim.measure.kvm.bench import Bench, Timing, asking, calmest
 from hostsim.measure.kvm.guest import Command, Work
-from hostsim.measure.kvm.passes import ASKED, FLUSHES, IN_A_ROW, complaint_of, quietest, write, write_all
+from hostsim.measure.kvm.passes import ASKED, FLUSHES, complaint_of, write, write_all
 from hostsim.measure.kvm.rules import about, none_of
-from hostsim.measure.kvm.vm import Vm, address_of, clear
+from hostsim.measure.kvm.vm import Call, Vm, address_of, clear
 
+TURNS = 4
+"""Rows a repetition, each with a page of its own in every granule."""
 GRANULE = 64
 """Pages of the smallest CLEAR."""
 CALLS = 256
 """Calls of CLEAR that are timed together, to find nothing or one page each."""
-SINGLES_A_BATCH, PAUSE_S = 4, 1e-3
+SINGLES_A_BATCH, BATCHES = 4, 10
 
 
 def flushes(bench: Bench) -> None:
@@ -40,10 +42,12 @@ def flushes(bench: Bench) -> None:
 def _nothing_and_one(bench: Bench, vm: Vm) -> None:
     """As many calls that find nothing as calls that find one page each, one row right after the other."""
     calls = min(CALLS, vm.spec.n_pages // GRANULE)
-    nothing, one = quietest(lambda turn: (_asked(vm, 0, calls), _asked(vm, 1 << turn, calls)))
-    bench.keep("clear_nothing_ns", max(0.0, nothing.ns / calls - bench.call_ns()), complaint_of([nothing], none_of(ASKED)))
-    why_not = complaint_of([one], none_of(FLUSHES), about(ASKED, calls))
-    bench.keep("clear_one_more_ns", (one.ns - nothing.ns) / calls, why_not)
+    for turn in range(TURNS):
+        nothing, one = both = [_asked(vm, bits, calls) for bits in (0, 1 << turn)]
+        nothing_ns = max(0.0, nothing.ns / calls - bench.call_ns())
+        bench.keep("clear_nothing_ns", nothing_ns, [nothing], complaint_of([nothing], none_of(ASKED)))
+        why_not = complaint_of([one], none_of(FLUSHES), about(ASKED, calls))
+        bench.keep("clear_one_more_ns", (one.ns - nothing.ns) / calls, both, why_not)
 
 
 def _asked(vm: Vm, bits: int, calls: int) -> Timing:
@@ -53,39 +57,41 @@ def _asked(vm: Vm, bits: int, calls: int) -> Timing:
 
 
 def _in_guest_mode(bench: Bench, vm: Vm) -> None:
-    one = np.array([1 << IN_A_ROW], np.uint64)  # pages that no call has cleared yet
-    words = iter(range(1, vm.spec.n_pages // GRANULE))
-    took = [_clear_singles(vm, one, words, 0, 8)]
-    for v in range(min(len(vm.vcpus), bench.n_cpus - 1)):
-        vm.start(Work(Command.SPIN, address_of(0), 1), v)
+    places = iter(range(1, vm.spec.n_pages // GRANULE))
+    took = [_clear_singles(vm, places, n_vcpus) for n_vcpus in range(min(len(vm.vcpus), bench.n_cpus - 1) + 1)]
+    for name, (fewer, more) in zip(("flush_first_ns", "flush_vcpu_ns"), pairwise(took), strict=False):
+        if not (fewer and more):
+            bench.keep(name, 0.0, [], "no vCPU was in guest mode")
+            return
+        for batch in more:
+            bench.keep(name, max(0.0, (batch.ns - calmest(fewer).ns) / SINGLES_A_BATCH), [batch])
+
+
+def _clear_singles(vm: Vm, places: Iterator[int], n_vcpus: int) -> list[Timing]:
+    """Batches of SINGLES_A_BATCH calls of CLEAR of 64 pages, one of them dirty, while ``n_vcpus`` are in guest mode.
+
+    Batches count whose flushes all reached a vCPU in guest mode, without vCPUs those whose flushes reached none.
+    """
+    one = np.array([1 << TURNS], np.uint64)  # pages that no call has cleared yet
+    batches = []
+    for _ in range(BATCHES):
+        calls = [clear(GRANULE * place, GRANULE, one) for place in islice(places, SINGLES_A_BATCH)]
+        timing = _beside(vm, n_vcpus, calls)
+        if len(calls) == SINGLES_A_BATCH and timing.counters.get(FLUSHES, 0) == min(1, n_vcpus) * SINGLES_A_BATCH:
+            batches.append(timing)
+    return batches
+
+
+def _beside(vm: Vm, n_vcpus: int, calls: Sequence[Call]) -> Timing:
+    """Time of ``calls`` while ``n_vcpus`` vCPUs write; the pace of their cores counts as well."""
+    for v in range(n_vcpus):
+        vm.start(Work(Command.SPIN, address_of(0), 1), v, patient=True)
         _until_spinning(vm, v)
-        took.append(_clear_singles(vm, one, words, 1, 20))
-    for v in range(len(took) - 1):
-        vm.stop(v)
-    for name, pair in zip(("flush_first_ns", "flush_vcpu_ns"), pairwise(took), strict=False):
-        bench.keep(name, max(0.0, pair[1] - pair[0]), "" if np.isfinite(pair).all() else "no vCPU was in guest mode")
+    timing = asking(vm, calls, patient=n_vcpus == 0)
+    paces = [vm.stop(v).pace_ticks for v in range(n_vcpus)]
+    return replace(timing, pace_ticks=max([timing.pace_ticks, *paces]))
 
 
 def _until_spinning(vm: Vm, vcpu: int) -> None:
     while vm.vcpus[vcpu].mailbox.progress == 0:
         time.sleep(1e-4)
-
-
-def _clear_singles(vm: Vm, word: NDArray[np.uint64], places: Iterator[int], wanted: int, n_batches: int) -> float:
-    """Median time [ns] of a CLEAR of 64 pages, those set in ``word`` dirty; NaN if no batch counts.
-
-    wanted: 1: batches count whose flushes all reached a vCPU in guest mode, 0: whose flushes reached none. Between batches a
-    neighbour on the vCPU's processor may come to its end.
-    """
-    batches = []
-    for _ in range(n_batches):
-        calls = [clear(GRANULE * place, GRANULE, word) for place in islice(places, SINGLES_A_BATCH)]
-        timing = asking(vm, calls)
-        if calls and timing.counters.get(FLUSHES, 0) == wanted * len(calls):
-            batches.append(timing.ns / len(calls))
-        time.sleep(wanted * PAUSE_S)
-    return _middle(batches)
-
-
-def _middle(ns: Sequence[float]) -> float:
-    return float(np.median(ns)) if ns else float("nan")

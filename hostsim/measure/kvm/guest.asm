@@ -1,8 +1,8 @@
 ; The guest that hostsim measures KVM with. NASM syntax; nasm -f bin guest.asm -o guest.bin gives the bytes of guest.py.
 ;
 ; It runs in 64-bit user mode (CPL 3, IOPL 3): KVM on processors without virtualization runs nothing else natively, and on
-; VMX and SVM it costs nothing. There is no kernel, no stack, no interrupt. rdi points to the vCPU's mailbox. The guest waits
-; until the host writes `go`, carries out one command, and rings a doorbell (OUT), which ends KVM_RUN in user space.
+; VMX and SVM it costs nothing. There is no kernel, no interrupt. rdi points to the vCPU's mailbox, whose page ends in a stack. The
+; guest waits until the host writes `go`, carries out one command, and rings a doorbell (OUT), which ends KVM_RUN in user space.
 
 bits 64
 org 0x10000
@@ -24,6 +24,11 @@ READY      equ 72                   ; the guest is in guest mode and waits for `
 BEGIN      equ 80                   ; time stamp counter before the command
 END        equ 88                   ; and after it
 PROGRESS   equ 96                   ; writes that `spin` has made
+BEFORE     equ 104                  ; ticks of `pace` before the command
+AFTER      equ 112                  ; and after it
+
+PACE_TURNS equ 20000
+STACK      equ 4096                 ; its end, from the mailbox on
 
 %macro ticks 0                      ; rax = time stamp counter, read when all before is done; clobbers rdx
     lfence
@@ -33,13 +38,37 @@ PROGRESS   equ 96                   ; writes that `spin` has made
     lfence
 %endmacro
 
+    jmp await
+
+align 16
+pace:                               ; rax = ticks of a loop that fills the core; the host calls it too, as a C function
+    ticks
+    mov r8, rax
+    mov ecx, PACE_TURNS
+align 32
+.turn:                              ; as many instructions as the core can begin in a cycle: whatever the core's other thread
+    add rax, 1                      ; begins, and a lower clock, lengthens the loop at once
+    add rdx, 1
+    add rsi, 1
+    add r9, 1
+    xor r10, 5
+    xor r11, 7
+    dec ecx
+    jnz .turn
+    ticks
+    sub rax, r8
+    ret
+
 await:
+    lea rsp, [rdi + STACK]
     mov qword [rdi + READY], 1
 .again:
     pause
     cmp qword [rdi + GO], 0
     je .again
     mov qword [rdi + READY], 0
+    call pace
+    mov [rdi + BEFORE], rax
     mov r8, [rdi + BASE]
     mov r9, [rdi + STRIDE]
     mov r10, [rdi + COUNT]
@@ -55,6 +84,8 @@ done:
     ticks
     mov [rdi + BEGIN], r14
     mov [rdi + END], rax
+    call pace
+    mov [rdi + AFTER], rax
     mov qword [rdi + GO], 0
     out DOORBELL, al
     jmp await

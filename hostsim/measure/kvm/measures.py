@@ -12,43 +12,49 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from hostsim.core.constants import NS_PER_MS
+from hostsim.core.constants import NS_PER_MS, PAGE_BYTES
 from hostsim.measure.kvm import abi
-from hostsim.measure.kvm.bench import Bench, Timing, asking, guest_timing, host_timing
-from hostsim.measure.kvm.chains import chains
+from hostsim.measure.kvm.bench import PART_PAGES, Bench, Timing, asking, guest_timing, host_timing
+from hostsim.measure.kvm.chains import CHAINS, chains
 from hostsim.measure.kvm.flushes import flushes
 from hostsim.measure.kvm.guest import Command, Work
 from hostsim.measure.kvm.passes import (
     ASKED,
     FAULTS,
     LEAVES,
-    SCATTER,
     complaint_of,
     forget,
-    least,
+    in_turn,
     lost_pages,
+    parts,
     unmap,
     write,
     write_all,
+    write_by_part,
 )
 from hostsim.measure.kvm.rules import Expected, about, none_of
 from hostsim.measure.kvm.table_syncs import table_syncs
 from hostsim.measure.kvm.vm import Vm, address_of
 
-LOOPS = 5
+LOOPS, TURNS = 5, 4
+"""Passes of a timing without faults; such timings a repetition."""
 GETS = 64
 SMALL_BYTES = 64 << 10
 """Of the smaller of two VMs between whose times a line is drawn: next to nothing, so that its time is that of the call."""
 FULL_BYTES = 16 << 20
 """Of the VM whose dirty ring is full again and again."""
-EXITS, USER_EXITS = 2000, 100
+EXITS, USER_EXITS = 500, 50
 MAPPED_SHARE = 4
 """One page in so many is mapped again in a logged slot, where each takes a fault."""
-MAPPED_AGAIN = 2
+MAPPED_AGAIN = 3
 """Pages that the host has made once are mapped and protected so often."""
-PACES_US, PACED_WRITES = (200, 1000), 40
-RACES = 2
-"""Passes of all vCPUs through one memory whose mean is a repetition: the vCPU that is ahead changes by chance."""
+PACES_US, PACED_WRITES = (200, 1000), 10
+PACED_TURNS = 3
+"""Timings of paced writes a repetition: a long one would hardly ever have a core of its own."""
+RACE_PARTS = 4
+"""Parts of a pass of all vCPUs through one memory that are timed together: the vCPU that is ahead changes by chance."""
+FAR = 317
+"""Of the 512 pages of a part, from one to the next: the golden section of 512, so that those in a row are far apart."""
 RESERVED_ENTRIES, PML_RESERVED_ENTRIES = 64, 576
 """Entries of a dirty ring below its size at which user space is called, without and with PML: dirty_ring.c."""
 
@@ -58,11 +64,12 @@ def loops_and_maps(bench: Bench) -> None:
     with bench.vm() as vm:
         n = vm.spec.n_pages
         read = [Work(Command.READ, address_of(0), n, passes=LOOPS)]
-        for _ in range(bench.repetitions):
+        for _ in range(bench.passes):
             unmap(vm)
-            bench.take("populate_pass_ns", write(vm), n, about(FAULTS, n))
-            bench.take("loop_ns", least(lambda: write(vm, LOOPS)), n * LOOPS, none_of(FAULTS))
-            bench.take("read_loop_ns", least(lambda: guest_timing(vm, read)), n * LOOPS, none_of(FAULTS))
+            bench.take_parts("populate_pass_ns", write_by_part(vm), about(FAULTS, PART_PAGES))
+            for _ in range(TURNS):
+                bench.take("loop_ns", write(vm, LOOPS), n * LOOPS, none_of(FAULTS))
+                bench.take("read_loop_ns", guest_timing(vm, read), n * LOOPS, none_of(FAULTS))
             vm.memory.lay_in_a_row()
             _first_mapped(bench, vm)
             _mapped_again(bench, vm)
@@ -70,10 +77,10 @@ def loops_and_maps(bench: Bench) -> None:
 
 def _first_mapped(bench: Bench, vm: Vm) -> None:
     """Pages that the host has just made, and that no VM has mapped, then the same pages mapped again."""
-    n = vm.spec.n_pages
-    first = bench.take("first_map_pass_ns", write(vm), n, *_of_maps(n))
-    again = _mapped(vm)
-    bench.keep("first_map_more_ns", (first.ns - again.ns) / n, complaint_of([first, again], *_of_maps(n)))
+    expected = _of_maps(PART_PAGES)
+    first = bench.take_parts("first_map_pass_ns", write_by_part(vm), *expected)
+    for both in zip(first, _mapped(vm), strict=True):
+        bench.keep("first_map_more_ns", (both[0].ns - both[1].ns) / PART_PAGES, both, complaint_of(both, *expected))
 
 
 def _mapped_again(bench: Bench, vm: Vm) -> None:
@@ -83,16 +90,20 @@ def _mapped_again(bench: Bench, vm: Vm) -> None:
     """
     n = vm.spec.n_pages
     for _ in range(MAPPED_AGAIN):
-        mapped = bench.take("map_pass_ns", _mapped(vm), n, *_of_maps(n))
-        bench.keep("pages_a_map_fault", n / max(1, mapped.counters.get(FAULTS, 1)))
+        for part in bench.take_parts("map_pass_ns", _mapped(vm), *_of_maps(PART_PAGES)):
+            bench.keep("pages_a_map_fault", PART_PAGES / max(1, part.counters.get(FAULTS, 1)), [part])
         bench.take("mprotect_page_ns", host_timing(vm, partial(vm.memory.protect, mmap.PROT_READ)), n, about(LEAVES, -n))
     _mapped(vm)
-    bench.take("unmap_page_ns", host_timing(vm, partial(unmap, vm)), n, about(LEAVES, -n))
+    for at in range(0, vm.spec.memory_bytes, PART_PAGES * PAGE_BYTES):
+        giving_back = partial(vm.memory.advise, mmap.MADV_DONTNEED, at, PART_PAGES * PAGE_BYTES)
+        gone = host_timing(vm, giving_back, patient=False)
+        bench.take("unmap_page_ns", gone, PART_PAGES, about(LEAVES, -PART_PAGES))
 
 
-def _mapped(vm: Vm) -> Timing:
+def _mapped(vm: Vm) -> list[Timing]:
+    """A pass after KVM has forgotten its sptes."""
     forget(vm)
-    return write(vm)
+    return write_by_part(vm)
 
 
 def _of_maps(n: int) -> tuple[Expected, ...]:
@@ -122,28 +133,29 @@ def _dirtied_and_cleared(vm: Vm) -> None:
     vm.ask([*vm.gets(bitmaps), *vm.clears(bitmaps)])
 
 
-def _switch(bench: Bench, vm: Vm, *, on: bool) -> float:
-    """Time [ns] to switch the log with empty caches, as when it is switched in earnest: once, after other work.
+def _switch(bench: Bench, vm: Vm, *, on: bool) -> Timing:
+    """Time to switch the log with empty caches, as when it is switched in earnest: once, after other work.
 
     A call soon after another one takes half as long, or somewhat more, by what the processor has kept of the kernel's code.
     """
     bench.empty_caches()
-    return asking(vm, vm.logs(on=on)).ns
+    return asking(vm, vm.logs(on=on))
 
 
-def _keep_line(bench: Bench, a_call: str, a_page: str, vms: Sequence[Vm], ns: Sequence[float]) -> None:
+def _keep_line(bench: Bench, a_call: str, a_page: str, vms: Sequence[Vm], took: Sequence[Timing]) -> None:
     """Keep the slope over the pages of a small and a large VM, and the intercept."""
-    (few, many), (of_few_ns, of_many_ns) = (vm.spec.n_pages for vm in vms), ns
-    page_ns = max(0.0, (of_many_ns - of_few_ns) / (many - few))
-    bench.keep(a_page, page_ns)
-    bench.keep(a_call, max(0.0, of_few_ns - few * page_ns))
+    (few, many), (of_few, of_many) = (vm.spec.n_pages for vm in vms), took
+    page_ns = max(0.0, (of_many.ns - of_few.ns) / (many - few))
+    bench.keep(a_page, page_ns, took)
+    bench.keep(a_call, max(0.0, of_few.ns - few * page_ns), [of_few])
 
 
 def _clear_round(bench: Bench, vm: Vm) -> None:
     n, bitmaps = vm.spec.n_pages, vm.bitmaps()
-    bench.take("dirty_pass_ns", write(vm), n, _faults(bench, n))
-    gets = asking(vm, vm.gets(bitmaps) * GETS)
-    bench.keep("get_call_ns", max(0.0, gets.ns / GETS - bench.call_ns()), lost_pages(bitmaps, n))
+    bench.take_parts("dirty_pass_ns", write_by_part(vm), _faults(bench, PART_PAGES))
+    for _ in range(TURNS):
+        gets = asking(vm, vm.gets(bitmaps) * GETS)
+        bench.keep("get_call_ns", max(0.0, gets.ns / GETS - bench.call_ns()), [gets], lost_pages(bitmaps, n))
     bench.take("clear_dirty_page_ns", asking(vm, vm.clears(bitmaps)), n, Expected(ASKED, 1, 2))
 
 
@@ -159,34 +171,45 @@ def get_log(bench: Bench) -> None:
             _mapped_in_log(bench, vm)
             write(vm)
             got = asking(vm, vm.gets(bitmaps))
-            bench.keep("get_dirty_page_ns", got.ns / n, lost_pages(bitmaps, n))
+            bench.keep("get_dirty_page_ns", got.ns / n, [got], lost_pages(bitmaps, n))
             _scattered(bench, vm)
-            for pace_us in PACES_US:
+            for pace_us in PACES_US * PACED_TURNS:
                 _paced(bench, vm, pace_us)
 
 
 def _mapped_in_log(bench: Bench, vm: Vm) -> None:
     """A map fault that maps one page: KVM prefetches no spte where the slot is logged."""
-    n = vm.spec.n_pages // MAPPED_SHARE
     forget(vm, vm.spec.memory_bytes // MAPPED_SHARE)
-    bench.take("logged_map_pass_ns", guest_timing(vm, [Work(Command.WRITE, address_of(0), n)]), n, about(FAULTS, n))
+    mapped = parts(vm)[: vm.spec.n_pages // MAPPED_SHARE // PART_PAGES]
+    bench.take_parts("logged_map_pass_ns", in_turn(vm, mapped), about(FAULTS, PART_PAGES))
 
 
 def _scattered(bench: Bench, vm: Vm) -> None:
     """The additional cost of a fault far from the fault before: two passes over protected memory, in a row and far apart."""
-    n, took = vm.spec.n_pages, []
-    for command, every in ((Command.WRITE, 1), (Command.SCATTER, SCATTER)):
-        took.append(guest_timing(vm, [Work(command, address_of(0), n, every=every)]))
+    took = []
+    for works in (parts(vm), _far_apart(vm)):
+        took.append(in_turn(vm, works))
         vm.ask(vm.gets(vm.bitmaps()))
-    near, far = took
-    bench.keep("scattered_fault_ns", max(0.0, far.ns - near.ns) / n, complaint_of(took, about(FAULTS, n)))
+    for both in zip(*took, strict=True):
+        more_ns = (both[1].ns - both[0].ns) / PART_PAGES
+        bench.keep("scattered_fault_ns", more_ns, both, complaint_of(both, about(FAULTS, PART_PAGES)))
+
+
+def _far_apart(vm: Vm) -> list[Work]:
+    """As many writes of each page as ``parts``, but each far from the one before: a part goes over the whole memory."""
+    n_parts = vm.spec.n_pages // PART_PAGES
+    stride_bytes = n_parts * PAGE_BYTES
+    return [
+        Work(Command.SCATTER, address_of(page), PART_PAGES, every=FAR, stride_bytes=stride_bytes) for page in range(n_parts)
+    ]
 
 
 def _paced(bench: Bench, vm: Vm, pace_us: int) -> None:
     ticks = vm.tsc_khz * pace_us // 1000
     timing = guest_timing(vm, [Work(Command.PACED, address_of(0), PACED_WRITES, every=ticks)])
     median = float(np.median(timing.outcomes[0].samples)) * NS_PER_MS / vm.tsc_khz
-    bench.keep(f"lone_fault_{pace_us}us_ns", median, "" if timing.counters.get(FAULTS, 0) >= PACED_WRITES else "no fault")
+    why_not = "" if timing.counters.get(FAULTS, 0) >= PACED_WRITES else "no fault"
+    bench.keep(f"lone_fault_{pace_us}us_ns", median, [timing], why_not)
     vm.ask(vm.gets(vm.bitmaps()))
 
 
@@ -210,7 +233,7 @@ def all_set(bench: Bench) -> None:
 def exits(bench: Bench) -> None:
     """Exits that are no faults: an ioeventfd ends one in the kernel, else user space does."""
     with bench.vm(memory_bytes=2 << 20) as vm:
-        for _ in range(bench.repetitions):
+        for _ in range(bench.repetitions * TURNS):
             with vm.event_ends_in_kernel():
                 done = guest_timing(vm, [Work(Command.EVENT, count=EXITS)])
             bench.take("event_exit_ns", done, EXITS, Expected("exits", EXITS, 2 * EXITS))
@@ -225,23 +248,28 @@ def all_vcpus(bench: Bench) -> None:
         bench.absent |= dict.fromkeys(("dirty_pass_own_ns", "dirty_pass_shared_ns"), "there is one processor")
         return
     with bench.vm(n_vcpus=n_vcpus) as vm:
-        n = vm.spec.n_pages // n_vcpus
         write_all(vm)
         vm.ask(vm.logs(on=True))
-        bitmaps = vm.bitmaps()
-        own = [Work(Command.WRITE, address_of(v * n), n) for v in range(n_vcpus)]
-        for _ in range(bench.repetitions):
-            vm.ask(vm.gets(bitmaps))
-            bench.take("dirty_pass_own_ns", guest_timing(vm, own), n, _of_all(bench, n_vcpus * n, n_vcpus * n))
-            shared = [_shared(vm, own[:1] * n_vcpus) for _ in range(RACES)]
-            why_not = complaint_of(shared, _of_all(bench, n, n_vcpus * n))
-            bench.keep("dirty_pass_shared_ns", sum(one.ns for one in shared) / RACES / n, why_not)
+        for _ in range(bench.passes):
+            vm.ask(vm.gets(vm.bitmaps()))
+            _in_own_memory(bench, vm)
+            vm.ask(vm.gets(vm.bitmaps()))
+            _in_one_memory(bench, vm)
 
 
-def _shared(vm: Vm, works: Sequence[Work]) -> Timing:
-    """All vCPUs in one memory, all protected."""
-    vm.ask(vm.gets(vm.bitmaps()))
-    return guest_timing(vm, works)
+def _in_own_memory(bench: Bench, vm: Vm) -> None:
+    n_vcpus = len(vm.vcpus)
+    own, faults = vm.spec.n_pages // n_vcpus, n_vcpus * PART_PAGES
+    for page in range(0, own - PART_PAGES, PART_PAGES):
+        works = [Work(Command.WRITE, address_of(v * own + page), PART_PAGES) for v in range(n_vcpus)]
+        bench.take("dirty_pass_own_ns", guest_timing(vm, works), PART_PAGES, _of_all(bench, faults, faults))
+
+
+def _in_one_memory(bench: Bench, vm: Vm) -> None:
+    n_vcpus, n = len(vm.vcpus), RACE_PARTS * PART_PAGES
+    for page in range(0, vm.spec.n_pages, n):
+        timing = guest_timing(vm, [Work(Command.WRITE, address_of(page), n)] * n_vcpus)
+        bench.take("dirty_pass_shared_ns", timing, n, _of_all(bench, n, n_vcpus * n))
 
 
 def _of_all(bench: Bench, fewest: int, most: int) -> Expected:
@@ -263,7 +291,7 @@ def rings(bench: Bench) -> None:
         write(vm)
         _emptied(vm)  # the first harvest of a ring also maps its pages
         for _ in range(bench.repetitions):
-            bench.take("ring_pass_ns", write(vm), vm.spec.n_pages, _faults(bench, vm.spec.n_pages))
+            bench.take_parts("ring_pass_ns", write_by_part(vm), _faults(bench, PART_PAGES))
             _harvest_and_reset(bench, vm)
             _full_exits(bench, small, entries - reserved)
 
@@ -273,10 +301,10 @@ def _harvest_and_reset(bench: Bench, vm: Vm) -> None:
     assert ring is not None
     entries: list[int] = []
     harvest = host_timing(vm, lambda: entries.append(len(ring.harvest())))
-    bench.keep("ring_harvest_ns", harvest.ns / max(1, entries[0]), "" if entries[0] >= n else "entries lost")
+    bench.keep("ring_harvest_ns", harvest.ns / max(1, entries[0]), [harvest], "" if entries[0] >= n else "entries lost")
     reset: list[int] = []
     timing = host_timing(vm, lambda: reset.append(vm.reset_rings()))
-    bench.keep("ring_reset_ns", timing.ns / n, "" if reset == entries else f"{reset[0]} of {entries[0]} reset")
+    bench.keep("ring_reset_ns", timing.ns / n, [timing], "" if reset == entries else f"{reset[0]} of {entries[0]} reset")
 
 
 def _emptied(vm: Vm) -> None:
@@ -292,16 +320,17 @@ def _full_exits(bench: Bench, vm: Vm, room: int) -> None:
     Writes that met a full ring, less their harvest and reset, beside the others.
     """
     n = vm.spec.n_pages
-    done = guest_timing(vm, [Work(Command.PACED, address_of(0), n)]).outcomes[0]
+    timing = guest_timing(vm, [Work(Command.PACED, address_of(0), n)])
+    done = timing.outcomes[0]
     fulls, expected = done.ring_fulls, n / room
     if abs(fulls - expected) > 2 or fulls < 2:
-        bench.keep("ring_full_exit_ns", 0.0, f"{fulls} exits of a full ring, expected {expected:.0f}")
+        bench.keep("ring_full_exit_ns", 0.0, [timing], f"{fulls} exits of a full ring, expected {expected:.0f}")
         return
     ns = done.samples.astype(np.float64) * (NS_PER_MS / vm.tsc_khz)
     met_ns = _met_full(ns, room)
     last = min(len(met_ns), fulls) - 1  # so many from the end, on both sides: the first of a pass may be no exit
     exits_ns = met_ns[-last:] - done.ring_full_walls_ns[-last:]
-    bench.keep("ring_full_exit_ns", max(0.0, float(np.median(exits_ns) - np.median(ns))))
+    bench.keep("ring_full_exit_ns", max(0.0, float(np.median(exits_ns) - np.median(ns))), [timing])
 
 
 def _met_full(ns: NDArray[np.float64], room: int) -> NDArray[np.float64]:
@@ -328,7 +357,8 @@ def huge_pages(bench: Bench) -> None:
             why_not = "" if mapped >= regions else f"{mapped} of {regions} regions were mapped by a huge page"
             vm.ask(vm.logs(on=True))
             write(vm)
-            bench.keep("recover_region_ns", asking(vm, vm.logs(on=False)).ns / regions, why_not)
+            recovered = asking(vm, vm.logs(on=False))
+            bench.keep("recover_region_ns", recovered.ns / regions, [recovered], why_not)
 
 
 MEASURES: dict[str, Callable[[Bench], None]] = {
@@ -340,7 +370,7 @@ MEASURES: dict[str, Callable[[Bench], None]] = {
     "faults of all vCPUs": all_vcpus,
     "dirty rings": rings,
     "TLB flushes": flushes,
-    "chains of sptes": chains,
+    **{f"chains of sptes, {length} a page": partial(chains, length=length) for length in CHAINS},
     "huge pages": huge_pages,
     "page tables": table_syncs,
 }

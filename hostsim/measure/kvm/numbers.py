@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from hostsim.measure.calibrate.calibration import Measured
-from hostsim.measure.calibrate.sample import Sample
 from hostsim.measure.kvm.bench import Bench
 from hostsim.measure.kvm.chains import CHAIN_WORK, CHAINS, chain_name, further_name
 from hostsim.measure.kvm.estimates import estimate
 from hostsim.measure.kvm.host import KvmHost
+from hostsim.measure.kvm.repetitions import Counted
 from hostsim.measure.kvm.rules import slope
 
 EXIT_SHARE = 0.6
@@ -97,11 +97,13 @@ class NumberMaker:
     host: where it ran.
     bench: its repetitions.
     remark: appended to each source, as that the machine was busy.
+    doubts: reasons to distrust numbers that were made.
     """
 
     host: KvmHost
     bench: Bench
     remark: str = ""
+    doubts: dict[str, str] = field(default_factory=dict)
 
     def measured(self) -> Iterator[Measured]:
         """Every number that was timed."""
@@ -130,10 +132,14 @@ class NumberMaker:
             found = estimate(of, sample)
             yield self._sourced(name, found.ns, found.which, sample, what)
 
-    def _sourced(self, name: str, value: float, which: str, sample: Sample, what: str) -> Measured:
+    def _sourced(self, name: str, value: float, which: str, sample: Counted, what: str) -> Measured:
         """A spread of a median of 0 is 0."""
         spread = sample.spread if sample.median_ns > 0 else 0.0
-        source = f"measured on {self.host.words}{self.remark}, {which} of {len(sample.ns)}, spread {spread:.1%}: {what}"
+        if sample.doubt:
+            self.doubts[name] = sample.doubt
+        doubt = f", {sample.doubt}" if sample.doubt else ""
+        where = f"measured on {self.host.words}{self.remark}"
+        source = f"{where}, {which} of {sample.words}, spread {spread:.1%}{doubt}: {what}"
         return Measured(name, float(f"{value:.4g}"), source, len(sample.ns), round(spread, 4))
 
 
@@ -213,7 +219,7 @@ def _populate(ns: Mapping[str, float], map_ns: float) -> Iterator[tuple[str, flo
         yield "populate_ns", populate_ns, "a populating fault less one that has its page", "populate_pass_ns"
 
 
-def chain_slope(bench: Bench, work: str) -> tuple[float, str, Sample] | None:
+def chain_slope(bench: Bench, work: str) -> tuple[float, str, Counted] | None:
     """(Time [ns] that a further spte adds to ``work``, its kind of estimate, repetitions); None without repetitions.
 
     The time is on the line through the estimates. The second spte of a page also brings its descriptor, so the line begins
@@ -226,4 +232,6 @@ def chain_slope(bench: Bench, work: str) -> tuple[float, str, Sample] | None:
     found = [estimate(name, sample) for name, sample in samples.items()]
     rows = zip(*(sample.ns for sample in samples.values()), strict=False)
     a_spte = slope(CHAINS[1:], [one.ns for one in found])[0]
-    return a_spte, f"{found[0].which}s", Sample(np.array([slope(CHAINS[1:], row)[0] for row in rows]))
+    slopes = np.array([slope(CHAINS[1:], row)[0] for row in rows])
+    is_calm = all(sample.is_calm for sample in samples.values())
+    return a_spte, f"{found[0].which}s", Counted(slopes, min(sample.taken for sample in samples.values()), is_calm)

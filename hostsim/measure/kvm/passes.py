@@ -3,22 +3,18 @@
 from __future__ import annotations
 
 import mmap
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-from hostsim.measure.kvm.bench import Timing, guest_timing
+from hostsim.measure.kvm.bench import PART_PAGES, Timing, guest_timing
 from hostsim.measure.kvm.guest import Command, Work
 from hostsim.measure.kvm.rules import Expected, complaint
 from hostsim.measure.kvm.vm import Vm, address_of
 
 PROT_NONE = 0
 """mman.h; not in the module mmap."""
-IN_A_ROW = 4
-"""Timings one right after the other, in unchanged memory, of which the quietest is a repetition: a neighbour on the
-processor, its cache or its other thread lengthens a timing and never shortens it.
-"""
 FAULTS, FLUSHES, ASKED, LEAVES = "pf_taken", "remote_tlb_flush", "remote_tlb_flush_requests", "pages_4k"
 """Counters of KVM: faults, flushes that reached a vCPU in guest mode, flushes asked for, sptes of 4 KiB."""
 SCATTER = 5063
@@ -32,6 +28,24 @@ Row = Sequence[Timing]
 def write(vm: Vm, passes: int = 1, alias: int = 0) -> Timing:
     """Time of one vCPU of ``vm`` that writes every page ``passes`` times, through mapping number ``alias`` of its memory."""
     return guest_timing(vm, [Work(Command.WRITE, address_of(0, alias), vm.spec.n_pages, passes=passes)])
+
+
+def parts(vm: Vm) -> list[Work]:
+    """Work of one vCPU that writes every page of ``vm`` once, PART_PAGES at a time."""
+    return [Work(Command.WRITE, address_of(page), PART_PAGES) for page in range(0, vm.spec.n_pages, PART_PAGES)]
+
+
+def write_by_part(vm: Vm) -> list[Timing]:
+    """Timings of one vCPU that writes every page of ``vm``, a part each.
+
+    It waits for nothing: there are so many parts that some find a core of their own.
+    """
+    return in_turn(vm, parts(vm))
+
+
+def in_turn(vm: Vm, works: Sequence[Work]) -> list[Timing]:
+    """Timings of one vCPU that does ``works`` one after the other, without waiting."""
+    return [guest_timing(vm, [work], patient=False) for work in works]
 
 
 def write_all(*vms: Vm) -> None:
@@ -49,20 +63,6 @@ def forget(vm: Vm, n_bytes: int | None = None) -> None:
     """KVM's sptes of the first ``n_bytes``, of all without, go; the host's pages stay."""
     vm.memory.protect(PROT_NONE, 0, n_bytes)
     vm.memory.protect(mmap.PROT_READ | mmap.PROT_WRITE, 0, n_bytes)
-
-
-def least(timing: Callable[[], Timing]) -> Timing:
-    """The shortest of IN_A_ROW timings, with its own counters."""
-    return min((timing() for _ in range(IN_A_ROW)), key=lambda one: one.ns)
-
-
-def quietest(row: Callable[[int], Row]) -> Row:
-    """Of IN_A_ROW rows of timings, made by ``row(turn)``, the one that took least in all.
-
-    For numbers that are differences. The row is chosen by its sum: to choose by the difference would prefer rows of which
-    the subtrahend alone was disturbed.
-    """
-    return min((row(turn) for turn in range(IN_A_ROW)), key=lambda timings: sum(one.ns for one in timings))
 
 
 def complaint_of(row: Row, *expected: Expected) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from statistics import median
 
@@ -10,20 +11,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hostsim.core.units import format_bytes
-from hostsim.kvm.spec import Interface
+from hostsim.kvm.interfaces import Interface
 from hostsim.measure.kvm import abi
 from hostsim.measure.kvm.bench import Timing, asking, guest_timing
 from hostsim.measure.kvm.bystanders import Bystanders, check_quiet, look_first
 from hostsim.measure.kvm.device import Kvm, KvmError, refusal
 from hostsim.measure.kvm.guest import Command, Work
+from hostsim.measure.kvm.pace import Pace, is_calm
 from hostsim.measure.kvm.page_tables import PAGE_BYTES
 from hostsim.measure.kvm.vm import Vm, VmSpec, address_of, pinned, usable_cpus
 from hostsim.measure.selftest.dirty_log_perf_test import CLEAR, DIRTY_MEMORY, DISABLE, ENABLE, GET, POPULATE, Plan
 from hostsim.measure.selftest.walked_vm import WalkedSpec
 from hostsim.scenario.footprint import available_bytes
 
-RUNS = 3
-"""All phases, so many times over, each time in a new VM; the median counts."""
+RUNS = 5
+"""All phases, so many times over, each time in a new VM; of each phase the median of those on cores of their own counts."""
 VCPUS_MAX = 64
 MEMORY_SHARE = 2
 """One part in so many of the free memory may be the guest's."""
@@ -41,9 +43,10 @@ class RealPhase:
 
     iteration: 0 outside of iterations.
     pages: of all vCPUs or slots, that are written or worked on.
-    ns: the median of the runs.
+    ns: the median of the runs that had cores of their own, of all if none had.
     counters: of KVM, that moved in the first run.
     least_ns, most_ns: of the runs.
+    pace_ticks: of the loop beside it (pace.py).
     """
 
     name: str
@@ -53,6 +56,7 @@ class RealPhase:
     counters: Mapping[str, int]
     least_ns: float = 0.0
     most_ns: float = 0.0
+    pace_ticks: int = 0
 
     def __str__(self) -> str:
         """As tables have it."""
@@ -103,14 +107,14 @@ def run_real(
     look_first(accept=busy)
     bystanders, cpus = Bystanders(), usable_cpus()
     runs = []
-    with pinned(cpus[0]):
+    with pinned(cpus[0]), closing(Pace()) as pace:
         for number in range(1, RUNS + 1):
-            with Vm(kvm, vm_spec(spec, cpus)) as vm:
+            with Vm(kvm, vm_spec(spec, cpus), pace) as vm:
                 runs.append(_Run(vm, spec, plan).phases())
             step(f"run {number} of {RUNS} on /dev/kvm")
     share = bystanders.share()
     check_quiet(share, accept=busy)
-    return RealResult(tuple(_median_of(same) for same in zip(*runs, strict=True)), share)
+    return RealResult(tuple(_median_of(same, pace.least_ticks) for same in zip(*runs, strict=True)), share)
 
 
 def vm_spec(spec: WalkedSpec, cpus: tuple[int, ...]) -> VmSpec:
@@ -125,9 +129,10 @@ def vm_spec(spec: WalkedSpec, cpus: tuple[int, ...]) -> VmSpec:
     )  # fmt: skip
 
 
-def _median_of(runs: Sequence[RealPhase]) -> RealPhase:
+def _median_of(runs: Sequence[RealPhase], least_ticks: int) -> RealPhase:
     first, ns = runs[0], [run.ns for run in runs]
-    return RealPhase(first.name, first.iteration, first.pages, median(ns), first.counters, min(ns), max(ns))
+    calm = [run.ns for run in runs if is_calm(run.pace_ticks, least_ticks)]
+    return RealPhase(first.name, first.iteration, first.pages, median(calm or ns), first.counters, min(ns), max(ns))
 
 
 class _Run:
@@ -184,7 +189,7 @@ class _Run:
                 raise KvmError(f"KVM_GET_DIRTY_LOG: {lost} pages that vCPU {vcpu} wrote are not in the log")
 
     def _add(self, name: str, iteration: int, pages: int, timing: Timing) -> None:
-        self._found.append(RealPhase(name, iteration, pages, timing.ns, timing.counters))
+        self._found.append(RealPhase(name, iteration, pages, timing.ns, timing.counters, pace_ticks=timing.pace_ticks))
 
 
 def _flags(bitmap: NDArray[np.uint64]) -> NDArray[np.uint8]:

@@ -9,13 +9,13 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from hostsim.measure.kvm.bench import Bench, guest_timing
+from hostsim.measure.kvm.bench import Bench, Timing, guest_timing
 from hostsim.measure.kvm.guest import Command, Work
 from hostsim.measure.kvm.page_tables import ENTRIES, PAGE_BYTES, REGION_BYTES
-from hostsim.measure.kvm.passes import IN_A_ROW, LEAVES, forget, write
+from hostsim.measure.kvm.passes import LEAVES, forget, write
 from hostsim.measure.kvm.vm import Vm, address_of
 
-TABLES = 16
+TABLES, TURNS = 16, 4
 UNSYNCED = "mmu_unsync"
 """Counter of KVM: it grows with each page table that goes out of sync."""
 NAMES = ("sync_table_ns", "sync_spte_ns", "sync_drop_ns")
@@ -38,18 +38,20 @@ def table_syncs(bench: Bench) -> None:
 
 def _keep(bench: Bench, full: Vm, sparse: Vm, some: float) -> bool:
     """Keep a repetition; False if KVM does not shadow page tables. some: mapped entries of a table of ``sparse``."""
-    none_ns, (all_ns, unsync) = _load_ns(full, 1, 0, 0)[0], _load_ns(full, 1, TABLES, 0)
+    (none, _), (every, unsync) = _load(full, 1, 0, 0), _load(full, 1, TABLES, 0)
     if unsync == 0:
         bench.absent |= dict.fromkeys(NAMES, "two-dimensional paging: a guest writes its page tables without an exit")
         return False
-    changed_ns = _load_ns(full, 1, TABLES, ENTRIES)[0]
-    some_ns, bare_ns = (min(_load_ns(sparse, ENTRIES, n, 0)[0] for _ in range(IN_A_ROW)) for n in (TABLES, 0))
+    changed = _load(full, 1, TABLES, ENTRIES)[0]
     why_not = "" if unsync == TABLES else f"{unsync} of {TABLES} tables were unsync"
-    of_all_ns, of_some_ns = (all_ns - none_ns) / TABLES, (some_ns - bare_ns) / TABLES
-    spte_ns = max(0.0, (of_all_ns - of_some_ns) / (ENTRIES - some))
-    bench.keep("sync_spte_ns", spte_ns, why_not)
-    bench.keep("sync_table_ns", max(0.0, of_some_ns - some * spte_ns), why_not)
-    bench.keep("sync_drop_ns", max(0.0, (changed_ns - all_ns) / (TABLES * ENTRIES)), why_not)
+    bench.keep("sync_drop_ns", (changed.cpu_ns - every.cpu_ns) / (TABLES * ENTRIES), [changed, every], why_not)
+    of_all_ns = (every.cpu_ns - none.cpu_ns) / TABLES
+    for _ in range(TURNS):
+        few, bare = (_load(sparse, ENTRIES, n, 0)[0] for n in (TABLES, 0))
+        of_few_ns = (few.cpu_ns - bare.cpu_ns) / TABLES
+        spte_ns = (of_all_ns - of_few_ns) / (ENTRIES - some)
+        bench.keep("sync_spte_ns", spte_ns, [none, every, few, bare], why_not)
+        bench.keep("sync_table_ns", of_few_ns - some * spte_ns, [few, bare], why_not)
     return True
 
 
@@ -58,8 +60,8 @@ def _touch(vm: Vm, step: int) -> None:
     vm.run([Work(Command.READ, address_of(0), vm.spec.n_pages // step, stride_bytes=step * PAGE_BYTES)])
 
 
-def _load_ns(vm: Vm, step: int, tables: int, changed: int) -> tuple[float, int]:
-    """(time in KVM_RUN after CR3 was set, tables that were unsync).
+def _load(vm: Vm, step: int, tables: int, changed: int) -> tuple[Timing, int]:
+    """(KVM_RUN after CR3 was set, tables that were unsync).
 
     step: KVM has mapped each such page. tables: the guest writes an entry of each of the first ``tables``; ``changed``
     entries of each differ from the sptes then.
@@ -75,10 +77,11 @@ def _load_ns(vm: Vm, step: int, tables: int, changed: int) -> tuple[float, int]:
         unsync = guest_timing(vm, [work]).counters.get(UNSYNCED, 0)
         entries[:] = kept
         entries[:tables, :changed] = np.roll(kept[:tables], 1, axis=1)[:, :changed]
+    vm.run([Work(Command.NOTHING)], patient=True)  # not after CR3 is set: caches would forget meanwhile
     vm.load_root(1)
-    took_ns = vm.run([Work(Command.NOTHING)])[0].cpu_ns
+    took = guest_timing(vm, [Work(Command.NOTHING)], patient=False)
     _restore(vm, tables_at, tables, entries, kept)
-    return took_ns, unsync
+    return took, unsync
 
 
 def _restore(vm: Vm, tables_at: int, tables: int, entries: NDArray[np.uint64], kept: NDArray[np.uint64]) -> None:

@@ -12,10 +12,12 @@ from queue import SimpleQueue
 import numpy as np
 from numpy.typing import NDArray
 
+from hostsim.core.constants import NS_PER_MS
 from hostsim.measure.kvm import abi
 from hostsim.measure.kvm.counters import Counters
 from hostsim.measure.kvm.device import Kvm, KvmError, ioctl, refusal
 from hostsim.measure.kvm.guest import CODE_GPA, DOORBELL_PORT, EVENT_PORT, Command, Mailbox, Work
+from hostsim.measure.kvm.pace import PREEMPTED, Pace, preemptions
 from hostsim.measure.kvm.region import Region
 from hostsim.measure.kvm.ring import DirtyRing
 
@@ -59,7 +61,8 @@ class Outcome:
     """A command that a guest has carried out.
 
     ticks: of the time stamp counter, from begin to end in the guest.
-    cpu_ns: the thread's, in KVM_RUN, harvests and resets of a full ring left out.
+    pace_ticks: of the loop beside the command, before or after, whichever took longer, or PREEMPTED.
+    cpu_ns: the thread's, in KVM_RUN, that loop and harvests and resets of a full ring left out.
     ring_fulls: exits because the dirty ring was full.
     ring_full_ns: the thread's, to harvest and reset then.
     ring_full_walls_ns: int64[ring_fulls], by the wall's clock, each exit's harvest and reset.
@@ -69,6 +72,7 @@ class Outcome:
     """
 
     ticks: int
+    pace_ticks: int
     cpu_ns: int
     ring_fulls: int
     ring_full_ns: int
@@ -79,12 +83,12 @@ class Outcome:
 
 
 class Vcpu:
-    """One vCPU; ``begin`` and ``finish`` are called by the host's thread."""
+    """One vCPU; ``begin`` and ``finish`` are called by the host's thread. tsc_khz: of the guest's time stamp counter."""
 
     _reset_lock = threading.Lock()
 
-    def __init__(self, kvm: Kvm, vm_fd: int, place: Place) -> None:
-        self._kvm, self._vm_fd, self._place = kvm, vm_fd, place
+    def __init__(self, kvm: Kvm, vm_fd: int, place: Place, pace: Pace) -> None:
+        self._kvm, self._vm_fd, self._place, self._pace = kvm, vm_fd, place, pace
         self._stack = ExitStack()
         self._orders: SimpleQueue[bool] = SimpleQueue()
         self._done = threading.Event()
@@ -107,6 +111,7 @@ class Vcpu:
             self.ring = DirtyRing(self.fd, self._place.ring_entries)
             self._stack.callback(self.ring.close)
         self._set_state()
+        self.tsc_khz = ioctl(self.fd, abi.KVM_GET_TSC_KHZ)
         self.counters = Counters(self.fd)
         self._stack.callback(self.counters.close)
         self._thread = threading.Thread(target=self._serve, name=f"vcpu-{self._place.index}", daemon=True)
@@ -136,14 +141,13 @@ class Vcpu:
         sregs.cr3 = root_gpa
         ioctl(self.fd, abi.KVM_SET_SREGS, sregs)
 
-    def tsc_khz(self) -> int:
-        """Frequency of the guest's time stamp counter."""
-        return ioctl(self.fd, abi.KVM_GET_TSC_KHZ)
-
     # -- commands
 
-    def begin(self, work: Work, *, at_once: bool) -> None:
-        """Hand ``work`` over; the guest waits for ``mailbox.go`` unless ``at_once``."""
+    def begin(self, work: Work, *, at_once: bool, patient: bool = False) -> None:
+        """Hand ``work`` over; the guest waits for ``mailbox.go`` unless ``at_once``.
+
+        patient: before that the thread waits for a core of its own.
+        """
         box = self.mailbox
         assert work.command != Command.PACED or work.count <= SAMPLES_MAX
         box.command, box.base, box.stride, box.count = work.command, work.base, work.stride_bytes, work.count
@@ -153,6 +157,7 @@ class Vcpu:
         self._samples = work.count if work.command == Command.PACED else 0
         self._done.clear()
         self._from_ns = 0
+        self._at_once, self._patient = at_once, patient
         self._orders.put(True)
 
     def go(self) -> None:
@@ -169,10 +174,16 @@ class Vcpu:
         box = self.mailbox
         samples = self._place.own.array(np.uint32, self._place.samples_gpa, self._samples).copy()
         walls_ns = np.array(self._ring_full_walls_ns, np.int64)
+        pace_ns = (box.before + box.after) * NS_PER_MS // self.tsc_khz
         return Outcome(
-            box.end - box.begin, self._cpu_ns, len(walls_ns), self._ring_full_ns, walls_ns, self._user_exits, box.progress,
+            box.end - box.begin, self._pace_ticks(), max(1, self._cpu_ns - pace_ns),
+            len(walls_ns), self._ring_full_ns, walls_ns, self._user_exits, box.progress,
             samples,
         )  # fmt: skip
+
+    def _pace_ticks(self) -> int:
+        around = (self._pace.see(self.mailbox.before), self._pace.see(self.mailbox.after))
+        return PREEMPTED if self._is_preempted else max(around)
 
     # -- the thread
 
@@ -189,9 +200,13 @@ class Vcpu:
     def _carry_out(self) -> None:
         self._ring_full_ns = self._user_exits = 0
         self._ring_full_walls_ns: list[int] = []
-        begin_ns = time.thread_time_ns()
+        if self._patient:
+            self._pace.wait()
+        switches, begin_ns = preemptions(), time.thread_time_ns()
         while not self._enter():
             pass
+        # vCPUs that wait for each other share a core with the host's thread, which lets them begin: no preemption.
+        self._is_preempted = self._at_once and preemptions() > switches
         self._cpu_ns = time.thread_time_ns() - max(begin_ns, self._from_ns) - self._ring_full_ns
 
     def _enter(self) -> bool:

@@ -7,7 +7,7 @@ import os
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
@@ -19,6 +19,7 @@ from hostsim.measure.kvm import abi
 from hostsim.measure.kvm.counters import Counters
 from hostsim.measure.kvm.device import Kvm, KvmError, ioctl, refusal
 from hostsim.measure.kvm.guest import CODE_GPA, EVENT_PORT, PROGRAM, Work
+from hostsim.measure.kvm.pace import Pace
 from hostsim.measure.kvm.page_tables import ENTRIES, PAGE_BYTES, REGION_BYTES, PageTables, tables_bytes
 from hostsim.measure.kvm.region import Region
 from hostsim.measure.kvm.ring import DirtyRing
@@ -75,9 +76,11 @@ def address_of(page: int, alias: int = 0) -> int:
 class Vm:
     """A context manager: after any end, also an exception, no thread, descriptor or memory is left."""
 
-    def __init__(self, kvm: Kvm, spec: VmSpec) -> None:
+    def __init__(self, kvm: Kvm, spec: VmSpec, pace: Pace | None = None) -> None:
+        """kvm: the opened device. pace: waits for cores before commands of the guest; None: nothing waits."""
         self.kvm, self.spec = kvm, spec
         self._stack = ExitStack()
+        self.pace = pace or self._stack.enter_context(closing(Pace(waits=False)))
         try:
             self._create()
         except BaseException:
@@ -148,9 +151,9 @@ class Vm:
             own=self._own, root_gpa=self._root, cpu=vcpu_cpu(index, spec.cpus or usable_cpus()),
             ring_entries=spec.ring_entries,
         )  # fmt: skip
-        vcpu = Vcpu(self.kvm, self.fd, place)
+        vcpu = Vcpu(self.kvm, self.fd, place, self.pace)
         self._stack.callback(vcpu.close)
-        self.tsc_khz = self.tsc_khz or vcpu.tsc_khz()
+        self.tsc_khz = self.tsc_khz or vcpu.tsc_khz
         if self.tsc_khz <= 0:
             raise refusal("KVM_GET_TSC_KHZ", "KVM does not know the frequency of the time stamp counter")
         return vcpu
@@ -215,11 +218,14 @@ class Vm:
 
     # -- the guest at work
 
-    def run(self, works: Sequence[Work]) -> list[Outcome]:
-        """Each vCPU, from 0 on, does one of ``works``; several begin together. Returns when all are done."""
+    def run(self, works: Sequence[Work], *, patient: bool = False) -> list[Outcome]:
+        """Each vCPU, from 0 on, does one of ``works``; several begin together. Returns when all are done.
+
+        patient: their threads first wait for cores of their own.
+        """
         active = list(zip(self.vcpus, works, strict=False))
         for vcpu, work in active:
-            vcpu.begin(work, at_once=len(active) == 1)
+            vcpu.begin(work, at_once=len(active) == 1, patient=patient)
         if len(active) > 1:
             self._release(active)
         return [vcpu.finish() for vcpu, _ in active]
@@ -234,9 +240,9 @@ class Vm:
         assert at == [at[0] + i * PAGE_BYTES for i in range(n)], "the tables lie in a row"
         return at[0], self._own.array(np.uint64, at[0], n * ENTRIES).reshape(n, ENTRIES)
 
-    def start(self, work: Work, vcpu: int = 0) -> None:
-        """Let vCPU ``vcpu`` begin ``work``; the host's thread goes on meanwhile."""
-        self.vcpus[vcpu].begin(work, at_once=True)
+    def start(self, work: Work, vcpu: int = 0, *, patient: bool = False) -> None:
+        """Let vCPU ``vcpu`` begin ``work``; the host's thread goes on meanwhile. patient: as for ``run``."""
+        self.vcpus[vcpu].begin(work, at_once=True, patient=patient)
 
     def stop(self, vcpu: int = 0) -> Outcome:
         """End a SPIN that ``start`` began."""

@@ -26,7 +26,7 @@ from hostsim.measure.kvm.bench import Bench, Timing, host_timing
 from hostsim.measure.kvm.chains import CHAINS, chain_name, map_all
 from hostsim.measure.kvm.device import refusal
 from hostsim.measure.kvm.page_tables import PAGE_BYTES
-from hostsim.measure.kvm.passes import LEAVES, Row, complaint_of, forget, quietest, write
+from hostsim.measure.kvm.passes import LEAVES, Row, complaint_of, forget, write
 from hostsim.measure.kvm.rules import REPETITIONS_MIN, about
 from hostsim.measure.kvm.vm import Vm
 
@@ -93,12 +93,12 @@ def _age_round(bench: Bench, vm: Vm, length: int, kernel: Kernel) -> bool:
     if vm.read_counters()[LEAVES] - before < NEARLY * n * length:
         return False
     with IdleBits(kernel, vm) as idle:
-        with_sptes, without = quietest(lambda _turn: _with_and_without(vm, idle))
+        with_sptes, without = both = _with_and_without(vm, idle)
         why_not = complaint_of([without], about(LEAVES, 0)) or _unproven(vm, idle)
     aged_ns = (with_sptes.ns - without.ns) / n
-    bench.keep(chain_name(AGE, length), aged_ns, why_not)
+    bench.keep(chain_name(AGE, length), aged_ns, both, why_not)
     if length == 1:
-        bench.keep("age_page_ns", aged_ns, why_not)
+        bench.keep("age_page_ns", aged_ns, both, why_not)
     forget(vm)
     return True
 

@@ -55,7 +55,7 @@ def _page_out(bench: Bench, vm: Vm) -> str:
     gone = swapped_pages() - before
     why_not = "" if gone >= NEARLY * n else f"MADV_PAGEOUT swapped {gone} of {n} pages out"
     why_not = why_not or complaint(timing.counters, [about(LEAVES, -n)])
-    bench.keep("swap_out_page_ns", timing.ns / n, why_not)
+    bench.keep("swap_out_page_ns", timing.ns / n, [timing], why_not)
     return why_not
 
 
@@ -67,8 +67,8 @@ def _read_back(bench: Bench, vm: Vm, why_not: str) -> None:
     why_not = why_not or ("" if came >= NEARLY * n else f"{came} of {n} pages came back from swap")
     why_not = why_not or complaint(timing.counters, [Expected(FAULTS, NEARLY * n, 4 * n)])
     ns = timing.outcomes[0].samples.astype(np.float64) * (NS_PER_MS / vm.tsc_khz)
-    bench.keep("swap_in_ns", float(np.median(ns)), why_not)
-    bench.keep("swap_in_p99_ns", float(np.percentile(ns, 99)), why_not)
+    bench.keep("swap_in_ns", float(np.median(ns)), [timing], why_not)
+    bench.keep("swap_in_p99_ns", float(np.percentile(ns, 99)), [timing], why_not)
 
 
 def swapped_pages() -> int:

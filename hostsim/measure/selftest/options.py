@@ -13,8 +13,9 @@ from hostsim.core.units import format_bytes, parse_bytes, parse_fraction
 from hostsim.costs.cost_file import is_path
 from hostsim.costs.costs import load_costs, sheet_names
 from hostsim.costs.era import MMUS, era_names, load_era, with_era_names
+from hostsim.kvm.interfaces import Interface
 from hostsim.kvm.rules import conflicts, sheet_conflicts
-from hostsim.kvm.spec import BACKING_PAGES, Interface, MmuSpec, PageSize
+from hostsim.kvm.spec import BACKING_PAGES, MmuSpec, PageSize
 from hostsim.measure.selftest.dirty_log_perf_test import Plan
 from hostsim.measure.selftest.walked_vm import WalkedSpec
 from hostsim.scenario.footprint import available_bytes

@@ -21,7 +21,8 @@ from hostsim.core.memory import lay_out, make_memory
 from hostsim.costs.costs import load_costs
 from hostsim.guest.workload import Active, Guest, Workload, build_guest
 from hostsim.kvm.build import live_vm
-from hostsim.kvm.spec import Interface, MmuSpec
+from hostsim.kvm.interfaces import Interface
+from hostsim.kvm.spec import MmuSpec
 from hostsim.kvm.tally import Tally
 from hostsim.machine.trackers import TRACKERS
 from hostsim.spte_index.spte import PRESENT, REGION_PAGES, TRACKED, WRITABLE, Sptes

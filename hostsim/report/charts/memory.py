@@ -64,12 +64,12 @@ def host_charts(host: HostResult) -> list[Chart]:
 
 def waits(host: HostResult) -> Chart:
     """Distributions of waits: the share of longer waits over time."""
-    return _survivals("latencies", "Latencies: share of all that took longer", host, KINDS)
+    return _survivals("latencies", "Waits: the share that took longer than the time below", host, KINDS)
 
 
 def lock_waits(host: HostResult) -> Chart:
     """Distributions of waits for mmu_lock, and of the time that vCPUs held it."""
-    return _survivals("mmu-lock-waits", "mmu_lock: how long it was waited for and held", host, LOCK_KINDS)
+    return _survivals("mmu-lock-waits", "mmu_lock: waits for the lock, and how long vCPUs held it", host, LOCK_KINDS)
 
 
 def _survivals(name: str, title: str, host: HostResult, kinds: dict[str, tuple[str, Colour, int]]) -> Chart:
@@ -85,7 +85,7 @@ def _survivals(name: str, title: str, host: HostResult, kinds: dict[str, tuple[s
 def distributions(name: str, title: str, lines: Sequence[Line], rules: Sequence[float] = ()) -> Chart:
     """A chart of ``survival`` lines; rules: times [ns] that stand out."""
     panel = Panel(Axis("share that took longer", "plain", True, 1e-4, 1.3, SHARES), tuple(lines), 1.7, rules=tuple(rules))
-    lead = "A line at 1 % over 100 us: one wait in a hundred took longer than 100 us, its p99. Both axes are logarithmic."
+    lead = "Where a line crosses 1 % at 100 us, one wait in a hundred took longer: the p99. Both axes are logarithmic."
     return Chart(name, title, Axis("time waited", "ns", log=True), (panel,), lead=lead)
 
 
@@ -109,7 +109,8 @@ def memory_over_time(host: HostResult) -> Chart:
     if memories:
         panels += [_frames(memories, series), _swapped(memories, series), _resident(series)]
     x = Axis("simulated time", "s", low=0.0, high=max(1e-9, float(series["t_ns"].max(initial=0)) / 1e9))
-    return Chart("stall", "What guests lost, and memory meanwhile", x, tuple(panels), _ended(host), group="host")
+    title = "Work that guests did not do, and the memory of their hosts"
+    return Chart("stall", title, x, tuple(panels), _ended(host), group="host")
 
 
 def _ended(host: HostResult) -> tuple[Marks, ...]:
@@ -164,7 +165,7 @@ def _swapped(memories: Sequence[dict[str, Any]], series: Table) -> Panel:
         is_mine = np.isin(series["vm"], names) if len(memories) > 1 else np.ones(len(series["t_ns"]), np.bool_)
         of = f", {names[0]}" if len(memories) > 1 else ""
         lines += _swap_rates({name: series[name][is_mine] for name in ("t_ns", *SWAP_LOOKS)}, of, 2 * number)
-    return Panel(Axis("pages", "/s", low=0.0), tuple(lines))
+    return Panel(Axis("pages swapped", "/s", low=0.0), tuple(lines))
 
 
 def _swap_rates(columns: dict[str, Array], of: str, dash: int) -> list[Line]:

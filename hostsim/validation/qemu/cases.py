@@ -51,7 +51,16 @@ class Case:
 
 def second_cases() -> list[Case]:
     """Cases that were measured after the model was made, under KVM and under TCG: hostsim/data/qemu/README.md."""
-    with as_file(files("hostsim") / "data" / "qemu" / "second.jsonl.gz") as path:
+    return _group("second")
+
+
+def third_cases() -> list[Case]:
+    """Cases under KVM of guests that rest, move on, fill zero pages or have more vCPUs: hostsim/data/qemu/README.md."""
+    return _group("third")
+
+
+def _group(name: str) -> list[Case]:
+    with as_file(files("hostsim") / "data" / "qemu" / f"{name}.jsonl.gz") as path:
         return load_cases(path)
 
 

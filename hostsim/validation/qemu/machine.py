@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-import statistics
 from collections.abc import Mapping
 from dataclasses import replace
-from fractions import Fraction
 from typing import Any
 
 from hostsim.core.constants import NS_PER_MS, NS_PER_S
-from hostsim.core.memory import RamBlock, lay_out
 from hostsim.core.rng import stream_key
 from hostsim.costs.host_sheet import load_sheet
 from hostsim.costs.postcopy_sheet import PostcopyCosts, load_postcopy
-from hostsim.guest.pacing import Pacing
-from hostsim.guest.workload import Workload
 from hostsim.machine.machine import MachineSpec
 from hostsim.qemu.compression import ASSUMED_RATIO, Content
 from hostsim.qemu.cpu_throttle import TIMESLICE_NS, period_ns
@@ -24,6 +19,7 @@ from hostsim.qemu.mechanisms.postcopy import NAME
 from hostsim.qemu.parameters import MigrationParameters, ParameterChange
 from hostsim.qemu.version import Version
 from hostsim.validation.qemu.cases import Case
+from hostsim.validation.qemu.guest import blocks_of, workloads_of
 from hostsim.validation.rows import Row
 
 SHEET = "qemu-tcg-2core"
@@ -32,18 +28,8 @@ SOCKET_BUFFER_BYTES = 212_992
 WAKE_BYTES = SOCKET_BUFFER_BYTES * 3 // 4
 """net/unix/af_unix.c::unix_writable wakes a writer when a quarter of its buffer is in use. The traces of link cases show it:
 iterations of 449 pages end 54, 55, 59 or 60 chunks of 32 KiB apart, five or six chunks between one wake-up and the next."""
-WRITE_NS = 200
-"""One write of the guest's loop: tens of TCG instructions at some 10^8 a second (assumed). It bounds how fast work that is
-paced by the clock catches up; the 5 % of a core that the guest takes (README of the runs) are its 1000 wake-ups a second."""
-TICK_LATE_NS = 1_900_000
-"""A tick later than 1.9 ms after the last earns nothing with pace `cpu` (README of the runs)."""
-BIOS_LOW_GFN, BIOS_LOW_PAGES = 216, 41
-"""Non-zero pages below 1 MiB, from page 0xd8: 41 of them were sent in the first window of the traces."""
 RELAY_CHUNK_BYTES = 32_768
 """The relay of link cases reads so many bytes, and sends them when its pace has reached their end."""
-PATTERNS = {"seq": "sequential", "rand": "uniform", "hotcold": "hotcold"}
-COUNTER_BYTES = 8
-"""A write to one of the three pages that each tick of the guest writes: a counter of a machine word (assumed)."""
 VERSIONS: dict[str, Version] = {"7.2": "7.2", "10.0": "10.0", "10.2": "10.2"}
 
 
@@ -57,8 +43,8 @@ def spec_of(case: Case, repeat: Mapping[str, Any], seed_set: int = 0, timer_late
     inputs, seed = case.inputs, int(repeat["seed"])
     late = {} if timer_late_ns is None else _latenesses(timer_late_ns)
     return MachineSpec(
-        blocks=_blocks(inputs),
-        workloads=tuple(_workloads(case, repeat)),
+        blocks=blocks_of(case, repeat),
+        workloads=tuple(workloads_of(case, repeat)),
         n_vcpus=int(inputs["vcpus"]),
         sheet=load_sheet(SHEET, late, drawn=case.throttles),
         seed=stream_key(seed, f"seed set {seed_set}")[0] if seed_set else seed,
@@ -94,63 +80,6 @@ def _latenesses(timer_late_ns: int) -> dict[str, int]:
     sleeps_ns = period_ns(50) + sheet.throttle_timer_late_ns - runs_ns
     overshoot_ns = sheet.throttle_overshoot_ns + shift_ns * sleeps_ns // (runs_ns + sleeps_ns)
     return {"throttle_timer_late_ns": timer_late_ns, "throttle_overshoot_ns": overshoot_ns}
-
-
-def _blocks(inputs: Mapping[str, Any]) -> tuple[RamBlock, ...]:
-    main = int(inputs["mem_mib"]) * 256
-    fill = int(inputs["cold_fill_pages"])
-    working_set = int(inputs["ws_pages"])
-    other = int(inputs["nonzero_pages"]) - fill - working_set
-    low = min(BIOS_LOW_PAGES, max(other, 0))
-    rest = int(inputs["ram_pages"]) - main
-    fills = [
-        (BIOS_LOW_GFN, low),
-        (int(inputs["cold_fill_start_page"]), fill),
-        (int(inputs["ws_start_page"]), working_set),
-    ]
-    return lay_out([("pc.ram", main, fills), ("pc.bios", rest, [(0, min(other - low, rest))])])
-
-
-def _pacing(inputs: Mapping[str, Any]) -> Pacing:
-    tick_ns = round(1e9 / float(inputs["guest_tick_hz"]))
-    if inputs["pace"] == "wall":
-        rate = max(1, int(inputs["write_rate_pages_s"]))
-        return Pacing(open_loop=True, catch_up=Fraction(1_000_000_000, WRITE_NS * rate), tick_ns=tick_ns)
-    if inputs["spin"]:
-        return Pacing()
-    return Pacing(tick_ns=tick_ns, tick_late_ns=TICK_LATE_NS)
-
-
-def _workloads(case: Case, repeat: Mapping[str, Any]) -> list[Workload]:
-    inputs = case.inputs
-    tick_rate = Fraction(float(inputs["guest_tick_hz"])).limit_denominator(1_000_000)
-    loads = [
-        Workload(
-            f"tick-{gfn}", "sequential", (0,), int(gfn), 1, tick_rate, pacing=_pacing(inputs), changed_bytes=COUNTER_BYTES,
-            changed_place="same",
-        )
-        for gfn in inputs["always_dirty_pages"] or ()
-    ]
-    rate = repeat.get("write_rate_before") or inputs["write_rate_pages_s"]
-    if inputs["pattern"] == "none" or not rate:
-        return loads
-    n_pages = int(inputs["ws_pages"])
-    writer = Workload(
-        "writer", PATTERNS[inputs["pattern"]], (0,), int(inputs["ws_start_page"]), n_pages,
-        Fraction(float(rate)).limit_denominator(1000), pacing=_pacing(inputs), hot_pages=int(inputs["hot_pages"] or 0),
-        hot_share=float(inputs["hot_prob"] or 0.0), start_page=_start_phase(case, repeat) % n_pages,
-        changed_bytes=int(inputs.get("bytes_changed_per_write") or 1), changed_place=inputs.get("changed_place") or "same",
-    )  # fmt: skip
-    return [*loads, writer]
-
-
-def _start_phase(case: Case, repeat: Mapping[str, Any]) -> int:
-    """Page of the sweep when `migrate` is issued; where the count was not read, the other repeats' typical one."""
-    written = repeat.get("writes_at_start")
-    if written is None:
-        known = [r["writes_at_start"] for r in case.repeats if r.get("writes_at_start")]
-        written = int(statistics.median(known)) if known else 0
-    return int(repeat.get("seq0") or 0) + int(written)
 
 
 def _zero_page_detection(inputs: Mapping[str, Any]) -> ZeroPageDetection:

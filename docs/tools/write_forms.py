@@ -1,0 +1,38 @@
+"""Write the table of forms in docs/howto/read-a-log.md; `--check` only compares.
+
+The table stands between ``<!-- forms -->`` and ``<!-- end -->``.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT))
+
+from hostsim.logs.forms import forms_table  # noqa: E402  the package of this checkout
+
+PAGE = ROOT / "docs" / "howto" / "read-a-log.md"
+TABLE = re.compile(r"(<!-- forms -->\n).*?(<!-- end -->)", re.DOTALL)
+
+
+def page(text: str) -> str:
+    """``text`` with the table as the forms are today."""
+    return TABLE.sub(lambda match: match.group(1) + "\n".join(forms_table()) + "\n" + match.group(2), text)
+
+
+def main(arguments: list[str]) -> int:
+    """Write the page, or with ``--check`` return 1 if it is out of date."""
+    now = PAGE.read_text(encoding="utf-8")
+    if "--check" not in arguments:
+        PAGE.write_text(page(now), encoding="utf-8")
+        return 0
+    current = now == page(now)
+    print("read-a-log.md is current" if current else "read-a-log.md is out of date: run `make docs`")
+    return 0 if current else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
