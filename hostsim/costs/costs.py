@@ -179,7 +179,10 @@ KVM_MEASURED = (
     "sync_table_ns", "sync_spte_ns", "sync_drop_ns",
 )  # fmt: skip
 """Further numbers that are measured through /dev/kvm; trackers use those of LogCosts."""
-BY_HAND = ("interrupted_ns",)
+BY_HAND = (
+    "interrupted_ns", "sync_protect_ns", "root_load_ns", "invlpg_ns", "invlpg_spte_ns", "emulate_write_ns", "zap_table_ns",
+    "zap_entry_ns",
+)  # fmt: skip
 """Further numbers that a sheet may have and ``hostsim calibrate`` does not measure."""
 
 

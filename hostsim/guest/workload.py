@@ -52,6 +52,8 @@ class Workload:
     "poisson" (many independent clients). Writes of zipf and all drawn reads are Poisson.
     cr3_load_rate_per_s: CR3 loads per second, summed over the vCPUs; 0: none. The pages are page tables of the guest then,
     and a write changes an entry (hostsim.kvm.address_spaces).
+    processes: address spaces of each vCPU, which it loads in turn; the page tables are divided among them.
+    invlpg_rate_per_s, fork_rate_per_s: INVLPGs and forks per second, summed over the vCPUs.
     changed_bytes, changed_place: bytes in a row that one write changes, and whether each write of a page changes the same
     bytes, anywhere ("same") or at its start ("start"), or bytes at a place of its own ("scattered"). XBZRLE alone reads
     them.
@@ -77,6 +79,9 @@ class Workload:
     changed_bytes: int = CHANGED_BYTES
     changed_place: Place = CHANGED_PLACE
     cr3_load_rate_per_s: Fraction = Fraction(0)
+    processes: int = 1
+    invlpg_rate_per_s: Fraction = Fraction(0)
+    fork_rate_per_s: Fraction = Fraction(0)
 
     @property
     def is_swept(self) -> bool:

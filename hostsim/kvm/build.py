@@ -12,7 +12,7 @@ from hostsim.costs.era import Prefetch, load_era, unknown_name
 from hostsim.costs.exit_costs import exit_costs, populate_ns
 from hostsim.costs.exits import EXCLUSIVE, SHARED, ExitCosts
 from hostsim.guest.workload import Guest
-from hostsim.kvm.address_spaces import AddressSpaces, sync_costs
+from hostsim.kvm.address_spaces import AddressSpaces
 from hostsim.kvm.engine import GuestEngine
 from hostsim.kvm.index_costs import (
     IndexCosts,
@@ -31,6 +31,7 @@ from hostsim.kvm.lock import N_HOSTS
 from hostsim.kvm.plan import LogPlan
 from hostsim.kvm.rules import conflicts, ring_reserve, sheet_conflicts
 from hostsim.kvm.spec import BACKING_PAGES, MEASURED, MmuSpec, pins_pages, splits_eagerly, traits_of
+from hostsim.kvm.table_work import table_costs
 from hostsim.kvm.tlb import TlbReach
 from hostsim.spte_index.book3s_pr import BITS, LINK_BYTES, REST_BYTES
 from hostsim.spte_index.protocol import BaseIndex
@@ -62,7 +63,7 @@ def live_vm(
         engine = GuestEngine(guest, memory, n_vcpus, config, exits, N_HOSTS, log_capacity, running=running)
         vm = LiveVm(env, memory, guest, n_vcpus, stop_ns, engine, plan, running=running)
         if mmu.mmu == "shadow" and any(load.cr3_load_rate_per_s for load in guest.workloads):
-            vm.table_counts = AddressSpaces(vm, sync_costs(mmu.costs)).counts
+            vm.table_counts = AddressSpaces(vm, table_costs(mmu.costs)).work.counts
         return vm
     costs, cap_pages = index_costs(mmu), n_vcpus * traits_of(mmu.index).cap
     index = index_of(mmu.index, memory, cap_pages, has_notifiers=not pins_pages(mmu.index, mmu.era))

@@ -29,6 +29,15 @@ class LockQueue:
         """Time from its grant until the host process in ``slot`` has the lock word [ns]."""
         return int(self._state.kvm.waiters[self._state.n_vcpus + slot].word_ns)
 
+    def was_last(self, vcpu: int | None) -> bool:
+        """Whether ``vcpu`` is the last actor that took the lock, so that its processor has the lock word."""
+        return vcpu is not None and int(self._state.kvm.state.lock_last) == 1 + vcpu
+
+    def note_last(self, vcpu: int | None) -> None:
+        """Note that the host process that has just got the lock is the thread of ``vcpu``."""
+        if vcpu is not None:
+            self._state.kvm.state.lock_last = 1 + vcpu
+
     def release(self, slot: int, now_ns: int) -> list[int]:
         """Drop the lock that the host process in ``slot`` holds; return the host slots that take the lock at once."""
         host.release_lock(self._state.kvm, slot, now_ns)

@@ -97,10 +97,15 @@ class MmuLock:
             yield from self._acquire(host, mode)
         self._leave(host)
 
-    def during(self, mode: int, work: Generator[simpy.Event, Any, Found]) -> Generator[simpy.Event, Any, Found]:
-        """Take mmu_lock and hold it until ``work`` is done; return what ``work`` returns."""
+    def during(
+        self, mode: int, work: Generator[simpy.Event, Any, Found], vcpu: int | None = None
+    ) -> Generator[simpy.Event, Any, Found]:
+        """Take mmu_lock and hold it until ``work`` is done; return what ``work`` returns.
+
+        vcpu: the thread that works is that of this vCPU.
+        """
         host = yield from self._enter()
-        yield from self._acquire(host, mode)
+        yield from self._acquire(host, mode, vcpu)
         start_ns = self._env.now_ns
         found = yield from work
         self._hold_ns += self._env.now_ns - start_ns
@@ -139,15 +144,17 @@ class MmuLock:
         if host in self._watching:
             self._watching.pop(host).succeed()
 
-    def _acquire(self, host: int, mode: int) -> Step:
-        asked_ns = self._env.now_ns
+    def _acquire(self, host: int, mode: int, vcpu: int | None = None) -> Step:
+        asked_ns, has_word = self._env.now_ns, self._queue.was_last(vcpu)
         if not self._queue.request(host, mode, asked_ns):
             self._waiting[host] = self._env.event()
             yield self._waiting[host]
             self._env.timeline.span(self.track, "waits for mmu_lock", asked_ns, self._env.now_ns)
         self._wait_ns += self._env.now_ns - asked_ns
         self._waits.record(self._env.now_ns - asked_ns)
-        if word_ns := self._queue.word_ns(host):  # no wait: no other actor has the lock
+        word_ns = 0 if has_word else self._queue.word_ns(host)
+        self._queue.note_last(vcpu)
+        if word_ns:  # no wait: no other actor has the lock
             yield self._env.timeout(word_ns)
 
     def _release(self, host: int) -> None:

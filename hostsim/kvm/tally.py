@@ -36,7 +36,10 @@ class Tally:
     stall_ns: time of vCPUs out of the guest by exits and rings, not by throttle or pause, exits under way included.
     page_wait_ns: part of stall_ns in which vCPUs waited for pages that were not resident.
     cr3_loads, cr3_ns: exits for CR3 loads where KVM shadows the guest's page tables, and the part of stall_ns for them.
+    table_exits_ns: the part of stall_ns for exits by INVLPG and for those of forks.
     unsync_tables, synced_sptes, dropped_sptes: page tables that were synced, sptes that were compared, and that went.
+    root_misses, invlpgs, forks, emulated_writes, zapped_directories: CR3 loads whose root was not cached, INVLPGs, forks,
+    writes to directories that KVM emulated, and directories whose shadow pages it zapped.
     """
 
     now_ns: int = 0
@@ -60,6 +63,12 @@ class Tally:
     unsync_tables: int = 0
     synced_sptes: int = 0
     dropped_sptes: int = 0
+    table_exits_ns: int = 0
+    root_misses: int = 0
+    invlpgs: int = 0
+    forks: int = 0
+    emulated_writes: int = 0
+    zapped_directories: int = 0
 
     def __getattr__(self, name: str) -> int:
         """Exits by the name of their kind."""
@@ -118,6 +127,19 @@ class TableCounts:
     unsync_tables: int = 0
     synced_sptes: int = 0
     dropped_sptes: int = 0
+    table_exits_ns: int = 0
+    root_misses: int = 0
+    invlpgs: int = 0
+    forks: int = 0
+    emulated_writes: int = 0
+    zapped_directories: int = 0
+
+    def spend(self, is_cr3_load: bool, ns: int) -> None:
+        """Add the time of an exit, for a CR3 load or another reason [ns]."""
+        if is_cr3_load:
+            self.cr3_ns += ns
+        else:
+            self.table_exits_ns += ns
 
 
 def tally_of(now_ns: int, engine: GuestEngine, host_hold_ns: int, flushes: int) -> Tally:

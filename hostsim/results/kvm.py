@@ -147,7 +147,24 @@ PAGE_TABLES: Columns[Tally] = (
         title="synced tables",
     ),
     Column("synced_sptes", INT, "sptes", "", "sptes that these syncs compared", lambda tally: tally.synced_sptes),
-    Column("dropped_sptes", INT, "sptes", "", "sptes that these syncs dropped", lambda tally: tally.dropped_sptes),
+    Column(
+        "dropped_sptes", INT, "sptes", "", "sptes that these syncs and INVLPG dropped", lambda tally: tally.dropped_sptes,
+    ),
+    Column(
+        "table_exits_ns", INT, "ns", "", "of `stall_ns`, exits by INVLPG and those of forks, with waits and flushes",
+        lambda tally: tally.table_exits_ns, title="in INVLPG and forks",
+    ),
+    Column("root_misses", INT, "exits", "", "CR3 loads whose root KVM had not cached", lambda tally: tally.root_misses),
+    Column("invlpgs", INT, "exits", "", "INVLPGs", lambda tally: tally.invlpgs),
+    Column("forks", INT, "forks", "", "forks, each with the end of another process", lambda tally: tally.forks),
+    Column(
+        "emulated_writes", INT, "exits", "", "writes to directories of the guest's page tables that KVM emulated",
+        lambda tally: tally.emulated_writes,
+    ),
+    Column(
+        "zapped_directories", INT, "tables", "", "directories whose shadow page KVM zapped at the third write",
+        lambda tally: tally.zapped_directories,
+    ),
 )  # fmt: skip
 """Keys of ``kvm[i].page_tables`` in run.json, from the first sync on, for a VM that writes page tables that KVM shadows."""
 

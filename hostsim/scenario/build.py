@@ -131,6 +131,9 @@ def _workload(scenario: Scenario, key: str, vm: schema.Vm, load: schema.Workload
         changed_bytes=load.changed_bytes,
         changed_place=load.changed_place,
         cr3_load_rate_per_s=load.cr3_load_rate,
+        processes=load.processes,
+        invlpg_rate_per_s=load.invlpg_rate,
+        fork_rate_per_s=load.fork_rate,
     )
 
 

@@ -37,6 +37,10 @@ def _is_plugged(workload: Workload) -> bool:
     return workload.is_plugged
 
 
+def _loads_cr3(workload: Workload) -> bool:
+    return workload.cr3_load_rate > 0
+
+
 def _in_region(workload: Workload) -> bool:
     return workload.pattern in (*TOUCHING, "idle") or workload.is_plugged
 
@@ -49,6 +53,10 @@ APPLIES: Mapping[str, tuple[Callable[[Workload], bool], str]] = {
     "read_rate": (_of(*TOUCHING), "no rate with idle or trace"),
     "cr3_load_rate": (lambda workload: workload.pattern in TOUCHING and workload.write_rate > 0,
                       "only with a pattern that touches a region and a write_rate"),
+    "processes": (_loads_cr3, "only with a cr3_load_rate"),
+    "invlpg_rate": (_loads_cr3, "only with a cr3_load_rate"),
+    "fork_rate": (lambda workload: _loads_cr3(workload) and workload.processes > 1,
+                  "only with a cr3_load_rate and processes = 2 or more: the child takes the place of another process"),
     "active": (lambda workload: workload.pattern in TOUCHING and workload.writes is None,
                "only with a pattern that touches a region, and without `writes`"),
     "writes": (lambda workload: workload.pattern in TOUCHING and workload.write_rate > 0,

@@ -116,6 +116,26 @@ class Workload(Section):
         "an exit, and a CR3 load syncs the tables; with two-dimensional paging neither is seen",
         examples=["1000/s"],
     )
+    processes: int = Field(
+        default=1,
+        ge=1,
+        le=10_000,
+        description="with cr3_load_rate: processes of each vCPU, which its CR3 loads go through in turn; the page tables "
+        "are divided among them. KVM keeps the roots of four",
+    )
+    invlpg_rate: Rate = Field(
+        default=Fraction(0),
+        description="with cr3_load_rate: INVLPGs per second, over all its vCPUs, one for a changed entry each (munmap and "
+        "mprotect of few pages, copy on write): an exit under shadow paging",
+        examples=["4000/s"],
+    )
+    fork_rate: Rate = Field(
+        default=Fraction(0),
+        description="with cr3_load_rate and two or more processes: forks per second, over all its vCPUs. The current "
+        "process forks, the child takes the place and the page tables of the next process, which has ended (`processes` of "
+        "/proc/stat counts forks)",
+        examples=["50/s"],
+    )
     pacing: Literal["closed", "open"] = Field(
         default="closed", description="closed: bound to the CPU; open: work arrives by the clock, and the vCPU catches up"
     )

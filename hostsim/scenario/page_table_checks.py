@@ -1,4 +1,4 @@
-"""Checks of workloads that write page tables of the guest (``cr3_load_rate``)."""
+"""Checks of workloads that write page tables of the guest (``cr3_load_rate``), and of their processes and forks."""
 
 from __future__ import annotations
 
@@ -16,7 +16,9 @@ from hostsim.scenario.kvm_schema import Mmu
 from hostsim.spte_index.spte import REGION_PAGES
 
 LOADS_MAX_PER_S = 100_000
-"""CR3 loads of a vCPU; each costs the simulation some 50 us (assumed: no guest makes more)."""
+"""CR3 loads or INVLPGs of a vCPU; each costs the simulation some 50 us (assumed: no guest makes more)."""
+FORKS_MAX_PER_S = 10_000
+"""Forks of a vCPU; each costs the simulation some 50 us a page table of two processes (assumed: no guest makes more)."""
 
 
 def page_table_findings(vm: Vm) -> Iterator[Finding]:
@@ -30,6 +32,7 @@ def page_table_findings(vm: Vm) -> Iterator[Finding]:
     for key, load in writers:
         yield from _of_region(vm, key, load)
         yield from _of_rate(vm, key, load)
+        yield from _of_processes(vm, key, load)
         yield from _of_others(vm, key, load)
 
 
@@ -63,10 +66,28 @@ def _of_region(vm: Vm, key: str, load: Workload) -> Iterator[Finding]:
 
 def _of_rate(vm: Vm, key: str, load: Workload) -> Iterator[Finding]:
     n = len(load.vcpu_numbers(vm.vcpus))
-    if load.cr3_load_rate > n * LOADS_MAX_PER_S:
-        most = format_rate(Fraction(n * LOADS_MAX_PER_S))
-        got, wanted = format_rate(load.cr3_load_rate), f"at most {most}: no guest switches processes each 10 us"
-        yield Finding(f"{key}.cr3_load_rate", got, wanted, 'cr3_load_rate = "1000/s"', (f"{key}.vcpus",))
+    loads, forks = n * LOADS_MAX_PER_S, n * FORKS_MAX_PER_S
+    for name, rate, most_per_s, why in (
+        ("cr3_load_rate", load.cr3_load_rate, loads, "no guest switches processes each 10 us"),
+        ("invlpg_rate", load.invlpg_rate, loads, "no guest invalidates a page each 10 us"),
+        ("fork_rate", load.fork_rate, forks, "no guest forks each 100 us"),
+    ):
+        if rate > most_per_s:
+            most = format_rate(Fraction(most_per_s))
+            example = f'{name} = "{format_rate(min(rate, Fraction(most_per_s, 100)))}"'
+            yield Finding(f"{key}.{name}", format_rate(rate), f"at most {most}: {why}", example, (f"{key}.vcpus",))
+
+
+def _of_processes(vm: Vm, key: str, load: Workload) -> Iterator[Finding]:
+    """A process has at least one page table, and runs on one vCPU."""
+    n, tables = len(load.vcpu_numbers(vm.vcpus)), load.region_gfns(vm.memory)[1]
+    if load.processes > 1 and n > 1 and not load.is_split:
+        wanted = "true with processes = 2 or more: each vCPU has processes of its own"
+        yield Finding(f"{key}.split", "false", wanted, "split = true", (f"{key}.processes", f"{key}.vcpus"))
+    if load.processes * n > tables:
+        most = max(1, tables // n)
+        wanted = f"at most {most}: a page table, 4 KiB of the region, for each process"
+        yield Finding(f"{key}.processes", str(load.processes), wanted, f"processes = {most}", (f"{key}.size",))
 
 
 def _of_others(vm: Vm, key: str, load: Workload) -> Iterator[Finding]:

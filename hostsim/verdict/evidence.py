@@ -140,13 +140,15 @@ class LoggingCost:
 class PageTables:
     """Cost of shadow paging to a guest that writes its page tables, from the first sync on.
 
-    stall_share: share of the time of vCPUs that work that CR3 loads took.
-    cr3_loads: CR3 loads. unsync_tables: page tables that they synced.
+    stall_share: share of the time of vCPUs that work that exits for page tables took.
+    cr3_loads, invlpgs, forks: CR3 loads, INVLPGs and forks. unsync_tables: page tables that were synced.
     """
 
     stall_share: float
     cr3_loads: int
     unsync_tables: int
+    invlpgs: int = 0
+    forks: int = 0
 
 
 @dataclass(frozen=True)

@@ -170,13 +170,18 @@ def _page_tables(kvm: KvmCosts) -> PageTables | None:
     told, spent = kvm.page_tables, kvm.logged
     if told is None or not spent["stall_ns"]:
         return None
-    share = spent["stall_share"] * told["cr3_ns"] / spent["stall_ns"]
-    return PageTables(share, told["cr3_loads"], told["unsync_tables"])
+    share = spent["stall_share"] * _table_ns(told) / spent["stall_ns"]
+    return PageTables(share, told["cr3_loads"], told["unsync_tables"], told.get("invlpgs", 0), told.get("forks", 0))
+
+
+def _table_ns(told: Mapping[str, int]) -> int:
+    """Time in exits for page tables [ns]; told: ``kvm[].page_tables``."""
+    return told["cr3_ns"] + told.get("table_exits_ns", 0)
 
 
 def _logging(kvm: KvmCosts, rounds: Columns) -> LoggingCost:
     spent, tables = kvm.logged, kvm.page_tables or {"cr3_ns": 0}
-    stall_ns = max(0, spent["stall_ns"] - spent["page_wait_ns"] - tables["cr3_ns"])
+    stall_ns = max(0, spent["stall_ns"] - spent["page_wait_ns"] - _table_ns(tables))
     own = stall_ns / spent["stall_ns"] if spent["stall_ns"] else 0.0
     return LoggingCost(
         seconds=float(rounds.columns["end_ns"][-1] - rounds.columns["start_ns"][0]) / 1e9,

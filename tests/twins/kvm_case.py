@@ -7,6 +7,7 @@ from typing import Literal
 
 from hostsim.costs.era import Prefetch, RecoveryFlush
 from hostsim.guest.workload import Workload
+from hostsim.kvm.table_work import PRICES
 
 REGION_PAGES = 512
 PML_ENTRIES = 512
@@ -200,7 +201,7 @@ class Case:
     pml: what is put in front of each vCPU's buffer after each sync; host_pages: numbers of those that are there; end_ns:
     when the run is looked at; tlb: by workload, whether its accesses miss the TLB (always or never), None: not modelled;
     cap_pages: so many sptes at most, 0: no cap; prefetch: sptes around its own that a fault sets where nothing is logged.
-    sync_ns: of a page table, of an spte and of one that is dropped at a CR3 load, which yields after sync_tables of them.
+    table_ns: prices of KVM's work on page tables; a sync yields after sync_tables of them.
     """
 
     n_regions: int
@@ -224,7 +225,7 @@ class Case:
     tlb: tuple[bool, ...] | None = None
     cap_pages: int = 0
     prefetch: Prefetch = "none"
-    sync_ns: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    table_ns: dict[str, float] = field(default_factory=lambda: dict.fromkeys(PRICES, 0.0))
     sync_tables: int = 1
 
     @property

@@ -7,6 +7,7 @@ from dataclasses import replace
 from fractions import Fraction
 from functools import partial
 from random import Random
+from typing import Any
 
 import numpy as np
 
@@ -229,6 +230,7 @@ def drawn_page_tables(seed: int) -> Case:
         "tables", rng.choice(("sequential", "strided")), vcpus, rng.randrange(case.n_pages - size), size, rate,
         pacing=_pacing(rng), split=split, stride_pages=rng.randint(1, 3), active=_active(rng, case.end_ns),
         cr3_load_rate_per_s=rate / rng.choice((2, 3, 10)),
+        **_processes(Random(f"processes {seed}"), size // len(vcpus) if split else size, rate, split or len(vcpus) == 1),
     )  # fmt: skip
     wide, time_ns = rng.choice((0, 1, 5)), rng.choice((0.0, 0.05, 0.7, 3.0))
     costs = replace(case.costs, mode=dict.fromkeys(FAULTS, "exclusive"))
@@ -237,9 +239,25 @@ def drawn_page_tables(seed: int) -> Case:
     return replace(
         case, workloads=(*case.workloads[: rng.choice((0, 1, 2))], tables), huge=False, block_regions=1, large={}, giant={},
         cap_pages=0, tlb=None, costs=costs, rules=rules, pml=((),) * case.n_vcpus, ageing=ageing,
-        script=replace(case.script, errands=()), sync_ns=(wide * time_ns, time_ns, time_ns / 2),
+        script=replace(case.script, errands=()), table_ns=_table_prices(wide, time_ns),
         sync_tables=rng.choice((1, 2, 13)),
     )  # fmt: skip
+
+
+def _processes(rng: Random, tables: int, rate: Fraction, may_switch: bool) -> dict[str, Any]:
+    """Of a workload that writes page tables, half of the time more than CR3 loads. tables: of a vCPU."""
+    processes = rng.choice((1, min(tables, 2), rng.randint(1, min(tables, 7)))) if may_switch else 1
+    invlpg_rate = rng.choice((Fraction(0), rate / 2, rate / 7))
+    fork_rate = rng.choice((Fraction(0), rate / 4, rate / 9)) if processes > 1 else Fraction(0)
+    return {"processes": processes, "invlpg_rate_per_s": invlpg_rate, "fork_rate_per_s": fork_rate}
+
+
+def _table_prices(wide: int, time_ns: float) -> dict[str, float]:
+    return {
+        "sync_table_ns": wide * time_ns, "sync_spte_ns": time_ns, "sync_drop_ns": time_ns / 2,
+        "sync_protect_ns": time_ns / 3, "root_load_ns": 7 * time_ns, "invlpg_ns": 3 * time_ns, "invlpg_spte_ns": 2 * time_ns,
+        "emulate_write_ns": 5 * time_ns, "zap_table_ns": 11 * time_ns, "zap_entry_ns": time_ns / 4,
+    }  # fmt: skip
 
 
 def drawn_cuts(seed: int, case: Case) -> list[int]:

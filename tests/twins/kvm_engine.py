@@ -18,7 +18,7 @@ from hostsim.costs.exits import EXCLUSIVE, MAP, NONE, PML_FULL, SHARED, SPLIT, S
 from hostsim.guest.pacing import work_at
 from hostsim.guest.touch import CLOCK_FIRST
 from hostsim.guest.workload import build_guest
-from hostsim.kvm.address_spaces import AddressSpaces, SyncCosts
+from hostsim.kvm.address_spaces import AddressSpaces
 from hostsim.kvm.engine import GuestEngine
 from hostsim.kvm.lay_out import MmuConfig
 from hostsim.kvm.live_vm import LiveVm
@@ -26,6 +26,7 @@ from hostsim.kvm.loops import layout as lay
 from hostsim.kvm.mmu_notifier import MmuNotifier, NotifierPlan
 from hostsim.kvm.plan import LogPlan
 from hostsim.kvm.spec import MmuSpec
+from hostsim.kvm.table_work import TableCosts
 from hostsim.machine.trackers import TRACKERS
 from hostsim.spte_index.spte import BLANK, DIRTY, IN_LOG, KEPT, OLD, PRESENT, STALE, TRACKED, WRITABLE, Sptes, make_sptes
 from tests.twins.kvm_actors import Actors
@@ -78,7 +79,7 @@ class EnginePort:
             self.engine.tlb.model(0, [float(case.tlb[w]) for w in self.guest.clock_workload[firsts].tolist()])
         self.kvm = self.engine.kvm
         self.vm = LiveVm(self.env, memory, self.guest, case.n_vcpus, 0, self.engine, _plan(case))
-        self.spaces = AddressSpaces(self.vm, SyncCosts(*case.sync_ns, case.sync_tables))
+        self.spaces = AddressSpaces(self.vm, TableCosts(**case.table_ns, tables_at_once=case.sync_tables))
         self.notifier = MmuNotifier(self.env, self.engine, self.vm.lock, self.vm.flush, _notifier_plan(case))
         self.tracker = TRACKERS[case.rules.interface](self.vm, Knobs(), 0)
         self.bmap = np.zeros(case.n_pages, np.uint8)
@@ -198,7 +199,7 @@ class EngineRun:
             "host_hold_ns": vm.lock.hold_ns,
             "flushes": vm.flush.count,
             "flush_ns": vm.flush.ns,
-            "page_tables": asdict(port.spaces.counts),
+            "page_tables": asdict(port.spaces.work.counts),
         }
 
     def _latencies(self) -> dict[str, list[Any]]:

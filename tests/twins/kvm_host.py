@@ -30,8 +30,13 @@ class Instants:
     def note(self, thread: str) -> None:
         now_ns, before = self.env.now, self._last
         self._last = (now_ns, thread)
-        if before[0] == now_ns and before[1] != thread and self.tied_ns < 0:
-            self.tied_ns = now_ns
+        if before[0] == now_ns and before[1] != thread:
+            self.tie()
+
+    def tie(self) -> None:
+        """The order of this instant is not defined."""
+        if self.tied_ns < 0:
+            self.tied_ns = self.env.now
 
     def watch(self, thread: str, process: Process) -> Process:
         """``process``, noted whenever it goes on."""

@@ -29,13 +29,14 @@ class TwinLock:
     def __init__(self, env: simpy.Environment, costs: GuestCosts) -> None:
         self.env, self.costs = env, costs
         self.way_until_ns = self.door_until_ns = 0
-        self.queue: deque[tuple[str, Granted, object]] = deque()
+        self.queue: deque[tuple[str, Granted, object, bool]] = deque()
         self.held: list[str] = []
         self.last: object = None
         self.somebody_queued = env.event()
 
-    def request(self, mode: str, granted: Granted, who: object) -> None:
-        self.queue.append((mode, granted, who))
+    def request(self, mode: str, granted: Granted, who: object, *, is_out: bool = False) -> None:
+        """is_out: the thread of vCPU ``who`` asks, which is out of the guest."""
+        self.queue.append((mode, granted, who, is_out))
         self._grant()
         if self.queue and not self.somebody_queued.triggered:
             self.somebody_queued.succeed()
@@ -59,14 +60,15 @@ class TwinLock:
 
     def _grant(self) -> None:
         while self.queue and self._compatible(self.queue[0][0]):
-            mode, granted, who = self.queue.popleft()
+            mode, granted, who, is_out = self.queue.popleft()
             others = len(self.queue) + len(self.held)
             if mode == "exclusive" and not others and self.last not in (None, who):
                 others = 1
-            word_ns = self.costs.word_ns if self.last not in (None, A_HOST) else 0
+            is_host = who == A_HOST or is_out
+            word_ns = self.costs.word_ns if self.last not in (None, A_HOST, who) else 0
             self.last = who
             self.held.append(mode)
-            granted(word_ns if who == A_HOST else others)
+            granted(word_ns if is_host else others)
 
     def _compatible(self, mode: str) -> bool:
         return not self.held or (mode == "shared" and "exclusive" not in self.held)
@@ -94,18 +96,20 @@ class HostLock:
             if rest_ns:
                 yield from self._acquire(mode)
 
-    def during(self, mode: str, work: Generator[simpy.Event, Any, Any]) -> Generator[simpy.Event, Any, Any]:
-        """Hold it until ``work`` is done."""
-        yield from self._acquire(mode)
+    def during(
+        self, mode: str, work: Generator[simpy.Event, Any, Any], vcpu: object = None
+    ) -> Generator[simpy.Event, Any, Any]:
+        """Hold it until ``work`` is done. vcpu: the thread of this one works."""
+        yield from self._acquire(mode, vcpu)
         start_ns = self.env.now
         result = yield from work
         self.hold_ns += self.env.now - start_ns
         self.lock.release(mode)
         return result
 
-    def _acquire(self, mode: str) -> Generator[simpy.Event, Any, None]:
+    def _acquire(self, mode: str, vcpu: object = None) -> Generator[simpy.Event, Any, None]:
         asked_ns, granted = self.env.now, Grant(self.env)
-        self.lock.request(mode, granted.succeed, A_HOST)
+        self.lock.request(mode, granted.succeed, vcpu or A_HOST, is_out=vcpu is not None)
         word_ns = yield granted
         self.wait_ns += self.env.now - asked_ns
         if word_ns:

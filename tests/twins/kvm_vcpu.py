@@ -59,6 +59,7 @@ class TwinVcpu:
         self.pml: list[int] = []
         self.stage, self.kicked, self.why = OUT, False, KICKED
         self.accesses = self.ring_full = 0
+        self.passed_ns = -1
         self.stall_ns = self._away_ns = self._entered_ns = 0
         self.exit_kind: str | None = None
         self._faulted: int | None = None
@@ -194,6 +195,7 @@ class TwinVcpu:
             need = ""
         if need in UNSEEN:
             self.accesses += 1
+            self.passed_ns = self.env.now
             self._complete(stream, need)
         else:
             self._stop()

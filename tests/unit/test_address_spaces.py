@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from hostsim import simulation
 from hostsim.core.clock import Clock
@@ -17,10 +19,11 @@ from hostsim.core.knobs import Knobs
 from hostsim.core.memory import lay_out, make_memory
 from hostsim.costs.costs import load_costs
 from hostsim.guest.workload import Workload, build_guest
-from hostsim.kvm.address_spaces import sync_costs
 from hostsim.kvm.build import live_vm
 from hostsim.kvm.live_vm import LiveVm
+from hostsim.kvm.page_tables import VcpuSpaces, directories, spaces_of
 from hostsim.kvm.spec import MmuSpec
+from hostsim.kvm.table_work import table_costs
 from hostsim.kvm.tally import TableCounts
 from hostsim.machine.trackers import TRACKERS
 from hostsim.report.verdict_texts import verdict_texts
@@ -29,7 +32,7 @@ from hostsim.scenario import Scenario
 from hostsim.spte_index.spte import WRITABLE
 
 SHEET = "zen4-pvm"
-N_TABLES, FIRST = 4, 2048
+N_TABLES, FIRST = 4, 4096
 N_PAGES = FIRST + 512
 MS = 1_000_000
 WRITER = Workload(
@@ -68,14 +71,14 @@ def test_a_cr3_load_with_no_unsync_table_is_an_exit_and_an_entry() -> None:
     assert synced_loads == 1, "the write at 0"
     assert vm.lock.hold_ns > 0
     empty_ns = (counts.cr3_loads - 1) * int(costs.exit_ns + costs.entry_ns)
-    assert counts.cr3_ns - empty_ns == pytest.approx(sync_costs(SHEET).spte_ns * 512, rel=0.2)
+    assert counts.cr3_ns - empty_ns == pytest.approx(table_costs(SHEET).sync_spte_ns * 512, rel=0.2)
 
 
 def test_a_sync_takes_what_the_sheet_says() -> None:
-    vm, costs = vm_of(), sync_costs(SHEET)
+    vm, costs = vm_of(), table_costs(SHEET)
     exits = vm.engine.kvm.costs
-    took_ns = counts_at(vm, 15 * MS).cr3_ns - int(exits.exit_ns + exits.entry_ns + exits.word_ns)
-    work_ns = N_TABLES * costs.table_ns + 512 * N_TABLES * costs.spte_ns + 10 * costs.drop_ns
+    took_ns = counts_at(vm, 15 * MS).cr3_ns - int(exits.exit_ns + exits.entry_ns)
+    work_ns = N_TABLES * costs.sync_table_ns + 512 * N_TABLES * costs.sync_spte_ns + 10 * costs.sync_drop_ns
     assert took_ns == pytest.approx(work_ns + 2 * load_costs(SHEET).flush_local_ns, abs=3)
 
 
@@ -120,7 +123,82 @@ def test_two_dimensional_paging_sees_no_cr3_load(mode: str) -> None:
 def test_a_sheet_of_another_machine_lends_its_prices(tmp_path: Any) -> None:
     sheet = tmp_path / "own.toml"
     sheet.write_text('machine = "own"\npml = false\notherwise = "skylake"\n')
-    assert sync_costs(str(sheet)) == sync_costs("skylake") == sync_costs(SHEET)
+    assert table_costs(str(sheet)) == table_costs("skylake") == table_costs(SHEET)
+
+
+SWITCHER = replace(WRITER, n_pages=8, processes=2, invlpg_rate_per_s=Fraction(200))
+"""INVLPG each five milliseconds, two processes of four page tables."""
+
+
+def test_invlpg_drops_one_spte_and_leaves_the_table_unsync() -> None:
+    vm = vm_of(replace(WRITER, n_pages=1, invlpg_rate_per_s=Fraction(200)))
+    counts = counts_at(vm, 6 * MS)
+    assert (counts.invlpgs, counts.dropped_sptes, counts.cr3_loads) == (1, 1, 0)
+    assert counts.table_exits_ns < 10_000
+    assert counts_at(vm, 11 * MS).dropped_sptes == 10, "INVLPG twice, the CR3 load the other eight"
+    assert counts.synced_sptes == 512 - 2
+    vm.env.run(until=12 * MS)
+    assert vm.tally().wp_faults == 1 + 1, "the first write, and the one after the sync"
+
+
+def test_a_cr3_load_syncs_the_tables_of_its_process_alone() -> None:
+    counts = counts_at(vm_of(SWITCHER), 11 * MS)
+    assert (counts.cr3_loads, counts.unsync_tables, counts.root_misses) == (1, 4, 1)
+
+
+@pytest.mark.parametrize(("processes", "misses"), [(1, 0), (2, 1), (4, 3), (5, 17)])
+def test_kvm_keeps_the_roots_of_four_processes(processes: int, misses: int) -> None:
+    counts = counts_at(vm_of(replace(WRITER, n_pages=8, processes=processes)), 180 * MS)
+    assert counts.cr3_loads == 17
+    assert counts.root_misses == misses
+
+
+def test_a_fork_protects_the_parent_and_unmaps_the_process_that_ended() -> None:
+    vm = vm_of(replace(SWITCHER, invlpg_rate_per_s=Fraction(0), fork_rate_per_s=Fraction(300)))
+    flags = vm.engine.kvm.sptes.spte
+    counts = counts_at(vm, 5 * MS)
+    assert (counts.forks, counts.emulated_writes, counts.zapped_directories) == (1, 3 + 1 + 1, 1)
+    assert not (flags[: 4 * 512] & WRITABLE).any(), "sptes of the parent"
+    assert not flags[4 * 512 : 8 * 512].any(), "sptes of the process that ended"
+    assert counts.table_exits_ns > 4 * 512 * table_costs(SHEET).sync_spte_ns
+
+
+def test_the_next_process_finds_shadow_tables_of_the_one_that_ended() -> None:
+    vm = vm_of(replace(SWITCHER, invlpg_rate_per_s=Fraction(0), fork_rate_per_s=Fraction(101)))
+    counts = counts_at(vm, 15 * MS)
+    assert (counts.forks, counts.cr3_loads, counts.root_misses) == (1, 1, 1)
+    assert counts.dropped_sptes == 5 + 4 * 512, "entries that the parent has changed, and all of the process that ended"
+
+
+@pytest.mark.parametrize(
+    ("tables", "entries"),
+    [(1, [1, 1, 1]), (4, [4, 1, 1]), (513, [512, 1, 2, 1]), (512 * 512 + 1, [512] * 512 + [1, 512, 1, 2])],
+)
+def test_directories_above_tables(tables: int, entries: list[int]) -> None:
+    assert directories(tables) == entries
+
+
+@given(processes=st.integers(1, 9), loads=st.lists(st.booleans(), max_size=40))
+def test_roots_that_are_cached_are_those_of_the_last_four_loads(processes: int, loads: list[bool]) -> None:
+    """loads: whether the process that is loaded has been replaced before."""
+    clocks = build_guest([WRITER], seed=1).clocks
+    spaces = VcpuSpaces(next(spaces_of(replace(WRITER, n_pages=9, processes=processes), clocks)))
+    loaded = [spaces.current.root]
+    for is_new in loads:
+        if is_new:
+            spaces.following.replace(0)
+        root = spaces.following.root
+        distinct = list(dict.fromkeys(reversed(loaded)))[:4]
+        assert spaces.load_following() == (root in distinct)
+        loaded.append(root)
+
+
+@given(st.integers(1, 6), st.integers(6, 40), st.integers(1, 3))
+def test_processes_divide_all_tables(processes: int, tables: int, vcpus: int) -> None:
+    load = replace(WRITER, n_pages=tables * vcpus, vcpus=tuple(range(vcpus)), split=True, processes=processes)
+    clocks = build_guest([load], seed=1).clocks
+    gfns = [gfn for own in spaces_of(load, clocks) for space in own for gfn in range(space.first, space.end)]
+    assert gfns == list(range(FIRST, FIRST + load.n_pages))
 
 
 def ran(**changes: Any) -> RunResult:
@@ -147,6 +225,18 @@ def test_a_run_says_what_page_tables_cost() -> None:
     assert "Shadow paging: the guest lost" in "".join(verdict_texts(result, "text"))
 
 
+def test_a_run_says_what_forks_cost() -> None:
+    result = ran(load={"processes": 4, "fork_rate": "100/s", "invlpg_rate": "500/s"})
+    (kvm,) = (one.kvm for one in result.migrations)
+    assert kvm is not None
+    assert kvm.page_tables is not None
+    assert kvm.page_tables["forks"] > 10
+    assert kvm.page_tables["table_exits_ns"] < kvm.logged["stall_ns"]
+    words = "".join(verdict_texts(result, "text"))
+    assert "INVLPGs, to" in words
+    assert "forks, each of which ended a process" in words
+
+
 def test_a_run_is_told_where_page_tables_cost_nothing() -> None:
     result = ran(mmu={"mode": "tdp", "costs": "cascade-lake"})
     assert any("cr3_load_rate of vm has no effect" in text for text in result.warnings)
@@ -163,6 +253,12 @@ def test_a_run_is_told_where_page_tables_cost_nothing() -> None:
         ({"load": {"size": "256KiB"}}, "vm.workload[0].size"),
         ({"load": {"cr3_load_rate": "200k/s"}}, "vm.workload[0].cr3_load_rate"),
         ({"load": {"write_rate": "0/s", "read_rate": "1/s"}}, "vm.workload[0].cr3_load_rate"),
+        ({"load": {"invlpg_rate": "200k/s"}}, "vm.workload[0].invlpg_rate"),
+        ({"load": {"fork_rate": "10/s"}}, "vm.workload[0].fork_rate"),
+        ({"load": {"processes": 2, "fork_rate": "20k/s"}}, "vm.workload[0].fork_rate"),
+        ({"load": {"processes": 17}}, "vm.workload[0].processes"),
+        ({"load": {"processes": 2}, "vcpus": 2}, "vm.workload[0].split"),
+        ({"load": {"cr3_load_rate": "0/s", "processes": 2}}, "vm.workload[0].processes"),
     ],
 )
 def test_what_does_not_go_together_is_refused(changes: dict[str, Any], key: str) -> None:

@@ -36,6 +36,7 @@ IS_NONE = {
     "[host].throttle_timer_late_ns", "[host].sleep_overshoot_spread_ns", "[host].throttle_overshoot_spread_ns",
     "[host].throttle_timer_late_spread_ns",
     "[host.memory].page_cluster", "[host.memory.reclaim].warm_up", "top level.seed", "[[vm.workload]].cr3_load_rate",
+    "[[vm.workload]].invlpg_rate", "[[vm.workload]].fork_rate",
 }  # fmt: skip
 """Keys whose 0 is a true zero. A key that is new stands here, or refuses 0."""
 NEEDED = {"[[vm.workload]].stride", "[[vm.workload]].hot_size"}
