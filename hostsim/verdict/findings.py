@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 from hostsim.verdict.evidence import Evidence, Round
 from hostsim.verdict.forecast import (
     Forecast,
@@ -116,12 +118,21 @@ def _why(evidence: Evidence, found: Forecast, reason: Reason) -> str:
 def _per_round(evidence: Evidence, rounds: tuple[Round, ...]) -> str:
     seconds = sum(r.duration_s for r in rounds) / len(rounds)
     pages = sum(r.newly_dirty_pages for r in rounds) / len(rounds)
-    sent = evidence.sent_pages_per_s * seconds
+    sent = min(evidence.sent_pages_per_s * seconds, _most_to_send(evidence, rounds))
     return (
         f"an iteration of {seconds_words(seconds)} sends {bytes_words(sent * evidence.page_bytes)} at "
         f"{bandwidth_words(evidence.bandwidth_bytes_per_s or 0.0)}, and meanwhile the guest dirties "
         f"{bytes_words(pages * evidence.page_bytes)} ({pages_words(pages)}) again"
     )
+
+
+def _most_to_send(evidence: Evidence, rounds: tuple[Round, ...]) -> float:
+    """Pages that ``rounds`` had to send at their begin, the mean; a round that waits for its sync sends no more.
+
+    Without an end if no round before any of them is known.
+    """
+    before = [first.remaining_pages for first, then in pairwise(evidence.rounds) if then in rounds]
+    return sum(before) / len(before) if before else float("inf")
 
 
 def _settled_words(evidence: Evidence, found: Forecast, rounds: tuple[Round, ...]) -> str:

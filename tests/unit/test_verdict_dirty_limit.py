@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
@@ -68,3 +69,36 @@ def test_the_advised_lower_limit_ends_the_migration_and_comes_from_the_bandwidth
     assert remedy.value is not None
     assert 1 <= remedy.value <= 125e6 / 2**20 / 1.1, "one writer dirties less than the link takes"
     assert run(scenario(int(remedy.value), timeout="never")).migrations[0].status == "completed"
+
+
+def two_writers() -> Scenario:
+    """Full rings of 2 x 4096 pages are 33.6 MB, above the 12.5 MB that the link sends within the downtime limit."""
+    load = [{"pattern": "uniform", "size": "128MiB", "write_rate": "120k/s"}]
+    return Scenario.model_validate(
+        {
+            "vm": {"memory": "160MiB", "vcpus": 2, "dirty_tracking": "dirty-ring", "workload": load},
+            "migration": {
+                "bandwidth": "unlimited", "dirty_limit": True, "vcpu_dirty_limit": 5, "timeout": "30s",
+                "downtime_limit": "100ms",
+            },
+            "link": {"bandwidth": "1Gbit/s"},
+        }
+    )  # fmt: skip
+
+
+def test_full_rings_above_the_threshold_are_named_and_no_lower_limit_is_advised() -> None:
+    result = run(two_writers())
+    evidence = evidence_from_result(result)
+    verdict = diagnose(evidence)
+    assert not verdict.converged
+    assert min(r.newly_dirty_pages for r in evidence.rounds[-6:-1]) >= 0.85 * 2 * 4096, "some pages are in both rings"
+    assert held_back(verdict).endswith("33.6 MB together: a lower limit leaves hardly less.")
+    assert verdict.remedy("vcpu_dirty_limit") is None
+
+
+def test_an_iteration_that_waits_for_its_sync_sends_no_more_than_there_was() -> None:
+    result = run(two_writers())
+    (why,) = (line for line in diagnose(evidence_from_result(result)).findings if line.startswith("Why"))
+    found = re.search(r"sends (\d+\.?\d*) MB", why)
+    assert found, why
+    assert 30 < float(found[1]) < 60, "two rings and the pages that are left"

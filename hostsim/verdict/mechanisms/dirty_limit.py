@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hostsim.core.constants import NS_PER_S
+from hostsim.kvm.spec import MmuSpec
 from hostsim.qemu.mechanisms.dirty_limit import NAME
 from hostsim.verdict.commands import command_for
 from hostsim.verdict.course import last
@@ -20,7 +21,7 @@ from hostsim.verdict.evidence import Evidence, Seen
 from hostsim.verdict.forecast import MARGIN, Forecast
 from hostsim.verdict.mechanism import Changes, Mechanism, Tried
 from hostsim.verdict.model import Remedy, Verdict
-from hostsim.verdict.words import percent_words, seconds_words
+from hostsim.verdict.words import bytes_words, percent_words, seconds_words
 
 if TYPE_CHECKING:
     from hostsim.logs.model import MigrationLog
@@ -38,12 +39,14 @@ class SeenLimits(Seen):
 
     quota: that the migration sets for each vCPU, by its capability, once it dirties too much [MiB/s]; 0: capability off.
     is_set: whether it was set; migrate_cancel lifts it, so that the rows have none.
+    ring_entries: of a vCPU's dirty ring; 0 from a log.
     sleep_us: of a vCPU each time its dirty ring is full, by a log; full_us: in which the ring fills; None: not in the log.
     """
 
     rows: tuple[Mapping[str, Any], ...] = ()
     quota: int = 0
     is_set: bool = False
+    ring_entries: int = 0
     sleep_us: float | None = None
     full_us: float | None = None
 
@@ -55,6 +58,19 @@ class SeenLimits(Seen):
         if not self.quota and not any(row["limit_rate"] for row in self.rows) and self.sleep_us is None:
             return ""
         return "dirty-limit holds the guest back already, and QEMU refuses both capabilities together"
+
+    @property
+    def writers(self) -> int:
+        """VCPUs that dirty memory."""
+        return sum(row["current_rate"] > 0 for row in self.rows) or len(self.rows)
+
+    @property
+    def ring_pages(self) -> int:
+        """Pages in full rings of all writers. A sync that waits for a vCPU that sleeps finds the ring that it filled before.
+
+        Linux virt/kvm/dirty_ring.c; QEMU accel/kvm/kvm-all.c::kvm_cpu_exec reaps the ring, then lets the vCPU sleep.
+        """
+        return self.writers * self.ring_entries
 
     def limit_of(self, row: Mapping[str, Any]) -> int:
         """Limit of the vCPU of ``row`` while the migration ran [MiB/s]; 0: none."""
@@ -68,7 +84,8 @@ def _of_run(result: RunResult, migration: MigrationResult) -> SeenLimits | None:
     keys = result.scenario.get("migration") or {}
     quota = int(keys["vcpu_dirty_limit"]) if keys.get("dirty_limit") else 0
     is_set = "migration_dirty_limit_guest" in migration.events.columns["event"].tolist()
-    return SeenLimits(tuple(table.rows()), quota, is_set)
+    mmu = (result.scenario.get("vm") or {}).get("mmu") or {}
+    return SeenLimits(tuple(table.rows()), quota, is_set, int(mmu.get("ring_entries", MmuSpec().ring_entries)))
 
 
 def _of_log(log: MigrationLog, _at: NDArray[np.int64]) -> SeenLimits | None:
@@ -80,7 +97,11 @@ def _of_log(log: MigrationLog, _at: NDArray[np.int64]) -> SeenLimits | None:
 def _with_line(verdict: Verdict, evidence: Evidence) -> Verdict:
     """``verdict`` with the line, if a vCPU was held back."""
     seen = evidence.mechanisms.get(NAME)
-    line = (_line(seen) or _line_of_log(seen)) if isinstance(seen, SeenLimits) else ""
+    if not isinstance(seen, SeenLimits):
+        return verdict
+    line = _line(seen) or _line_of_log(seen)
+    if line and not verdict.converged:
+        line += _of_rings(seen, evidence)
     return replace(verdict, findings=(*verdict.findings, line)) if line else verdict
 
 
@@ -96,6 +117,20 @@ def _line(seen: SeenLimits) -> str:
     rates = f"{most['current_rate']} MiB/s, above its limit of {limit} MiB/s"
     missed = f"; vCPU {most['cpu_index']} still dirties {rates}" if over > TOLERANCE_MIB_PER_S else ""
     return f"Held back: dirty-limit let {who}, sleep at full dirty rings, each for at most {slept}{missed}."
+
+
+def _of_rings(seen: SeenLimits, evidence: Evidence) -> str:
+    """A sentence where full rings alone are more than QEMU may leave to the switchover."""
+    if not _rings_are_too_much(seen, evidence):
+        return ""
+    return (
+        f" A sync waits for a vCPU that sleeps, so each finds about a full ring of every vCPU that writes, "
+        f"{bytes_words(seen.ring_pages * evidence.page_bytes)} together: a lower limit leaves hardly less."
+    )
+
+
+def _rings_are_too_much(seen: SeenLimits, evidence: Evidence) -> bool:
+    return any(row["held_back_ns"] for row in seen.rows) and seen.ring_pages > evidence.threshold_pages
 
 
 def _too_high(seen: SeenLimits) -> str:
@@ -120,16 +155,19 @@ def _line_of_log(seen: SeenLimits) -> str:
 
 
 def lower_limit(evidence: Evidence, _needed_bytes_per_s: float) -> Remedy | None:
-    """A limit with which all vCPUs that write together dirty less than the stream sends; None: the limit is as low already.
+    """A limit with which all vCPUs that write together dirty less than the stream sends.
+
+    None if the limit is as low already, or if full rings alone are more than QEMU may leave to the switchover.
 
     # Model limit: a lower limit may be needed where the working set is larger than the link sends within the downtime limit.
     """
     seen = evidence.mechanisms.get(NAME)
     if not isinstance(seen, SeenLimits) or not seen.is_set or evidence.source != "run":
         return None
-    writers = sum(row["current_rate"] > 0 for row in seen.rows) or len(seen.rows)
+    if _rings_are_too_much(seen, evidence):
+        return None
     sent = evidence.sent_pages_per_s * evidence.page_bytes / MARGIN / MIB
-    value = max(1.0, sent // writers - TOLERANCE_MIB_PER_S)
+    value = max(1.0, sent // seen.writers - TOLERANCE_MIB_PER_S)
     return _lower(evidence, seen, min(value, seen.quota - 1)) if seen.quota > 1 else None
 
 
