@@ -8,12 +8,9 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
-from benchmarks.measure import REPEATS
+from benchmarks.measure import Spread, spread
 
 SCENARIOS = Path(__file__).resolve().parents[1] / "scenarios"
 COMMANDS = {
@@ -26,26 +23,17 @@ COMMANDS = {
 EMPTY = ", empty cache"
 
 
-@dataclass(frozen=True)
-class Spent:
-    """CPU seconds of REPEATS processes: the median, the least, the most."""
-
-    median: float
-    least: float
-    most: float
-
-
-def all_commands() -> dict[str, Spent]:
-    """Each of COMMANDS."""
+def all_commands() -> dict[str, Spread]:
+    """CPU seconds of the processes of each of COMMANDS."""
     with tempfile.TemporaryDirectory() as cache:
         return {name: _spent(name, arguments, cache) for name, arguments in COMMANDS.items()}
 
 
-def _spent(name: str, arguments: Sequence[str | Path], cache: str) -> Spent:
-    if EMPTY not in name:
-        cpu_s(arguments, cache)
-    found = [_cold_cpu_s(arguments) if EMPTY in name else cpu_s(arguments, cache) for _ in range(REPEATS)]
-    return Spent(float(np.median(found)), min(found), max(found))
+def _spent(name: str, arguments: Sequence[str | Path], cache: str) -> Spread:
+    if EMPTY in name:
+        return spread(lambda: _cold_cpu_s(arguments))
+    cpu_s(arguments, cache)
+    return spread(lambda: cpu_s(arguments, cache))
 
 
 def _cold_cpu_s(arguments: Sequence[str | Path]) -> float:

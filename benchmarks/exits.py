@@ -7,7 +7,6 @@ writes its own sixteenth in a closed loop.
 
 from __future__ import annotations
 
-import statistics
 import time
 from collections.abc import Callable, Generator
 from fractions import Fraction
@@ -16,7 +15,7 @@ from typing import Any
 import numpy as np
 import simpy
 
-from benchmarks.measure import REPEATS
+from benchmarks.measure import Spread, spread
 from hostsim.core.memory import lay_out, make_memory
 from hostsim.core.rng import NEVER
 from hostsim.costs.exits import EXCLUSIVE, N_KINDS, WP, ExitCosts
@@ -34,25 +33,17 @@ SIMPY_PAGES = 1 << 18
 """Enough exits for a steady rate: the cost of one does not depend on the size of the guest."""
 
 
-def exits_per_second() -> dict[str, float]:
-    """Exits simulated a second of CPU: SimPy, and the engine at 4 and 64 GiB with its ratio to SimPy; medians."""
+def exits_per_second() -> dict[str, Spread]:
+    """Exits simulated a second of CPU: SimPy, and the engine at 4 and 64 GiB."""
     assert walk(1 << 13)[0] == run_simpy(1 << 13)[0], "both end at the same instant"
     drawn(1 << 13)
-    figures = {"simpy_per_s": _median(lambda: SIMPY_PAGES / run_simpy(SIMPY_PAGES)[1])}
+    found = {"simpy": spread(lambda: SIMPY_PAGES / run_simpy(SIMPY_PAGES)[1])}
     for gib in (4, 64):
         n_pages = gib << 18
-        for name, per_s in (
-            (f"{gib}_gib", _median(lambda n=n_pages: drawn(n))),
-            (f"{gib}_gib_walk", _median(lambda n=n_pages: n / walk(n)[1])),
-        ):
-            figures |= {f"{name}_per_s": per_s, f"{name}_ratio": per_s / figures["simpy_per_s"]}
+        found[f"{gib}_gib"] = spread(lambda n=n_pages: drawn(n))
+        found[f"{gib}_gib_walk"] = spread(lambda n=n_pages: n / walk(n)[1])
     n_pages = 64 << 18
-    scattered = _median(lambda: n_pages / walk(n_pages, STRIDE_PAGES)[1])
-    return figures | {"scattered_per_s": scattered}
-
-
-def _median(rate: Callable[[], float]) -> float:
-    return statistics.median(rate() for _ in range(REPEATS))
+    return found | {"64_gib_strides": spread(lambda: n_pages / walk(n_pages, STRIDE_PAGES)[1])}
 
 
 def drawn(n_pages: int) -> float:

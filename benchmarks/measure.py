@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,21 @@ from hostsim.machine.machine import Machine
 REPEATS = 3
 HARVESTS = 40
 HARVEST_PERIOD_NS = 100_000_000
+
+
+@dataclass(frozen=True)
+class Spread:
+    """Of REPEATS measurements: the median, the least, the most."""
+
+    median: float
+    least: float
+    most: float
+
+
+def spread(measure: Callable[[], float]) -> Spread:
+    """``measure``, called REPEATS times."""
+    found = [measure() for _ in range(REPEATS)]
+    return Spread(statistics.median(found), min(found), max(found))
 
 
 def median_s(work: Callable[[], Any]) -> float:
