@@ -82,7 +82,7 @@ def figures() -> Figures:
 
 def keep(path: Path) -> None:
     """Keep the rows that ``benchmarks growth`` wrote to ``path``, one a line."""
-    rows = json.loads(path.read_text(encoding="utf-8"))["growth"]
+    rows = json.loads(path.read_text(encoding="utf-8"))["figures"]["growth"]
     DATA.write_text("[\n" + ",\n".join(json.dumps(row) for row in rows) + "\n]\n", encoding="utf-8")
 
 
