@@ -25,6 +25,7 @@ from hostsim.measure.kvm.device import Kvm, KvmError, ioctl
 from hostsim.measure.kvm.guest import Command, Work
 from hostsim.measure.kvm.host import read_host
 from hostsim.measure.kvm.real_selftest import dirty_pages
+from hostsim.measure.kvm.repetitions import CALM_MIN
 from hostsim.measure.kvm.table_syncs import NAMES, table_syncs
 from hostsim.measure.kvm.vm import Vm, VmSpec, address_of, usable_cpus
 from hostsim.spte_index.cache_costs import CacheCosts
@@ -275,7 +276,7 @@ def test_calibrate_writes_a_sheet_of_this_kvm(tmp_path: Path, monkeypatch: pytes
     assert read_host().pml or {"exit_ns", "entry_ns", "dirty_pass_ns", "populate_ns"} <= through
     for number in told["numbers"]:
         if number["name"] in through:
-            assert number["repetitions"] >= 7
+            assert number["repetitions"] >= CALM_MIN  # the counted ones: a neighbour on the core takes some of the seven
             assert number["value"] == sheet.numbers[number["name"]].value
             assert number["source"].startswith("measured on ")
     assert any(line.strip().startswith("age_page_ns: ") for line in told["notes"])
