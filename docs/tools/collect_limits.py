@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from itertools import takewhile
 from pathlib import Path
 
+from written import write_or_compare
+
 from hostsim.scenario.unmodelled import limit_lines
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -87,12 +89,7 @@ def page(package: Path = ROOT / "hostsim", root: Path = ROOT) -> str:
 
 def main(arguments: list[str]) -> int:
     """Write the page, or with ``--check`` return 1 if it is out of date."""
-    if "--check" in arguments:
-        current = PAGE.exists() and PAGE.read_text(encoding="utf-8") == page()
-        print("model-limits.md is current" if current else "model-limits.md is out of date: run `make docs`")
-        return 0 if current else 1
-    PAGE.write_text(page(), encoding="utf-8")
-    return 0
+    return write_or_compare(PAGE, page(), arguments)
 
 
 if __name__ == "__main__":

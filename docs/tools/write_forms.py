@@ -12,6 +12,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
+from written import write_or_compare  # noqa: E402  beside this tool
+
 from hostsim.logs.forms import forms_table  # noqa: E402  the package of this checkout
 
 PAGE = ROOT / "docs" / "howto" / "read-a-log.md"
@@ -25,13 +27,7 @@ def page(text: str) -> str:
 
 def main(arguments: list[str]) -> int:
     """Write the page, or with ``--check`` return 1 if it is out of date."""
-    now = PAGE.read_text(encoding="utf-8")
-    if "--check" not in arguments:
-        PAGE.write_text(page(now), encoding="utf-8")
-        return 0
-    current = now == page(now)
-    print("read-a-log.md is current" if current else "read-a-log.md is out of date: run `make docs`")
-    return 0 if current else 1
+    return write_or_compare(PAGE, page(PAGE.read_text(encoding="utf-8")), arguments)
 
 
 if __name__ == "__main__":

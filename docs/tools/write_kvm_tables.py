@@ -7,6 +7,8 @@ from collections.abc import Iterable
 from dataclasses import astuple
 from pathlib import Path
 
+from written import write_or_compare
+
 from hostsim.costs.costs import Number, load_costs, sheet_names
 from hostsim.costs.era import BY_MMU, FIELDS, MMUS, Era, era_names, era_of_kernel, first_kernel, last_kernel, load_era
 
@@ -106,16 +108,8 @@ PAGES = {"eras.md": eras_page, "cost-sheets.md": costs_page}
 
 def main(arguments: list[str]) -> int:
     """Write the pages, or with ``--check`` return 1 if one is out of date."""
-    stale = []
-    for name, page in PAGES.items():
-        path, text = FOLDER / name, page()
-        if "--check" not in arguments:
-            path.write_text(text, encoding="utf-8")
-        elif not path.exists() or path.read_text(encoding="utf-8") != text:
-            stale.append(name)
-    for name in stale:
-        print(f"{name} is out of date: run `python docs/tools/write_kvm_tables.py`")
-    return 1 if stale else 0
+    remedy = "python docs/tools/write_kvm_tables.py"
+    return max([write_or_compare(FOLDER / name, page(), arguments, remedy) for name, page in PAGES.items()])
 
 
 if __name__ == "__main__":

@@ -9,6 +9,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
+from written import write_or_compare  # noqa: E402  beside this tool
+
 from hostsim.study.compare.modes import MODES, TIMED  # noqa: E402  the package of this checkout
 
 FILE = ROOT / "hostsim" / "data" / "modes.json"
@@ -21,12 +23,7 @@ def content() -> str:
 
 def main(arguments: list[str]) -> int:
     """Write the file, or with ``--check`` return 1 if it is out of date."""
-    if "--check" in arguments:
-        current = FILE.exists() and FILE.read_text(encoding="utf-8") == content()
-        print("modes.json is current" if current else "modes.json is out of date: run `make docs`")
-        return 0 if current else 1
-    FILE.write_text(content(), encoding="utf-8")
-    return 0
+    return write_or_compare(FILE, content(), arguments)
 
 
 if __name__ == "__main__":

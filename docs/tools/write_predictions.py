@@ -17,6 +17,8 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
+from written import write_or_compare  # noqa: E402  beside this tool
+
 from hostsim.validation.fit.predicted import SWITCHED, predictions  # noqa: E402  the checkout's, not an installed one
 
 PAGE = ROOT / "docs" / "background" / "how-well-does-it-predict.md"
@@ -154,15 +156,12 @@ def page(text: str) -> str:
     return TABLE.sub(lambda found: found.group(1) + "\n".join(TABLES[found.group(2)]()) + "\n" + found.group(3), text)
 
 
-def main(arguments: Sequence[str]) -> int:
+def main(arguments: list[str]) -> int:
     """Write the page, or with ``--check`` return 1 if it is out of date."""
     if "--measure" in arguments:
         measure()
-    text = PAGE.read_text(encoding="utf-8")
-    if "--check" in arguments:
-        return 0 if page(text) == text else 1
-    PAGE.write_text(page(text), encoding="utf-8")
-    return 0
+    remedy = "python docs/tools/write_predictions.py"
+    return write_or_compare(PAGE, page(PAGE.read_text(encoding="utf-8")), arguments, remedy)
 
 
 if __name__ == "__main__":

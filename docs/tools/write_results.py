@@ -11,6 +11,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from written import write_or_compare
+
 from hostsim.results.columns import Columns
 from hostsim.results.registry import IN_RUN_JSON, OF_HOST, OF_MIGRATIONS, UNDER_KVM, WITH_MECHANISMS
 
@@ -40,13 +42,7 @@ def _lines(name: str) -> Iterator[str]:
 
 def main(arguments: list[str]) -> int:
     """Write the page, or with ``--check`` return 1 if it is out of date."""
-    now = PAGE.read_text(encoding="utf-8")
-    if "--check" not in arguments:
-        PAGE.write_text(page(now), encoding="utf-8")
-        return 0
-    current = now == page(now)
-    print("results.md is current" if current else "results.md is out of date: run `make docs`")
-    return 0 if current else 1
+    return write_or_compare(PAGE, page(PAGE.read_text(encoding="utf-8")), arguments)
 
 
 if __name__ == "__main__":

@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from written import write_or_compare
+
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = ROOT / "docs" / "reference" / "scenario.md"
 HEADER = """\
@@ -28,12 +30,7 @@ def page() -> str:
 
 def main(arguments: list[str]) -> int:
     """Write the page, or with ``--check`` return 1 if it is out of date."""
-    if "--check" in arguments:
-        current = PAGE.exists() and PAGE.read_text(encoding="utf-8") == page()
-        print("scenario.md is current" if current else "scenario.md is out of date: run `make docs`")
-        return 0 if current else 1
-    PAGE.write_text(page(), encoding="utf-8")
-    return 0
+    return write_or_compare(PAGE, page(), arguments)
 
 
 if __name__ == "__main__":

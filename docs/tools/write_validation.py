@@ -15,6 +15,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from written import write_or_compare
+
 FOLDER = Path(__file__).resolve().parents[1] / "background"
 PAGE, DATA = FOLDER / "validation.md", FOLDER / "validation.json"
 TABLE = re.compile(r"(<!-- table: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
@@ -299,13 +301,7 @@ def main(arguments: list[str]) -> int:
     """Write the page, or with ``--check`` return 1 if it is out of date."""
     if "--measure" in arguments:
         measure()
-    text = PAGE.read_text(encoding="utf-8")
-    if "--check" in arguments:
-        current = text == page(text)
-        print("validation.md is current" if current else "validation.md is out of date: run `make docs`")
-        return 0 if current else 1
-    PAGE.write_text(page(text), encoding="utf-8")
-    return 0
+    return write_or_compare(PAGE, page(PAGE.read_text(encoding="utf-8")), arguments)
 
 
 if __name__ == "__main__":

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import importlib.util
-import sys
 from pathlib import Path
 from types import ModuleType
 
 import pytest
 
-from tests.tidy.source import ROOT
+from tests.helpers.docs_tools import docs_tool
 
 SAMPLE = '''
 # Model limit: one link,
@@ -31,14 +29,7 @@ class Link:
 
 @pytest.fixture(scope="module")
 def tool() -> ModuleType:
-    path = ROOT / "docs" / "tools" / "collect_limits.py"
-    spec = importlib.util.spec_from_file_location("collect_limits", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module  # dataclasses look their module up
-    spec.loader.exec_module(module)
-    return module
+    return docs_tool("collect_limits")
 
 
 def test_the_page_is_current(tool: ModuleType) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import importlib.util
 import json
 from pathlib import Path
 from types import ModuleType
@@ -28,9 +27,9 @@ from hostsim.results.rounds import ROUNDS
 from hostsim.results.series import KVM_SERIES, SERIES
 from hostsim.results.store import write_run
 from hostsim.verdict.logging_cost import KINDS
+from tests.helpers.docs_tools import docs_tool
 from tests.helpers.kvm_synthetic import kvm_migration
 
-TOOL = Path(__file__).resolve().parents[2] / "docs" / "tools" / "write_results.py"
 SMALL = {
     "vm": {"memory": "16MiB", "workload": [{"pattern": "uniform", "size": "4MiB", "write_rate": "500/s"}]},
     "migration": {"bandwidth": "32MiB/s"},
@@ -45,12 +44,7 @@ EVERY: list[Columns[Any]] = [
 
 @pytest.fixture(scope="module")
 def tool() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("write_results", TOOL)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return docs_tool("write_results")
 
 
 def test_files_the_terminal_and_the_page_follow_one_entry(

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import math
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -19,6 +17,7 @@ from hostsim.study.rmap_debate.claim import OFF_MAX, Claim, Crossing, meet
 from hostsim.study.rmap_debate.debate import GROUPS, all_claims, machine_words, run_claims
 from hostsim.study.rmap_debate.notifying import scan
 from hostsim.study.rmap_debate.runs import SHEET, costs, sheet, use_sheet
+from tests.helpers.docs_tools import docs_tool
 from tests.helpers.shared import once
 
 pytestmark = pytest.mark.long
@@ -142,20 +141,8 @@ def test_one_process_debates_on_one_machine(claims: dict[int, Claim]) -> None:
     assert sheet().name == SHEET
 
 
-def tool(root: Path) -> Any:
-    spec = importlib.util.spec_from_file_location("draw_rmap_debate", root / "docs" / "tools" / "draw_rmap_debate.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-def test_the_page_and_its_pictures_show_what_is_measured_now(
-    claims: dict[int, Claim], root: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.syspath_prepend(str(root / "docs" / "tools"))
-    drawing = tool(root)
+def test_the_page_and_its_pictures_show_what_is_measured_now(claims: dict[int, Claim]) -> None:
+    drawing = docs_tool("draw_rmap_debate")
     text = drawing.PAGE.read_text(encoding="utf-8")
     assert drawing.current(text) == text, "run `python docs/tools/draw_rmap_debate.py`"
     assert all(f"<!-- measured: {number} -->\n**" in text for number in claims)
