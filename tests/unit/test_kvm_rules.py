@@ -158,6 +158,17 @@ def test_the_sheet_of_a_measurement_loads(tmp_path: Path) -> None:
     assert "exit_ns" in as_object(whole, "mine.toml")["through_kvm"]
 
 
+def test_a_difference_that_noise_made_negative_is_not_measured(tmp_path: Path) -> None:
+    found = bench(**FAULT, scattered_fault_ns=-4.8, clear_one_more_ns=10.0, clear_nothing_ns=470.0, clear_dirty_page_ns=24.0)
+    calibration = calibration_of(SHADOW, found, 0.0)
+    for name in ("scattered_fault_ns", "flush_local_ns"):
+        assert name not in {number.name for number in calibration.numbers}
+        assert "less than their noise here" in calibration.absent[name]
+    path = tmp_path / "mine.toml"
+    path.write_text(sheet_text(with_kvm(made(MachineFacts("a CPU", False, CACHES, None, None), ()), calibration)), "utf-8")
+    assert "scattered_fault_ns" not in load_costs(str(path)).numbers, "cascade-lake has none to lend"
+
+
 def test_a_number_is_the_repetition_that_its_noise_asks_for() -> None:
     made_up = bench(**FAULT, map_pass_ns=700.0, first_map_more_ns=200.0)
     found = {number.name: number for number in calibration_of(SHADOW, made_up, 0.0).numbers}

@@ -155,18 +155,18 @@ def calibration_of(host: KvmHost, bench: Bench, share: float) -> KvmCalibration:
     remark = f", other processes took {share:.0%} of the processors" if share > BUSY_SHARE else ""
     maker = NumberMaker(host, bench, remark)
     numbers = tuple({number.name: number for number in [*maker.derived(), *maker.measured()]}.values())
-    absent = _absent(host, bench, {number.name for number in numbers})
+    absent = _absent(host, bench, {number.name for number in numbers}, maker.absent)
     return KvmCalibration(
         host, numbers, absent, _chains(bench), share, bench.memory_bytes, bench.pace_ns, bench.calm_share, maker.doubts
     )
 
 
-def _absent(host: KvmHost, bench: Bench, found: set[str]) -> dict[str, str]:
+def _absent(host: KvmHost, bench: Bench, found: set[str], below_noise: Mapping[str, str]) -> dict[str, str]:
     timed = {RENAMED.get(name, {}).get(host.mmu, name): bench.why_not(name) for name in MEANING if not bench.sample(name)}
     timed |= {name: bench.why_not(name) for name in map(further_name, CHAIN_WORK)}
     no_fault = "with PML a write to a logged page is no fault, and logging it is not told apart from draining the buffer"
     pml = dict.fromkeys(("lockless_hold_ns", "pml_log_ns", "pml_drain_entry_ns"), no_fault) if host.pml else {}
-    why = {**CANNOT, **pml, **timed, **AT_WISH, **bench.absent}
+    why = {**CANNOT, **pml, **timed, **AT_WISH, **bench.absent, **below_noise}
     return {name: reason for name, reason in why.items() if name not in found}
 
 

@@ -98,12 +98,14 @@ class NumberMaker:
     bench: its repetitions.
     remark: appended to each source, as that the machine was busy.
     doubts: reasons to distrust numbers that were made.
+    absent: reasons why numbers that were timed are not made.
     """
 
     host: KvmHost
     bench: Bench
     remark: str = ""
     doubts: dict[str, str] = field(default_factory=dict)
+    absent: dict[str, str] = field(default_factory=dict)
 
     def measured(self) -> Iterator[Measured]:
         """Every number that was timed."""
@@ -113,7 +115,7 @@ class NumberMaker:
         for work in CHAIN_WORK:
             if found := chain_slope(self.bench, work):
                 what = f"{work}, the share of a further spte of a page, from 2 to 16, on the line through them, caches empty"
-                yield self._sourced(further_name(work), *found, what)
+                yield from self._sourced(further_name(work), *found, what)
 
     def derived(self) -> Iterator[Measured]:
         """Numbers that follow from timed ones."""
@@ -123,24 +125,26 @@ class NumberMaker:
         pages = self.bench.sample("pages_a_map_fault")
         ns["pages_a_map_fault"] = pages.median_ns if pages else 1.0
         for name, value, how, of in follow(self.host, ns):
-            if value >= 0:
-                yield self._sourced(name, value, found[of].which, samples[of], f"{how} [{of}]")
+            yield from self._sourced(name, value, found[of].which, samples[of], f"{how} [{of}]")
 
     def _timed(self, name: str, of: str, what: str) -> Iterator[Measured]:
         """``name`` of the repetitions of the bench's number ``of``."""
         if sample := self.bench.sample(of):
             found = estimate(of, sample)
-            yield self._sourced(name, found.ns, found.which, sample, what)
+            yield from self._sourced(name, found.ns, found.which, sample, what)
 
-    def _sourced(self, name: str, value: float, which: str, sample: Counted, what: str) -> Measured:
-        """A spread of a median of 0 is 0."""
+    def _sourced(self, name: str, value: float, which: str, sample: Counted, what: str) -> Iterator[Measured]:
+        """The number, unless it is a difference of timings that noise has made negative. A spread of a median of 0 is 0."""
+        if value < 0:
+            self.absent[name] = f"the difference of two timings is {value:.4g} ns, less than their noise here"
+            return
         spread = sample.spread if sample.median_ns > 0 else 0.0
         if sample.doubt:
             self.doubts[name] = sample.doubt
         doubt = f", {sample.doubt}" if sample.doubt else ""
         where = f"measured on {self.host.words}{self.remark}"
         source = f"{where}, {which} of {sample.words}, spread {spread:.1%}{doubt}: {what}"
-        return Measured(name, float(f"{value:.4g}"), source, len(sample.ns), round(spread, 4))
+        yield Measured(name, float(f"{value:.4g}"), source, len(sample.ns), round(spread, 4))
 
 
 def follow(host: KvmHost, ns: Mapping[str, float]) -> Iterator[tuple[str, float, str, str]]:
