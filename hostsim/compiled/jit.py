@@ -65,14 +65,21 @@ class _Unmade:
         self._make = make
 
     @cached_property
-    def made(self) -> Any:
-        """The dispatcher."""
+    def _made(self) -> Any:
         return self._make()
 
     @property
     def _numba_type_(self) -> Any:
         """By this numba knows a function that it compiles."""
-        return self.made._numba_type_  # noqa: SLF001
+        return self._made._numba_type_
+
+    def get_call_template(self, args: Any, kws: Any) -> Any:
+        """As of numba's dispatcher."""
+        return self._made.get_call_template(args, kws)
+
+    def get_overload(self, signature: Any) -> Any:
+        """As of numba's dispatcher."""
+        return self._made.get_overload(signature)
 
 
 def _unmade(function: F, make: Callable[[], Any]) -> F:
@@ -87,8 +94,7 @@ def _called(function: F, as_part: Callable[[F], F]) -> F:
     compiled: Any = _kept(_njit(**_UNCOUNTED)(function))
     if _is_compiled(compiled):
         linked: Any = as_part(function)
-        compiled.get_call_template = lambda args, kws: linked.made.get_call_template(args, kws)
-        compiled.get_overload = lambda signature: linked.made.get_overload(signature)
+        compiled.get_call_template, compiled.get_overload = linked.get_call_template, linked.get_overload
     return compiled  # type: ignore[no-any-return]
 
 
