@@ -60,7 +60,8 @@ class _Unmade:
     """
 
     def __init__(self, function: Callable[..., Any], make: Callable[[], Any]) -> None:
-        update_wrapper(self, function)
+        wrapper: Any = self  # for mypy, as it is no function
+        update_wrapper(wrapper, function)
         self.py_func = function
         self._make = make
 

@@ -25,8 +25,9 @@ from hostsim.kvm.spec import MEASURED
 from hostsim.machine.monitor import Monitor
 from hostsim.memory.ageing_daemon import AgeingDaemon, daemon_of
 from hostsim.memory.arriving import Arrival, ArrivingFaults, ArrivingPages, check_content
-from hostsim.memory.host_memory import NO_LIMIT, HostMemory
+from hostsim.memory.host_memory import HostMemory
 from hostsim.memory.pages import MISSING
+from hostsim.memory.spec import NO_LIMIT
 
 if TYPE_CHECKING:
     # Circle of types: the machine makes its destination, which is built from the machine's own spec.

@@ -1,10 +1,13 @@
-"""A host with its VMs and at most one outgoing migration at a time, built from a scenario; an operator may try again."""
+"""A host with its VMs and at most one outgoing migration at a time, built from a scenario; an operator may try again.
+
+KVM and the host's memory are loaded by the machines that have them: a guest under TCG has neither.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import simpy
@@ -18,20 +21,10 @@ from hostsim.costs.host_sheet import HostSheet
 from hostsim.guest.pacing import work_at
 from hostsim.guest.vm import Vm, VmBase
 from hostsim.guest.workload import Workload, build_guest
-from hostsim.kvm.build import live_vm
-from hostsim.kvm.live_vm import LiveVm
-from hostsim.kvm.mmu_notifier import MmuNotifier
-from hostsim.kvm.notifier_plan import notifier_of
 from hostsim.kvm.spec import MmuSpec
-from hostsim.machine.destination import DestinationHost
-from hostsim.machine.monitor import Monitor
 from hostsim.machine.plugged import DaemonSpec, start
-from hostsim.machine.recording import Recording, exits_kept
 from hostsim.machine.trackers import TRACKERS
-from hostsim.memory.ageing_daemon import AgeingDaemon, AgeingSpec, daemon_of
-from hostsim.memory.host_memory import NO_LIMIT, HostMemory, OutOfMemory
-from hostsim.memory.proactive import MeasuredWindow, ProactiveReclaim, cold_policy, reclaim_of
-from hostsim.memory.spec import HostMemorySpec
+from hostsim.memory.spec import NO_LIMIT, AgeingSpec, HostMemorySpec
 from hostsim.qemu import thread
 from hostsim.qemu.calc_dirty_rate import CalcDirtyRate, DirtyRateThread
 from hostsim.qemu.checkpoints import Checkpoints, CheckpointSpec, begin
@@ -40,6 +33,16 @@ from hostsim.qemu.link import LinkSpec
 from hostsim.qemu.mechanism import acting_on
 from hostsim.qemu.migration import Migration, Step
 from hostsim.qemu.parameters import MigrationParameters
+
+if TYPE_CHECKING:
+    from hostsim.kvm.live_vm import LiveVm
+    from hostsim.kvm.mmu_notifier import MmuNotifier
+    from hostsim.machine.destination import DestinationHost
+    from hostsim.machine.monitor import Monitor
+    from hostsim.machine.recording import Recording
+    from hostsim.memory.ageing_daemon import AgeingDaemon
+    from hostsim.memory.host_memory import HostMemory, OutOfMemory
+    from hostsim.memory.proactive import MeasuredWindow, ProactiveReclaim
 
 
 class Attempts:
@@ -161,8 +164,7 @@ class Machine:
         self.spec = spec
         self.env, self._recording = Clock(recording), recording
         self.vm = self._vm(log_capacity)
-        first = [self.vm] if isinstance(self.vm, LiveVm) else []
-        self.live_vms = [*first, *(self._neighbour(i, other) for i, other in enumerate(spec.neighbours))]
+        self.live_vms = [*self._first(), *(self._neighbour(i, other) for i, other in enumerate(spec.neighbours))]
         if recording is not None:
             n_vcpus = spec.n_vcpus + sum(other.n_vcpus for other in spec.neighbours)
             recording.watch(self.env, self.live_vms, n_vcpus)
@@ -229,10 +231,24 @@ class Machine:
         guest, stop_ns = build_guest(spec.workloads, spec.seed), spec.sheet.vm_stop_ns
         if spec.dirty_tracking == "tcg":
             return Vm(self.env, memory, guest, spec.n_vcpus, stop_ns)
+        from hostsim.kvm.build import live_vm
+        from hostsim.machine.recording import exits_kept
+
         kept = log_capacity or exits_kept(self._recording, spec.mmu.index, spec.n_vcpus)
         return live_vm(self.env, memory, guest, spec.n_vcpus, stop_ns, spec.mmu, spec.dirty_tracking, kept)
 
+    def _first(self) -> list[LiveVm]:
+        if self.spec.dirty_tracking == "tcg":
+            return []
+        from hostsim.kvm.live_vm import LiveVm
+
+        assert isinstance(self.vm, LiveVm), "made by _vm"
+        return [self.vm]
+
     def _neighbour(self, number: int, spec: NeighbourSpec) -> LiveVm:
+        from hostsim.kvm.build import live_vm
+        from hostsim.machine.recording import exits_kept
+
         memory, guest = make_memory(spec.blocks), build_guest(spec.workloads, spec.seed)
         stop_ns = self.spec.sheet.vm_stop_ns
         kept = exits_kept(self._recording, spec.mmu.index, spec.n_vcpus)
@@ -253,6 +269,8 @@ class Machine:
         spec = self.spec
         if spec.memory is None and spec.ageing is None and not spec.plugged:
             return []
+        from hostsim.kvm.notifier_plan import notifier_of
+
         mmus = [spec.mmu, *(neighbour.mmu for neighbour in spec.neighbours)]
         lock = "era" if spec.ageing is None else spec.ageing.mmu_lock
         return [notifier_of(vm, mmu, lock) for vm, mmu in zip(self.live_vms, mmus, strict=False)]
@@ -261,6 +279,9 @@ class Machine:
         spec = self.spec
         if spec.memory is None:
             return None
+        from hostsim.memory.host_memory import HostMemory
+        from hostsim.memory.proactive import MeasuredWindow, cold_policy, reclaim_of
+
         memory = HostMemory(self.env, spec.memory, spec.seed)
         limits = [spec.limit_pages, *(neighbour.limit_pages for neighbour in spec.neighbours)]
         taken_by = cold_policy(spec.memory.reclaim, spec.mmu.era, self.vm.memory.n_pages, spec.seed)
@@ -278,6 +299,8 @@ class Machine:
         spec = self.spec.ageing
         if spec is None:
             return []
+        from hostsim.memory.ageing_daemon import daemon_of
+
         pages = [None] * len(self.live_vms) if self.memory is None else self.memory.vms
         each = zip(self.live_vms, self.notifiers, self._eras, pages, strict=True)
         return [daemon_of(vm, notifier, spec, era, place, self.spec.seed) for vm, notifier, era, place in each]
@@ -291,6 +314,8 @@ class Machine:
         spec = self.spec
         if spec.memory is None and spec.ageing is None and not spec.neighbours:
             return None
+        from hostsim.machine.monitor import Monitor
+
         return Monitor(self.env, self.live_vms, self.memory)
 
     @property
@@ -308,6 +333,8 @@ class Machine:
 
     def _move(self, missing: NDArray[np.uint8]) -> DestinationHost:
         """The destination's host at the switch to post-copy, now; missing: uint8[n_pages]."""
+        from hostsim.machine.destination import DestinationHost
+
         self.there = DestinationHost(self.env, self.spec, self.vm, missing)
         self.there.memory.exhausted.callbacks.append(self._run_out)
         return self.there

@@ -16,7 +16,6 @@ from numpy.typing import ArrayLike, NDArray
 from hostsim.core.constants import NS_PER_MS
 from hostsim.core.rng import stream_key
 from hostsim.core.units import parse_duration, parse_speed
-from hostsim.kvm.live_vm import LiveVm
 from hostsim.kvm.mmu_notifier import CLEAR_FLUSH_YOUNG, CLEAR_YOUNG, TEST_YOUNG
 from hostsim.plugins.registry import Plugin
 from hostsim.qemu.cpu_throttle import CpuThrottle
@@ -129,13 +128,12 @@ class Host:
     def _ask(self, event: str, pages: ArrayLike) -> Young:
         machine = self._machine
         firsts = self._checked(pages)
-        vm = machine.vm
         # Model limit: daemons of plug-ins cannot age a host with [host.memory]: its reclaim would miss what they clear.
-        if not isinstance(vm, LiveVm) or not machine.notifiers or machine.memory is not None:
+        if machine.spec.dirty_tracking == "tcg" or not machine.notifiers or machine.memory is not None:
             wanted = "a VM under KVM (vm.dirty_tracking) without [host.memory]"
             raise self._plugin.refuse("a call of the mmu notifier", wanted)
         young = np.zeros(self.n_pages, np.uint8)
-        vm.engine.tlb.model(self.now_ns)
+        machine.live_vms[0].engine.tlb.model(self.now_ns)
         yield from machine.notifiers[0].each(event, firsts, 1, young)
         found: NDArray[np.bool_] = young[firsts] == 1
         return found

@@ -106,7 +106,7 @@ def next_dirty(bmap: NDArray[np.uint8], words: NDArray[np.int64], cursor: int) -
 @inlined
 def _first_set(word: int) -> int:
     """Number of the first set page of a word of eight, not 0."""
-    return bit_length(word & -word) >> 3
+    return int(bit_length(word & -word) >> 3)
 
 
 @part
