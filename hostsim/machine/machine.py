@@ -5,8 +5,8 @@ KVM and the host's memory are loaded by the machines that have them: a guest und
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Generator, Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,20 +16,16 @@ from numpy.typing import NDArray
 from hostsim.core.clock import Clock
 from hostsim.core.constants import PAGE_BYTES
 from hostsim.core.knobs import Knobs
-from hostsim.core.memory import RamBlock, make_memory
-from hostsim.costs.host_sheet import HostSheet
+from hostsim.core.memory import make_memory
 from hostsim.guest.pacing import work_at
 from hostsim.guest.vm import Vm, VmBase
-from hostsim.guest.workload import Workload, build_guest
-from hostsim.kvm.spec import MmuSpec
-from hostsim.machine.plugged import DaemonSpec, start
+from hostsim.guest.workload import build_guest
+from hostsim.machine.plugged import start
+from hostsim.machine.spec import MachineSpec, NeighbourSpec
 from hostsim.machine.trackers import TRACKERS
-from hostsim.memory.spec import NO_LIMIT, AgeingSpec, HostMemorySpec
 from hostsim.qemu import thread
-from hostsim.qemu.calc_dirty_rate import CalcDirtyRate, DirtyRateThread
-from hostsim.qemu.checkpoints import Checkpoints, CheckpointSpec, begin
-from hostsim.qemu.compression import Content
-from hostsim.qemu.link import LinkSpec
+from hostsim.qemu.calc_dirty_rate import DirtyRateThread
+from hostsim.qemu.checkpoints import Checkpoints, begin
 from hostsim.qemu.mechanism import acting_on
 from hostsim.qemu.migration import Migration, Step
 from hostsim.qemu.parameters import MigrationParameters
@@ -83,52 +79,6 @@ class Attempts:
 
 Progress = Callable[[int, dict[str, Any]], None]
 PROGRESS_PERIOD_NS = 100_000_000
-
-
-@dataclass(frozen=True)
-class NeighbourSpec:
-    """A VM that shares the host and is not migrated; seed: of its draws; limit_pages: most frames of the VM."""
-
-    blocks: tuple[RamBlock, ...]
-    workloads: tuple[Workload, ...]
-    n_vcpus: int
-    seed: int
-    dirty_tracking: str = "get-dirty-log"
-    mmu: MmuSpec = field(default_factory=MmuSpec)
-    limit_pages: int = NO_LIMIT
-
-
-@dataclass(frozen=True)
-class MachineSpec:
-    """All inputs of a run, but for the speed knobs."""
-
-    blocks: tuple[RamBlock, ...]
-    workloads: tuple[Workload, ...]
-    n_vcpus: int
-    sheet: HostSheet
-    seed: int = 1
-    duration_ns: int = 600_000_000_000
-    dirty_tracking: str = "tcg"
-    link: LinkSpec = field(default_factory=LinkSpec)
-    migration: MigrationParameters | None = None
-    mmu: MmuSpec = field(default_factory=MmuSpec)
-    """KVM's MMU; this field and the following ones do not apply to ``tcg``."""
-    limit_pages: int = NO_LIMIT
-    neighbours: tuple[NeighbourSpec, ...] = ()
-    memory: HostMemorySpec | None = None
-    destination_memory: HostMemorySpec | None = None
-    """Memory of the destination, for a guest that post-copy has moved there; None: all memory of the guest is there."""
-    ageing: AgeingSpec | None = None
-    until_work: bool = False
-    """The run ends when each workload of the VM has done its window of work, the only window of the workload."""
-    checkpoints: CheckpointSpec | None = None
-    content: Content = field(default_factory=Content)
-    """How well the pages of the VM compress, for a migration that compresses them."""
-    inputs: Mapping[str, Any] = field(default_factory=dict)
-    """Of mechanisms of migration, by name, beside MigrationParameters (hostsim.scenario.mechanism)."""
-    dirty_rates: tuple[CalcDirtyRate, ...] = ()
-    plugged: tuple[DaemonSpec, ...] = ()
-    """Daemons of plug-ins."""
 
 
 class Machine:

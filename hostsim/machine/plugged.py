@@ -5,8 +5,8 @@ All they can do goes by way of ``Host``. It offers the calls of QEMU's monitor a
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Generator
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,6 +17,7 @@ from hostsim.core.constants import NS_PER_MS
 from hostsim.core.rng import stream_key
 from hostsim.core.units import parse_duration, parse_speed
 from hostsim.kvm.mmu_notifier import CLEAR_FLUSH_YOUNG, CLEAR_YOUNG, TEST_YOUNG
+from hostsim.machine.spec import DaemonSpec
 from hostsim.plugins.registry import Plugin
 from hostsim.qemu.cpu_throttle import CpuThrottle
 
@@ -27,14 +28,6 @@ if TYPE_CHECKING:
 Process = Generator[simpy.Event, Any, None]
 Young = Generator[simpy.Event, Any, NDArray[np.bool_]]
 THROTTLE_MAX = 99
-
-
-@dataclass(frozen=True)
-class DaemonSpec:
-    """A daemon of a scenario: its plug-in, and the table ``options``."""
-
-    plugin: Plugin
-    options: Mapping[str, Any] = field(default_factory=dict)
 
 
 class Host:

@@ -7,8 +7,7 @@ from hostsim.core.memory import RamBlock, lay_out
 from hostsim.core.rng import stream_key
 from hostsim.guest.workload import Active, TouchTrace, Workload
 from hostsim.kvm.spec import MmuSpec
-from hostsim.machine.machine import MachineSpec, NeighbourSpec
-from hostsim.machine.plugged import DaemonSpec
+from hostsim.machine.spec import DaemonSpec, MachineSpec, NeighbourSpec
 from hostsim.memory.spec import NO_LIMIT, AgeingSpec, HostMemorySpec
 from hostsim.plugins.registry import find
 from hostsim.qemu.compression import ASSUMED_RATIO, Content

@@ -17,7 +17,8 @@ from hostsim.guest.pacing import work_at
 from hostsim.guest.workload import Workload
 from hostsim.kvm.loops.layout import RESIDENT, UNTOUCHED
 from hostsim.kvm.spec import MmuSpec
-from hostsim.machine.machine import Machine, NeighbourSpec
+from hostsim.machine.machine import Machine
+from hostsim.machine.spec import NeighbourSpec
 from hostsim.memory.fault_waits import MAJOR, MIGRATION, MINOR, POPULATE, VCPU
 from hostsim.memory.frames import Frames, watermarks
 from hostsim.memory.pages import CACHED, READING, SWAPPED, WRITING
