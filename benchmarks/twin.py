@@ -11,7 +11,8 @@ from benchmarks.measure import median_s
 from hostsim.core.memory import lay_out
 from hostsim.costs.host_sheet import load_sheet
 from hostsim.guest.workload import Workload
-from hostsim.machine.machine import Machine, MachineSpec
+from hostsim.machine.machine import Machine
+from hostsim.machine.spec import MachineSpec
 from hostsim.qemu.link import LinkSpec
 from hostsim.qemu.parameters import MigrationParameters
 from tests.twins.machine import TwinMachine

@@ -3,26 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hostsim import __version__
 from hostsim.core.knobs import Knobs
 from hostsim.machine.machine import Machine, Progress
 from hostsim.machine.plugged import figures_of
-from hostsim.machine.recording import Recording
 from hostsim.results.collect import migration_result
 from hostsim.results.dirty_rate import rates_of
 from hostsim.results.guest import guest_table
 from hostsim.results.mechanism import tables_of
 from hostsim.results.memory import host_result
 from hostsim.results.tables import RunResult
-from hostsim.results.timeline import note_run
 from hostsim.scenario import Scenario
 from hostsim.scenario.assumed import assumptions_of
 from hostsim.scenario.build import build
 from hostsim.scenario.mechanism import on_in
 from hostsim.scenario.plausible import warnings_of
 from hostsim.scenario.plugged import plugins_of
+
+if TYPE_CHECKING:
+    from hostsim.machine.recording import Recording
 
 
 def run(
@@ -58,6 +59,8 @@ def run(
         plugins=tuple(one.identity() for one in plugins_of(scenario)),
     )
     if recording is not None:
+        from hostsim.results.timeline import note_run
+
         note_run(recording, machine, result)
     return result
 

@@ -19,7 +19,8 @@ from hostsim.guest.workload import Workload
 from hostsim.kvm.live_vm import LiveVm
 from hostsim.kvm.loops.layout import DONE, IN_GUEST, WAITING
 from hostsim.kvm.spec import MmuSpec
-from hostsim.machine.machine import Machine, MachineSpec
+from hostsim.machine.machine import Machine
+from hostsim.machine.spec import MachineSpec
 from hostsim.report.drawing import BLUE, GREEN, GREY, INK, SKY, VERMILION, titled
 
 N_PAGES, N_VCPUS = 4096, 4

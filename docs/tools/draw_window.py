@@ -13,7 +13,8 @@ from pictures import Figures, run
 from hostsim.core.memory import lay_out
 from hostsim.costs.host_sheet import load_sheet
 from hostsim.guest.workload import Workload
-from hostsim.machine.machine import Machine, MachineSpec
+from hostsim.machine.machine import Machine
+from hostsim.machine.spec import MachineSpec
 from hostsim.qemu.parameters import MigrationParameters
 from hostsim.qemu.send import LOGGED
 from hostsim.report.drawing import BLUE, GREY, VERMILION, titled

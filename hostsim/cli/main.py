@@ -7,6 +7,7 @@ other command.
 from __future__ import annotations
 
 import gc
+import os
 import sys
 from importlib import import_module
 from typing import Annotated
@@ -27,6 +28,11 @@ COMMANDS = (
 GARBAGE_THRESHOLDS = 50_000, 20, 20
 """Of ``gc.set_threshold``. Imports and the compiler make objects by the million, which stay: looking through them for
 cycles 70 times as often, as Python does, takes 6 % of the CPU of a run.
+"""
+ENVIRONMENT = {"OPENBLAS_NUM_THREADS": "1", "PYDANTIC_DISABLE_PLUGINS": "__all__"}
+"""Variables that a command sets unless the user has. NumPy's OpenBLAS starts a thread for each further core, and each spins
+for a tenth of a second; no command multiplies matrices. pydantic reads the metadata of all installed packages to look for
+plug-ins of its own. A script that imports hostsim keeps both.
 """
 
 
@@ -50,6 +56,7 @@ def main() -> None:
     if sys._getframe(1).f_globals["__name__"] == "__main__":  # noqa: SLF001  # the process ends with the command
         ending.end_quickly()
     gc.set_threshold(*GARBAGE_THRESHOLDS)
+    os.environ.update(ENVIRONMENT | os.environ)
     code = exit_code_of(build_app(*sys.argv[1:2]))  # the others take 0.03 s to load and to register
     gc.freeze()  # the interpreter would look through all that it has imported before it ends: a tenth of a warm run
     ending.note_code(code)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from importlib import import_module
 from typing import Any
 
 import numba
@@ -10,7 +11,6 @@ import numba.core.cgutils
 import numba.core.datamodel.models
 import numba.core.typing
 import numba.extending
-import numba.np.arrayobj
 
 from hostsim.compiled.from_front import FromFront
 from hostsim.compiled.named_memory import load, store
@@ -68,7 +68,8 @@ class _Fields(_typing.AttributeTemplate):  # type: ignore[misc]
 def _read(context: Any, builder: Any, typ: OwnRecord, record: Any, name: str) -> Any:
     kind = typ.typeof(name)
     if isinstance(kind, _types.NestedArray):  # its elements are memory of their type
-        return _numba.np.arrayobj.record_getattr(context, builder, typ, record, name)
+        arrayobj: Any = import_module("numba.np.arrayobj")  # when code is compiled: a warm run does without its 18 ms
+        return arrayobj.record_getattr(context, builder, typ, record, name)
     return load(context, builder, kind, _place(context, builder, typ, record, name), f"{typ.digest}.{name}")
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from hostsim.compiled.jit import jit, part
+from hostsim.compiled.jit import inlined, jit, part
 from hostsim.core.rng import keyed_word, mix32, natural_log
 from hostsim.guest.armed import (
     ARMED_COLD,
@@ -33,7 +33,7 @@ _NEAR = 1e-10
 """A uniform variate that is farther from a power lies on the same side of it by logarithms, whose error is below 1e-14."""
 
 
-@part
+@inlined
 def is_hit(hit: NDArray[np.uint8], slot: int) -> bool:
     """Whether the page of ``slot`` was written since it was armed."""
     return bool((hit[slot >> 3] >> (slot & 7)) & 1 == 1)
@@ -55,7 +55,7 @@ def next_hit(key: int, hits: int, first: int, share: float) -> int:
     return first + misses_before(_uniform(keyed_word(key, hits, first)), 1.0 - share)
 
 
-@part
+@inlined
 def _uniform(word: int) -> float:
     """32 bits as a variate in (0, 1]; never 0, which has no logarithm."""
     return (word + 0.5) * _TWO_POW_MINUS_32
@@ -69,7 +69,7 @@ def misses_before(uniform: float, miss: float) -> int:
     return int(min(natural_log(uniform) / natural_log(miss), 1.0e15))
 
 
-@part
+@inlined
 def few_misses(uniform: float, miss: float) -> int:
     """``misses_before`` without logarithms, for which the next hit waits; -1: six or more, or too near to a power to tell.
 
@@ -86,7 +86,7 @@ def few_misses(uniform: float, miss: float) -> int:
     return few + int(uniform < four) + int(uniform < five)
 
 
-@part
+@inlined
 def _next_in_block(mixed: int, first: int, share: float) -> int:
     """``next_hit`` of the same draw, from its number in MIXED."""
     if share <= 0.0:
@@ -98,13 +98,13 @@ def _next_in_block(mixed: int, first: int, share: float) -> int:
     return first + (misses if misses >= 0 else misses_before(uniform, 1.0 - share))
 
 
-@part
+@inlined
 def _mixed(key: int, hits: int) -> int:
     """The part of ``keyed_word`` that does not depend on its last argument."""
     return mix32(key ^ (hits & _LOW)) ^ (hits >> 32)
 
 
-@part
+@inlined
 def _word(mixed: int, last: int) -> int:
     """The rest of ``keyed_word``."""
     last = int(last)
@@ -125,7 +125,7 @@ def _make_block(state: NDArray[np.int64], key0: int, key1: int, first: int) -> N
         state[MIXED + i] = _mixed(key0, first + i + 1)
 
 
-@part
+@inlined
 def _scaled(word: int, choices: float) -> float:
     """32 bits as a draw in [0, choices)."""
     return word * _TWO_POW_MINUS_32 * choices
@@ -141,7 +141,7 @@ def _list_armed(hit: NDArray[np.uint8], few: NDArray[np.int32], start: int, n_pa
             at += 1
 
 
-@part
+@inlined
 def _take_listed(few: NDArray[np.int32], start: int, n_armed: int, word: int) -> int:
     """Remove one of the ``n_armed`` listed pages of the part that starts at slot ``start``."""
     first = start // LIST_SHARE
@@ -151,7 +151,7 @@ def _take_listed(few: NDArray[np.int32], start: int, n_armed: int, word: int) ->
     return int(start + distance)
 
 
-@part
+@inlined
 def _take_any(hit: NDArray[np.uint8], start: int, n_pages: int, key: int, hits: int, word: int) -> int:
     """Draw slots of a part until one is armed."""
     attempt = 0
@@ -162,7 +162,7 @@ def _take_any(hit: NDArray[np.uint8], start: int, n_pages: int, key: int, hits: 
     return slot
 
 
-@jit
+@inlined
 def _take(
     hit: NDArray[np.uint8], few: NDArray[np.int32], start: int, n_pages: int, n_armed: int, key: int, hits: int, word: int
 ) -> int:
@@ -206,14 +206,12 @@ def advance_paced(table: TouchTable, c: int, armed: Armed, now_work_ns: int) -> 
     _make_block(state, key0, key1, hits & -BLOCK)
     while write < end:
         at = hits & (BLOCK - 1)
-        if cold == 0 or _scaled(int(state[PART + at]), hot_share + cold_share) < hot_share:
-            slot = _take(hit, few, start_hot, n_hot, hot, key1, hits, int(state[PLACE + at]))
-            hot -= 1
-            hot_share = hot * hot_page
-        else:
-            slot = _take(hit, few, start_cold, n_cold, cold, key1, hits, int(state[PLACE + at]))
-            cold -= 1
-            cold_share = cold * cold_page
+        # Numbers are chosen, not ways to go: a branch that a draw decides is foreseen wrongly at every other hit.
+        of_hot = int(cold == 0 or _scaled(int(state[PART + at]), hot_share + cold_share) < hot_share)
+        start, n_pages, n_armed = (start_hot, n_hot, hot) if of_hot == 1 else (start_cold, n_cold, cold)
+        slot = _take(hit, few, start, n_pages, n_armed, key1, hits, int(state[PLACE + at]))
+        hot, cold = hot - of_hot, cold - (1 - of_hot)
+        hot_share, cold_share = hot * hot_page, cold * cold_page
         hit[slot >> 3] |= 1 << (slot & 7)
         hits += 1
         write = _next_in_block(int(state[MIXED + at]), write + 1, hot_share + cold_share)

@@ -27,7 +27,7 @@ from hostsim.kvm.indexed import IndexedSptes, index_of
 from hostsim.kvm.interfaces import INTERFACES, Interface, with_rings
 from hostsim.kvm.lay_out import MmuConfig
 from hostsim.kvm.live_vm import LiveVm
-from hostsim.kvm.lock import N_HOSTS
+from hostsim.kvm.loops.layout import N_HOSTS
 from hostsim.kvm.plan import LogPlan
 from hostsim.kvm.rules import conflicts, ring_reserve, sheet_conflicts
 from hostsim.kvm.spec import BACKING_PAGES, MEASURED, MmuSpec, pins_pages, splits_eagerly, traits_of

@@ -13,13 +13,10 @@ from hostsim.core.latency import Latencies, merged
 from hostsim.core.timeline import Track
 from hostsim.kvm.engine_lock import LockQueue
 from hostsim.kvm.engine_walks import Walkers
+from hostsim.kvm.loops.layout import N_HOSTS
 
 Step = Generator[simpy.Event, Any, None]
 Found = TypeVar("Found")
-N_HOSTS = 8
-"""Slots of host processes in the queue of one mmu_lock. slots_lock admits one process to the log at a time; notifier calls
-of reclaim and ageing may need more slots than N_HOSTS.
-"""
 
 
 class MmuLock:

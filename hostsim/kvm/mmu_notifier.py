@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Generator
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import simpy
@@ -18,11 +18,13 @@ from hostsim.core.clock import Clock
 from hostsim.core.latency import Latencies, merged
 from hostsim.core.timeline import Track
 from hostsim.costs.exits import EXCLUSIVE, NONE
-from hostsim.kvm.engine import GuestEngine
-from hostsim.kvm.engine_mmu import Bytes
-from hostsim.kvm.flush import RemoteFlush
-from hostsim.kvm.indexed import IndexedSptes
-from hostsim.kvm.lock import MmuLock
+
+if TYPE_CHECKING:
+    from hostsim.kvm.engine import GuestEngine
+    from hostsim.kvm.engine_mmu import Bytes
+    from hostsim.kvm.flush import RemoteFlush
+    from hostsim.kvm.indexed import IndexedSptes
+    from hostsim.kvm.lock import MmuLock
 
 Step = Generator[simpy.Event, Any, None]
 Found = Generator[simpy.Event, Any, int]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Literal, get_args
 
 from hostsim.core.errors import InputError, Problem
 from hostsim.costs.costs import MODES, load_costs
@@ -11,11 +10,8 @@ from hostsim.costs.era import is_before, load_era
 from hostsim.costs.exits import EXCLUSIVE, NONE
 from hostsim.kvm.live_vm import LiveVm
 from hostsim.kvm.mmu_notifier import MmuNotifier, NotifierPlan
-from hostsim.kvm.spec import MmuSpec, pins_pages
+from hostsim.kvm.spec import AgeingLock, MmuSpec, pins_pages
 
-AgeingLock = Literal["era", "locked", "lockless"]
-"""The mode in which ageing takes mmu_lock: the era's mode, exclusive, or none."""
-AGEING_LOCKS: tuple[AgeingLock, ...] = get_args(AgeingLock)
 LOCK_MODES = {"locked": EXCLUSIVE, "lockless": NONE}
 BATCHED_SINCE = "E2"
 """Reclaim defers flushes of the host's TLBs since 4.3 (mm/rmap.c::should_defer_flush); in E1 most kernels are older."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Final, Literal, get_args
 
 from hostsim.costs.era import ClearLock, Era
 from hostsim.spte_index.designs import DESIGNS
@@ -17,6 +17,9 @@ Mode = Literal["tdp", "direct", "shadow"]
 """Paging; direct: two-dimensional paging through rmaps."""
 WriteTracking = Literal["write-protect", "pml", "d-bit"]
 """The mechanism that records the first write to a page."""
+AgeingLock = Literal["era", "locked", "lockless"]
+"""The mode in which ageing takes mmu_lock: the era's mode, exclusive, or none."""
+AGEING_LOCKS: tuple[AgeingLock, ...] = get_args(AgeingLock)
 MEASURED: Final = "measured"
 """The run keeps no index: the work on the log costs the times measured on the kernel's own index."""
 INDEXES: tuple[str, ...] = (MEASURED, *DESIGNS)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Generator
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import simpy
@@ -23,14 +23,12 @@ from hostsim.kvm.loops.layout import RESIDENT, UNTOUCHED
 from hostsim.kvm.notifier_plan import notifier_of
 from hostsim.kvm.spec import MEASURED
 from hostsim.machine.monitor import Monitor
+from hostsim.machine.spec import MachineSpec
 from hostsim.memory.ageing_daemon import AgeingDaemon, daemon_of
 from hostsim.memory.arriving import Arrival, ArrivingFaults, ArrivingPages, check_content
-from hostsim.memory.host_memory import NO_LIMIT, HostMemory
+from hostsim.memory.host_memory import HostMemory
 from hostsim.memory.pages import MISSING
-
-if TYPE_CHECKING:
-    # Circle of types: the machine makes its destination, which is built from the machine's own spec.
-    from hostsim.machine.machine import MachineSpec
+from hostsim.memory.spec import NO_LIMIT
 
 _SALT = 0x2E57A7ED
 """Draws of the guest at the destination are keyed apart from its draws at the source."""

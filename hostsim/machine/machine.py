@@ -1,10 +1,13 @@
-"""A host with its VMs and at most one outgoing migration at a time, built from a scenario; an operator may try again."""
+"""A host with its VMs and at most one outgoing migration at a time, built from a scenario; an operator may try again.
+
+KVM and the host's memory are loaded by the machines that have them: a guest under TCG has neither.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator, Mapping
-from dataclasses import dataclass, field, replace
-from typing import Any
+from collections.abc import Callable, Generator, Iterator
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import simpy
@@ -13,33 +16,29 @@ from numpy.typing import NDArray
 from hostsim.core.clock import Clock
 from hostsim.core.constants import PAGE_BYTES
 from hostsim.core.knobs import Knobs
-from hostsim.core.memory import RamBlock, make_memory
-from hostsim.costs.host_sheet import HostSheet
+from hostsim.core.memory import make_memory
 from hostsim.guest.pacing import work_at
 from hostsim.guest.vm import Vm, VmBase
-from hostsim.guest.workload import Workload, build_guest
-from hostsim.kvm.build import live_vm
-from hostsim.kvm.live_vm import LiveVm
-from hostsim.kvm.mmu_notifier import MmuNotifier
-from hostsim.kvm.notifier_plan import notifier_of
-from hostsim.kvm.spec import MmuSpec
-from hostsim.machine.destination import DestinationHost
-from hostsim.machine.monitor import Monitor
-from hostsim.machine.plugged import DaemonSpec, start
-from hostsim.machine.recording import Recording, exits_kept
+from hostsim.guest.workload import build_guest
+from hostsim.machine.plugged import start
+from hostsim.machine.spec import MachineSpec, NeighbourSpec
 from hostsim.machine.trackers import TRACKERS
-from hostsim.memory.ageing_daemon import AgeingDaemon, AgeingSpec, daemon_of
-from hostsim.memory.host_memory import NO_LIMIT, HostMemory, OutOfMemory
-from hostsim.memory.proactive import MeasuredWindow, ProactiveReclaim, cold_policy, reclaim_of
-from hostsim.memory.spec import HostMemorySpec
 from hostsim.qemu import thread
-from hostsim.qemu.calc_dirty_rate import CalcDirtyRate, DirtyRateThread
-from hostsim.qemu.checkpoints import Checkpoints, CheckpointSpec, begin
-from hostsim.qemu.compression import Content
-from hostsim.qemu.link import LinkSpec
+from hostsim.qemu.calc_dirty_rate import DirtyRateThread
+from hostsim.qemu.checkpoints import Checkpoints, begin
 from hostsim.qemu.mechanism import acting_on
 from hostsim.qemu.migration import Migration, Step
 from hostsim.qemu.parameters import MigrationParameters
+
+if TYPE_CHECKING:
+    from hostsim.kvm.live_vm import LiveVm
+    from hostsim.kvm.mmu_notifier import MmuNotifier
+    from hostsim.machine.destination import DestinationHost
+    from hostsim.machine.monitor import Monitor
+    from hostsim.machine.recording import Recording
+    from hostsim.memory.ageing_daemon import AgeingDaemon
+    from hostsim.memory.host_memory import HostMemory, OutOfMemory
+    from hostsim.memory.proactive import MeasuredWindow, ProactiveReclaim
 
 
 class Attempts:
@@ -82,52 +81,6 @@ Progress = Callable[[int, dict[str, Any]], None]
 PROGRESS_PERIOD_NS = 100_000_000
 
 
-@dataclass(frozen=True)
-class NeighbourSpec:
-    """A VM that shares the host and is not migrated; seed: of its draws; limit_pages: most frames of the VM."""
-
-    blocks: tuple[RamBlock, ...]
-    workloads: tuple[Workload, ...]
-    n_vcpus: int
-    seed: int
-    dirty_tracking: str = "get-dirty-log"
-    mmu: MmuSpec = field(default_factory=MmuSpec)
-    limit_pages: int = NO_LIMIT
-
-
-@dataclass(frozen=True)
-class MachineSpec:
-    """All inputs of a run, but for the speed knobs."""
-
-    blocks: tuple[RamBlock, ...]
-    workloads: tuple[Workload, ...]
-    n_vcpus: int
-    sheet: HostSheet
-    seed: int = 1
-    duration_ns: int = 600_000_000_000
-    dirty_tracking: str = "tcg"
-    link: LinkSpec = field(default_factory=LinkSpec)
-    migration: MigrationParameters | None = None
-    mmu: MmuSpec = field(default_factory=MmuSpec)
-    """KVM's MMU; this field and the following ones do not apply to ``tcg``."""
-    limit_pages: int = NO_LIMIT
-    neighbours: tuple[NeighbourSpec, ...] = ()
-    memory: HostMemorySpec | None = None
-    destination_memory: HostMemorySpec | None = None
-    """Memory of the destination, for a guest that post-copy has moved there; None: all memory of the guest is there."""
-    ageing: AgeingSpec | None = None
-    until_work: bool = False
-    """The run ends when each workload of the VM has done its window of work, the only window of the workload."""
-    checkpoints: CheckpointSpec | None = None
-    content: Content = field(default_factory=Content)
-    """How well the pages of the VM compress, for a migration that compresses them."""
-    inputs: Mapping[str, Any] = field(default_factory=dict)
-    """Of mechanisms of migration, by name, beside MigrationParameters (hostsim.scenario.mechanism)."""
-    dirty_rates: tuple[CalcDirtyRate, ...] = ()
-    plugged: tuple[DaemonSpec, ...] = ()
-    """Daemons of plug-ins."""
-
-
 class Machine:
     """A machine ready to run: ``run()`` once, then read the rest.
 
@@ -161,8 +114,7 @@ class Machine:
         self.spec = spec
         self.env, self._recording = Clock(recording), recording
         self.vm = self._vm(log_capacity)
-        first = [self.vm] if isinstance(self.vm, LiveVm) else []
-        self.live_vms = [*first, *(self._neighbour(i, other) for i, other in enumerate(spec.neighbours))]
+        self.live_vms = [*self._first(), *(self._neighbour(i, other) for i, other in enumerate(spec.neighbours))]
         if recording is not None:
             n_vcpus = spec.n_vcpus + sum(other.n_vcpus for other in spec.neighbours)
             recording.watch(self.env, self.live_vms, n_vcpus)
@@ -229,10 +181,24 @@ class Machine:
         guest, stop_ns = build_guest(spec.workloads, spec.seed), spec.sheet.vm_stop_ns
         if spec.dirty_tracking == "tcg":
             return Vm(self.env, memory, guest, spec.n_vcpus, stop_ns)
+        from hostsim.kvm.build import live_vm
+        from hostsim.machine.recording import exits_kept
+
         kept = log_capacity or exits_kept(self._recording, spec.mmu.index, spec.n_vcpus)
         return live_vm(self.env, memory, guest, spec.n_vcpus, stop_ns, spec.mmu, spec.dirty_tracking, kept)
 
+    def _first(self) -> list[LiveVm]:
+        if self.spec.dirty_tracking == "tcg":
+            return []
+        from hostsim.kvm.live_vm import LiveVm
+
+        assert isinstance(self.vm, LiveVm), "made by _vm"
+        return [self.vm]
+
     def _neighbour(self, number: int, spec: NeighbourSpec) -> LiveVm:
+        from hostsim.kvm.build import live_vm
+        from hostsim.machine.recording import exits_kept
+
         memory, guest = make_memory(spec.blocks), build_guest(spec.workloads, spec.seed)
         stop_ns = self.spec.sheet.vm_stop_ns
         kept = exits_kept(self._recording, spec.mmu.index, spec.n_vcpus)
@@ -253,6 +219,8 @@ class Machine:
         spec = self.spec
         if spec.memory is None and spec.ageing is None and not spec.plugged:
             return []
+        from hostsim.kvm.notifier_plan import notifier_of
+
         mmus = [spec.mmu, *(neighbour.mmu for neighbour in spec.neighbours)]
         lock = "era" if spec.ageing is None else spec.ageing.mmu_lock
         return [notifier_of(vm, mmu, lock) for vm, mmu in zip(self.live_vms, mmus, strict=False)]
@@ -261,6 +229,9 @@ class Machine:
         spec = self.spec
         if spec.memory is None:
             return None
+        from hostsim.memory.host_memory import HostMemory
+        from hostsim.memory.proactive import MeasuredWindow, cold_policy, reclaim_of
+
         memory = HostMemory(self.env, spec.memory, spec.seed)
         limits = [spec.limit_pages, *(neighbour.limit_pages for neighbour in spec.neighbours)]
         taken_by = cold_policy(spec.memory.reclaim, spec.mmu.era, self.vm.memory.n_pages, spec.seed)
@@ -278,6 +249,8 @@ class Machine:
         spec = self.spec.ageing
         if spec is None:
             return []
+        from hostsim.memory.ageing_daemon import daemon_of
+
         pages = [None] * len(self.live_vms) if self.memory is None else self.memory.vms
         each = zip(self.live_vms, self.notifiers, self._eras, pages, strict=True)
         return [daemon_of(vm, notifier, spec, era, place, self.spec.seed) for vm, notifier, era, place in each]
@@ -291,6 +264,8 @@ class Machine:
         spec = self.spec
         if spec.memory is None and spec.ageing is None and not spec.neighbours:
             return None
+        from hostsim.machine.monitor import Monitor
+
         return Monitor(self.env, self.live_vms, self.memory)
 
     @property
@@ -308,6 +283,8 @@ class Machine:
 
     def _move(self, missing: NDArray[np.uint8]) -> DestinationHost:
         """The destination's host at the switch to post-copy, now; missing: uint8[n_pages]."""
+        from hostsim.machine.destination import DestinationHost
+
         self.there = DestinationHost(self.env, self.spec, self.vm, missing)
         self.there.memory.exhausted.callbacks.append(self._run_out)
         return self.there

@@ -5,8 +5,8 @@ All they can do goes by way of ``Host``. It offers the calls of QEMU's monitor a
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Generator
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,8 +16,8 @@ from numpy.typing import ArrayLike, NDArray
 from hostsim.core.constants import NS_PER_MS
 from hostsim.core.rng import stream_key
 from hostsim.core.units import parse_duration, parse_speed
-from hostsim.kvm.live_vm import LiveVm
 from hostsim.kvm.mmu_notifier import CLEAR_FLUSH_YOUNG, CLEAR_YOUNG, TEST_YOUNG
+from hostsim.machine.spec import DaemonSpec
 from hostsim.plugins.registry import Plugin
 from hostsim.qemu.cpu_throttle import CpuThrottle
 
@@ -28,14 +28,6 @@ if TYPE_CHECKING:
 Process = Generator[simpy.Event, Any, None]
 Young = Generator[simpy.Event, Any, NDArray[np.bool_]]
 THROTTLE_MAX = 99
-
-
-@dataclass(frozen=True)
-class DaemonSpec:
-    """A daemon of a scenario: its plug-in, and the table ``options``."""
-
-    plugin: Plugin
-    options: Mapping[str, Any] = field(default_factory=dict)
 
 
 class Host:
@@ -129,13 +121,12 @@ class Host:
     def _ask(self, event: str, pages: ArrayLike) -> Young:
         machine = self._machine
         firsts = self._checked(pages)
-        vm = machine.vm
         # Model limit: daemons of plug-ins cannot age a host with [host.memory]: its reclaim would miss what they clear.
-        if not isinstance(vm, LiveVm) or not machine.notifiers or machine.memory is not None:
+        if machine.spec.dirty_tracking == "tcg" or not machine.notifiers or machine.memory is not None:
             wanted = "a VM under KVM (vm.dirty_tracking) without [host.memory]"
             raise self._plugin.refuse("a call of the mmu notifier", wanted)
         young = np.zeros(self.n_pages, np.uint8)
-        vm.engine.tlb.model(self.now_ns)
+        machine.live_vms[0].engine.tlb.model(self.now_ns)
         yield from machine.notifiers[0].each(event, firsts, 1, young)
         found: NDArray[np.bool_] = young[firsts] == 1
         return found

@@ -15,10 +15,14 @@ Maker = Callable[[Any, Knobs, int], DirtyTracker]
 
 
 def _of_kvm(tracker: str) -> Maker:
-    """A maker of the class that "module:class" names; KVM's trackers take the LiveVm alone."""
+    """A maker of the class that "module:class" names, loaded when first made; KVM's trackers take the LiveVm alone."""
     module, name = tracker.split(":")
-    kind: Callable[[Any], DirtyTracker] = getattr(import_module(f"hostsim.kvm.trackers.{module}"), name)
-    return lambda vm, _knobs, _log_capacity: kind(vm)
+
+    def made(vm: Any, _knobs: Knobs, _log_capacity: int) -> DirtyTracker:
+        kind: Callable[[Any], DirtyTracker] = getattr(import_module(f"hostsim.kvm.trackers.{module}"), name)
+        return kind(vm)
+
+    return made
 
 
 TRACKERS: dict[str, Maker] = {

@@ -14,34 +14,14 @@ from hostsim.core.timeline import Track
 from hostsim.kvm.live_vm import LiveVm
 from hostsim.kvm.loops.layout import RESIDENT
 from hostsim.kvm.mmu_notifier import CLEAR_FLUSH_YOUNG, CLEAR_YOUNG, TEST_YOUNG, MmuNotifier
-from hostsim.kvm.notifier_plan import AgeingLock
 from hostsim.memory.pages import BY_HOST, VmPages
 from hostsim.memory.policies.ages import N_SUMS, mark_asked, note_pass
 from hostsim.memory.policies.protocol import NO_PAGES, AgeingPolicy, Pages, Scan, check_estimate, held_in_use
 from hostsim.memory.policies.registry import policy_of
+from hostsim.memory.spec import AgeingSpec
 
 MAP_BINS = 64
 """Most bins of gfns of a map of ages."""
-
-
-@dataclass(frozen=True)
-class AgeingSpec:
-    """An ageing daemon of a scenario.
-
-    policy: a name of the registry that serves "ageing".
-    period_ns: time from the start of a pass to the start of the next.
-    call_pages: pages of one notifier call of a scan.
-    flush: the daemon calls clear_flush_young, as reclaim does, else clear_young.
-    passes: passes that a run waits for; 0: the run waits for none.
-    mmu_lock: the way in which ageing takes mmu_lock.
-    """
-
-    policy: str = "scan"
-    period_ns: int = 1_000_000_000
-    call_pages: int = 1
-    flush: bool = False
-    passes: int = 0
-    mmu_lock: AgeingLock = "era"
 
 
 @dataclass(frozen=True)

@@ -20,12 +20,10 @@ from hostsim.memory.pages import SWAPPED, VmPages
 from hostsim.memory.policies.protocol import AgeingPolicy
 from hostsim.memory.policies.registry import policy_of
 from hostsim.memory.reclaim import Reclaim
-from hostsim.memory.spec import PCP_BATCH, HostMemorySpec
+from hostsim.memory.spec import NO_LIMIT, PCP_BATCH, HostMemorySpec
 from hostsim.memory.swap_area import SwapArea
 from hostsim.memory.swap_device import SwapDevice
 from hostsim.memory.swap_sheet import load_swap
-
-NO_LIMIT = 1 << 62
 
 
 class OutOfMemory(NamedTuple):

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from hostsim.kvm.spec import AgeingLock
+
+NO_LIMIT = 1 << 62
 NO_RECLAIM = "none"
 """The policy of a VM from which no page is taken by the clock."""
 PAGE_CLUSTER = 3
@@ -55,3 +58,23 @@ class HostMemorySpec:
     proactive_ns: int = 0
     async_pf: bool = False
     reclaim: ReclaimSpec | None = None
+
+
+@dataclass(frozen=True)
+class AgeingSpec:
+    """An ageing daemon of a scenario.
+
+    policy: a name of the registry that serves "ageing".
+    period_ns: time from the start of a pass to the start of the next.
+    call_pages: pages of one notifier call of a scan.
+    flush: the daemon calls clear_flush_young, as reclaim does, else clear_young.
+    passes: passes that a run waits for; 0: the run waits for none.
+    mmu_lock: the way in which ageing takes mmu_lock.
+    """
+
+    policy: str = "scan"
+    period_ns: int = 1_000_000_000
+    call_pages: int = 1
+    flush: bool = False
+    passes: int = 0
+    mmu_lock: AgeingLock = "era"

@@ -20,8 +20,6 @@ from hostsim.core.dirty_tracker import DirtyTracker
 from hostsim.core.rng import stream_key
 from hostsim.guest.vm import VmBase
 from hostsim.guest.written import Works, class_works, written_pages
-from hostsim.kvm.trackers.clear_dirty_log import ClearDirtyLog
-from hostsim.kvm.trackers.dirty_ring import DirtyRing
 from hostsim.qemu.mib_per_s import PAGES_A_MIB, mib_per_s
 from hostsim.qemu.version import Version
 
@@ -114,6 +112,8 @@ class DirtyRateThread:
     # -- the log of KVM
 
     def _bitmap(self, command: CalcDirtyRate) -> Step:
+        from hostsim.kvm.trackers.clear_dirty_log import ClearDirtyLog
+
         yield from self._tracker.start_log()
         # With an initially-all-set log the first sync finds all pages, so that QEMU always leaves it out.
         yield from self._tracker.sync(self._scratch())
@@ -127,6 +127,8 @@ class DirtyRateThread:
         self._answer(command, began, waited_ms, rate, (), found.dirtied_pages)
 
     def _ring(self, command: CalcDirtyRate) -> Step:
+        from hostsim.kvm.trackers.dirty_ring import DirtyRing
+
         assert isinstance(self._tracker, DirtyRing), "a checked scenario has dirty rings"
         yield from self._tracker.start_log()
         began, before, bits = self._begin(), self._tracker.dirtied.copy(), self._scratch()

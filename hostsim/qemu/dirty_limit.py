@@ -10,18 +10,20 @@ from __future__ import annotations
 
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import simpy
 
 from hostsim.core.clock import Clock
 from hostsim.core.constants import NS_PER_MS
-from hostsim.kvm.live_vm import LiveVm
-from hostsim.kvm.trackers.dirty_ring import DirtyRing
 from hostsim.qemu.mib_per_s import PAGES_A_MIB, mib_per_s
 from hostsim.qemu.parameters import BEHAVIOUR
 from hostsim.qemu.version import Version
+
+if TYPE_CHECKING:
+    from hostsim.kvm.live_vm import LiveVm
+    from hostsim.kvm.trackers.dirty_ring import DirtyRing
 
 Step = Generator[simpy.Event, Any, None]
 CALC_TIME_MS = 1000

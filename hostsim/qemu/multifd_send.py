@@ -84,7 +84,7 @@ class Pages(NamedTuple):
     """Memory, its bitmap, and the guest that writes to it; all arrays as hostsim.qemu.send.send_pages has them."""
 
     bmap: NDArray[np.uint8]
-    words: NDArray[np.uint64]
+    words: NDArray[np.int64]
     block_ends: NDArray[np.int64]
     block_id_bytes: NDArray[np.int64]
     zero: NDArray[np.uint8]

@@ -58,7 +58,7 @@ class SenderWork(NamedTuple):
 class RamState:
     """Bitmap and send state of one migration.
 
-    bmap: uint8[n_pages], 1: the page is to be sent; words: its uint64 view.
+    bmap: uint8[n_pages], 1: the page is to be sent; words: its int64 view.
     copied: uint16[n_pages], version of the page that the destination holds.
     send_state: int64[N_STATE] of hostsim.qemu.send.
     shut_down: fires when the socket is shut down, which ends a write that blocks.
@@ -74,7 +74,7 @@ class RamState:
         """``log_capacity``: page sends to keep in ``send_log``, 0: none; ``looks_for_zeros``: zero-page-detection is on."""
         n_pages = vm.memory.n_pages
         padded = np.zeros(-(-n_pages // 8) * 8, np.uint8)
-        self.bmap, self.words = padded[:n_pages], padded.view(np.uint64)
+        self.bmap, self.words = padded[:n_pages], padded.view(np.int64)
         self.copied = np.full(n_pages, NEVER_COPIED, np.uint16)
         self.send_state = np.zeros(send.N_STATE, np.int64)
         self.send_state[send.LAST_BLOCK] = -1

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hostsim.core.timeline import Track
 from hostsim.core.trace import tracer
-from hostsim.kvm.tally import Tally
+
+if TYPE_CHECKING:
+    from hostsim.kvm.tally import Tally
 
 SERIES_PERIOD_NS = 100_000_000
 THREAD, LINK = Track("vm", "migration thread"), Track("vm", "link")

@@ -12,6 +12,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from hostsim.compiled.bits import bit_length
 from hostsim.compiled.jit import inlined, jit, part
 from hostsim.core.constants import PAGE_WIRE_BYTES, ZERO_PAGE_BYTES
 from hostsim.core.memory import NEVER_COPIED, Versions
@@ -82,20 +83,30 @@ class SendCosts(NamedTuple):
 
 
 @jit
-def next_dirty(bmap: NDArray[np.uint8], words: NDArray[np.uint64], cursor: int) -> int:
-    """First set page from ``cursor`` on, cyclically, or -1. ``words`` views bmap, eight pages a word."""
-    n_pages = len(bmap)
-    gfn = cursor if cursor < n_pages else 0
-    has_wrapped = False
-    while bmap[gfn] == 0:
-        gfn += 1
-        while gfn & 7 == 0 and gfn < n_pages and words[gfn >> 3] == 0:
-            gfn += 8
-        if gfn >= n_pages:
-            if has_wrapped:
-                return -1
-            gfn, has_wrapped = 0, True
-    return gfn
+def next_dirty(bmap: NDArray[np.uint8], words: NDArray[np.int64], cursor: int) -> int:
+    """First set page from ``cursor`` on, cyclically, or -1.
+
+    words: int64[n_words], view of bmap, eight pages a word, its padding 0.
+    A step a word: a branch a page would be foreseen wrongly at every other page of a bitmap with gaps.
+    """
+    gfn = cursor if cursor < len(bmap) else 0
+    first = gfn >> 3
+    rest = words[first] >> (8 * (gfn & 7))
+    if rest != 0:
+        return int(gfn + _first_set(rest))
+    for at in range(first + 1, len(words)):
+        if words[at] != 0:
+            return int(8 * at + _first_set(words[at]))
+    for at in range(first + 1):
+        if words[at] != 0:
+            return int(8 * at + _first_set(words[at]))
+    return -1
+
+
+@inlined
+def _first_set(word: int) -> int:
+    """Number of the first set page of a word of eight, not 0."""
+    return int(bit_length(word & -word) >> 3)
 
 
 @part
@@ -254,7 +265,7 @@ def send_pages(
     limits: SendLimits,
     costs: SendCosts,
     bmap: NDArray[np.uint8],
-    words: NDArray[np.uint64],
+    words: NDArray[np.int64],
     block_ends: NDArray[np.int64],
     block_id_bytes: NDArray[np.int64],
     zero: NDArray[np.uint8],
@@ -271,7 +282,7 @@ def send_pages(
     """Send dirty pages in cyclic order until a limit; return the reason (QUOTA ... NOT_THERE).
 
     state: int64[N_STATE], in place.
-    bmap: uint8[n_pages], in place: 1: to be sent; words: its uint64 view.
+    bmap: uint8[n_pages], in place: 1: to be sent; words: its int64 view.
     block_ends, block_id_bytes: int64[n_blocks], end gfn and length of the name of each RAMBlock.
     zero: uint8[n_pages], version: uint16[n_pages], of the source.
     copied: uint16[n_pages], in place: the version that the destination has.

@@ -203,7 +203,7 @@ def send_with_xbzrle(
     limits: SendLimits,
     costs: SendCosts,
     bmap: NDArray[np.uint8],
-    words: NDArray[np.uint64],
+    words: NDArray[np.int64],
     block_ends: NDArray[np.int64],
     block_id_bytes: NDArray[np.int64],
     zero: NDArray[np.uint8],

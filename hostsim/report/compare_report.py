@@ -22,7 +22,7 @@ from hostsim.results.columns import titles
 from hostsim.results.encode import json_bytes, table_files
 from hostsim.results.kvm import INDEX, KVM_ROUNDS
 from hostsim.results.memory import VMS
-from hostsim.results.provenance import config_sha256, git_revision
+from hostsim.results.provenance import config_sha256, own_revision
 from hostsim.results.tables import Table, or_nan, plain
 from hostsim.scenario.assumed import assumptions_of
 from hostsim.scenario.plausible import warnings_of
@@ -389,7 +389,7 @@ def provenance(plan: Plan, outcome: Outcome) -> dict[str, Any]:
         for run in plan.runs if outcome.figures.get(run.key) is not None
     }  # fmt: skip
     return {
-        **versions(), "git": git_revision(), "python": platform.python_version(), "file": request.file.name,
+        **versions(), "git": own_revision(), "python": platform.python_version(), "file": request.file.name,
         "set": list(request.overrides), "vary": {axis.key: list(axis.values) for axis in plan.axes},
         "seeds": list(plan.seeds), "runs": runs, **_plugins(plan),
     }  # fmt: skip

@@ -25,5 +25,4 @@ def missing_files() -> str:
     from hostsim.results.encode import has_parquet
 
     left_out = [name for name, there in (("Parquet", has_parquet()), ("plots", has_plots())) if not there]
-    command = extra_command("report", "matplotlib", "pyarrow")
-    return f"no {' and '.join(left_out)}: {command}" if left_out else ""
+    return f"no {' and '.join(left_out)}: {extra_command('report', 'matplotlib', 'pyarrow')}" if left_out else ""

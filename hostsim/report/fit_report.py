@@ -26,7 +26,7 @@ from hostsim.report.origin_words import BY, seeds_words
 from hostsim.report.predict_report import estimate_words, prediction_lines, rule_words
 from hostsim.results.aside import write_files
 from hostsim.results.encode import json_bytes, table_files
-from hostsim.results.provenance import git_revision
+from hostsim.results.provenance import own_revision
 from hostsim.results.tables import Table, plain
 from hostsim.study.compare.identity import versions
 from hostsim.study.predict.prediction import Prediction
@@ -41,7 +41,7 @@ COLUMNS = dict.fromkeys(("t_s", "fitted_pages", "low_pages", "high_pages"), "flo
 
 def fit_report(kind: str, fitted: GuestFit, told: Mapping[str, Any], seed: int) -> Content:
     """The content of the page ``kind``, fit or whatif. told: the object that --json prints; seed: of the drawn guests."""
-    origin = plain({**versions(), "git": git_revision(), "seed": seed})
+    origin = plain({**versions(), "git": own_revision(), "seed": seed})
     main = json.loads(json_bytes(plain(told)))  # as hostsim report reads it
     return Content(kind, main, {"curve": curve_table(fitted)}, {"guest.toml": guest_text(fitted)}, origin=origin)
 

@@ -21,7 +21,7 @@ from hostsim.report.html.registry import folder_content, pictures_of
 from hostsim.report.origin_words import BY, seeds_words
 from hostsim.results.aside import write_files
 from hostsim.results.encode import json_bytes, table_files
-from hostsim.results.provenance import config_sha256, git_revision
+from hostsim.results.provenance import config_sha256, own_revision
 from hostsim.results.tables import Table, or_nan
 from hostsim.study.compare.figures import figure_names
 from hostsim.study.compare.identity import versions
@@ -323,7 +323,7 @@ def write_prediction(out: Path, found: Prediction, content: dict[str, Any]) -> l
 def provenance(found: Prediction) -> dict[str, Any]:
     """All data to run the prediction again."""
     return {
-        **versions(), "git": git_revision(), "python": platform.python_version(), "seeds": list(found.seeds),
+        **versions(), "git": own_revision(), "python": platform.python_version(), "seeds": list(found.seeds),
         "scenario": found.scenario, "config_sha256": config_sha256(dict(found.scenario)),
     }  # fmt: skip
 

@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING, Any
 from hostsim.compiled.compiling import Loop, Standing, compiling_watched, loops_to_compile
 from hostsim.core.constants import NS_PER_S
 from hostsim.report.console import err_console
-from hostsim.study.compare.runner import Progress
-from hostsim.study.sizing import Size
 from hostsim.verdict.words import bytes_words, seconds_words
 
 if TYPE_CHECKING:
     from rich.progress import Progress as Bar
     from rich.progress import TaskID
+
+    from hostsim.study.compare.runner import Progress
+    from hostsim.study.sizing import Size
 
 def compiling_words(standing: Standing) -> str:
     """``compiling once, 3 of 11: send_pages, about 20 s left``."""

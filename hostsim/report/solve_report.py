@@ -15,7 +15,7 @@ from hostsim.report.origin_words import BY, seeds_words
 from hostsim.report.predict_report import chance_words, estimate_words, in_the_way, more_runs_words
 from hostsim.results.aside import write_files
 from hostsim.results.encode import json_bytes, table_files
-from hostsim.results.provenance import config_sha256, git_revision
+from hostsim.results.provenance import config_sha256, own_revision
 from hostsim.results.tables import Table
 from hostsim.study.compare.identity import versions
 from hostsim.study.compare.modes import OF_MODE
@@ -268,7 +268,7 @@ def write_solution(out: Path, found: Solution, content: dict[str, Any], scenario
 def provenance(found: Solution) -> dict[str, Any]:
     """All data to run the search again."""
     return {
-        **versions(), "git": git_revision(), "python": platform.python_version(), "seeds": list(found.seeds),
+        **versions(), "git": own_revision(), "python": platform.python_version(), "seeds": list(found.seeds),
         "target": found.target.text, "scenario": found.scenario, "config_sha256": config_sha256(dict(found.scenario)),
     }  # fmt: skip
 

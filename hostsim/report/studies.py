@@ -15,7 +15,7 @@ from hostsim.report.columns import Column, Role
 from hostsim.report.html.registry import folder_content, pictures_of
 from hostsim.results.aside import write_files
 from hostsim.results.encode import csv_bytes, has_parquet, json_bytes, parquet_bytes
-from hostsim.results.provenance import git_revision
+from hostsim.results.provenance import own_revision
 from hostsim.results.tables import Table, plain
 from hostsim.study.compare.identity import versions
 from hostsim.study.statistics import Spread
@@ -66,7 +66,7 @@ def study_content(name: str, options: Any, seeds: Sequence[int], interval: str |
 def provenance_of(content: dict[str, Any]) -> dict[str, Any]:
     """The content of provenance.json of a study."""
     asked = {key: content[key] for key in ("options", "seeds")}
-    return {**versions(), "git": git_revision(), "python": platform.python_version(), **asked}
+    return {**versions(), "git": own_revision(), "python": platform.python_version(), **asked}
 
 
 def spreads(figures: Mapping[str, Spread]) -> dict[str, dict[str, Any]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import platform
 import subprocess
+from functools import cache
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ def provenance(result: RunResult) -> dict[str, Any]:
     """All that is needed to run ``result`` again; ``config_sha256`` is over the resolved scenario."""
     return {
         "hostsim": result.version,
-        "git": git_revision(),
+        "git": own_revision(),
         "python": platform.python_version(),
         "libraries": {name: library_version(name) for name in LIBRARIES},
         "seed": result.seed,
@@ -43,7 +44,13 @@ def library_version(name: str) -> str | None:
         return None
 
 
-def git_revision(package: Path = Path(__file__).parents[1]) -> str | None:
+@cache
+def own_revision() -> str | None:
+    """``git_revision`` of hostsim itself, asked of git once a process: a run writes it twice."""
+    return git_revision(Path(__file__).parents[1])
+
+
+def git_revision(package: Path) -> str | None:
     """Commit of the checkout ``package`` is part of, ``-dirty`` if changed; None outside of one."""
     top = _git(package, "rev-parse", "--show-toplevel")
     if top is None or Path(top).resolve() / package.name != package.resolve():

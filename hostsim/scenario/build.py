@@ -7,11 +7,8 @@ from hostsim.core.memory import RamBlock, lay_out
 from hostsim.core.rng import stream_key
 from hostsim.guest.workload import Active, TouchTrace, Workload
 from hostsim.kvm.spec import MmuSpec
-from hostsim.machine.machine import MachineSpec, NeighbourSpec
-from hostsim.machine.plugged import DaemonSpec
-from hostsim.memory.ageing_daemon import AgeingSpec
-from hostsim.memory.host_memory import NO_LIMIT
-from hostsim.memory.spec import HostMemorySpec
+from hostsim.machine.spec import DaemonSpec, MachineSpec, NeighbourSpec
+from hostsim.memory.spec import NO_LIMIT, AgeingSpec, HostMemorySpec
 from hostsim.plugins.registry import find
 from hostsim.qemu.compression import ASSUMED_RATIO, Content
 from hostsim.scenario import schema

@@ -11,8 +11,7 @@ from hostsim.core.latency import N_COUNTERS
 from hostsim.core.units import format_bytes
 from hostsim.costs.cost_rules import PML_ENTRIES
 from hostsim.kvm.interfaces import with_rings
-from hostsim.kvm.lock import N_HOSTS
-from hostsim.kvm.loops.layout import WALKER_CALLS
+from hostsim.kvm.loops.layout import N_HOSTS, WALKER_CALLS
 from hostsim.kvm.spec import MEASURED
 from hostsim.memory.policies.registry import policy_named
 from hostsim.scenario.memory_schema import NO_SWAP

@@ -10,9 +10,8 @@ from hostsim.core.errors import Finding
 from hostsim.core.units import format_bytes, format_duration
 from hostsim.kvm.spec import pins_pages
 from hostsim.memory.frames import kept_at_start, watermarks
-from hostsim.memory.host_memory import NO_LIMIT
 from hostsim.memory.policies.registry import policy_named
-from hostsim.memory.spec import PCP_BATCH
+from hostsim.memory.spec import NO_LIMIT, PCP_BATCH
 from hostsim.scenario.complete import HOST_WIDE, vms_of
 from hostsim.scenario.guest_schema import Vm
 from hostsim.scenario.kvm_schema import Mmu

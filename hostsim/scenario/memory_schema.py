@@ -11,7 +11,7 @@ from typing import Annotated
 from pydantic import BeforeValidator, Field, WithJsonSchema
 
 from hostsim.core.units import shown
-from hostsim.kvm.notifier_plan import AgeingLock
+from hostsim.kvm.spec import AgeingLock
 from hostsim.memory.policies.registry import all_names, policy_names
 from hostsim.memory.spec import NO_RECLAIM, PAGE_CLUSTER, ReclaimSpec
 from hostsim.memory.swap_sheet import swap_names

@@ -10,8 +10,8 @@ from hostsim.core.errors import Finding
 from hostsim.core.units import format_bytes
 from hostsim.kvm.spec import pins_pages
 from hostsim.memory.frames import kept_at_start
-from hostsim.memory.host_memory import NO_LIMIT
 from hostsim.memory.policies.registry import policy_named
+from hostsim.memory.spec import NO_LIMIT
 from hostsim.scenario.kvm_schema import Mmu
 from hostsim.scenario.memory_schema import NO_SWAP, DestinationMemory
 

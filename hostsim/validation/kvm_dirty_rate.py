@@ -16,7 +16,8 @@ from hostsim.guest.pacing import Pacing
 from hostsim.guest.workload import Workload
 from hostsim.kvm.interfaces import Interface
 from hostsim.kvm.spec import MmuSpec
-from hostsim.machine.machine import Machine, MachineSpec
+from hostsim.machine.machine import Machine
+from hostsim.machine.spec import MachineSpec
 from hostsim.qemu.calc_dirty_rate import CalcDirtyRate
 from hostsim.qemu.parameters import MigrationParameters
 from hostsim.validation.kvm_migrations import ERA, SHEET, SUITE

@@ -15,7 +15,8 @@ from hostsim.costs.postcopy_sheet import load_postcopy
 from hostsim.guest.pacing import Pacing
 from hostsim.kvm.interfaces import Interface
 from hostsim.kvm.spec import MmuSpec, Mode, WriteTracking
-from hostsim.machine.machine import Machine, MachineSpec
+from hostsim.machine.machine import Machine
+from hostsim.machine.spec import MachineSpec
 from hostsim.memory.spec import HostMemorySpec
 from hostsim.qemu.dirty_limit import LimitChange
 from hostsim.qemu.mechanisms.dirty_limit import NAME as DIRTY_LIMIT

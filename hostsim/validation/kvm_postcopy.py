@@ -13,7 +13,8 @@ from hostsim.costs.host_sheet import HostSheet
 from hostsim.costs.postcopy_sheet import load_postcopy
 from hostsim.guest.workload import Workload
 from hostsim.kvm.spec import MmuSpec
-from hostsim.machine.machine import Machine, MachineSpec
+from hostsim.machine.machine import Machine
+from hostsim.machine.spec import MachineSpec
 from hostsim.qemu.link import LinkSpec
 from hostsim.qemu.mechanisms.postcopy import NAME
 from hostsim.qemu.parameters import MigrationParameters

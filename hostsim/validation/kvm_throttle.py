@@ -20,7 +20,8 @@ from hostsim.costs.host_sheet import load_sheet
 from hostsim.guest.pacing import work_at
 from hostsim.guest.workload import Workload
 from hostsim.kvm.spec import MmuSpec
-from hostsim.machine.machine import Machine, MachineSpec
+from hostsim.machine.machine import Machine
+from hostsim.machine.spec import MachineSpec
 from hostsim.qemu.dirty_limit import LimitChange
 from hostsim.qemu.link import LinkSpec
 from hostsim.qemu.mechanisms.dirty_limit import NAME

@@ -10,7 +10,8 @@ from hostsim.core.constants import NS_PER_S, PAGE_WIRE_BYTES
 from hostsim.core.memory import lay_out
 from hostsim.costs.host_sheet import load_sheet
 from hostsim.guest.workload import Workload
-from hostsim.machine.machine import Machine, MachineSpec
+from hostsim.machine.machine import Machine
+from hostsim.machine.spec import MachineSpec
 from hostsim.qemu.checkpoints import Checkpoint, CheckpointSpec
 from hostsim.qemu.link import LinkSpec
 from hostsim.qemu.parameters import MigrationParameters

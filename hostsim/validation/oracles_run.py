@@ -13,7 +13,8 @@ from hostsim.core.memory import lay_out
 from hostsim.costs.exits import EXCLUSIVE, WP
 from hostsim.costs.host_sheet import load_sheet, punctual
 from hostsim.guest.workload import Workload
-from hostsim.machine.machine import Machine, MachineSpec
+from hostsim.machine.machine import Machine
+from hostsim.machine.spec import MachineSpec
 from hostsim.qemu.cpu_throttle import CpuThrottle
 from hostsim.qemu.link import LinkSpec
 from hostsim.qemu.parameters import MigrationParameters

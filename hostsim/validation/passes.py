@@ -18,7 +18,8 @@ from hostsim.core.dirty_tracker import at_once
 from hostsim.core.memory import lay_out
 from hostsim.costs.host_sheet import load_sheet
 from hostsim.guest.workload import Workload
-from hostsim.machine.machine import Machine, MachineSpec
+from hostsim.machine.machine import Machine
+from hostsim.machine.spec import MachineSpec
 from hostsim.theory.precopy import PrecopyOutcome
 
 

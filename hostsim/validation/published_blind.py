@@ -20,7 +20,8 @@ from hostsim.guest.pacing import Pacing
 from hostsim.guest.workload import Workload
 from hostsim.kvm.interfaces import Interface
 from hostsim.kvm.spec import MmuSpec
-from hostsim.machine.machine import Machine, MachineSpec
+from hostsim.machine.machine import Machine
+from hostsim.machine.spec import MachineSpec
 from hostsim.measure.selftest.access_tracking_perf_test import POPULATE, AccessPlan, run_access_test
 from hostsim.measure.selftest.dirty_log_perf_test import CLEAR, DIRTY_MEMORY, DISABLE, ENABLE, Plan, run_selftest
 from hostsim.measure.selftest.walked_vm import WalkedSpec

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from hostsim.core.constants import NS_PER_S, PAGE_BYTES
 from hostsim.core.memory import lay_out
 from hostsim.costs.host_sheet import load_sheet
-from hostsim.machine.machine import Machine, MachineSpec
+from hostsim.machine.machine import Machine
+from hostsim.machine.spec import MachineSpec
 from hostsim.qemu.compression import Content
 from hostsim.qemu.link import LinkSpec
 from hostsim.qemu.parameters import MigrationParameters

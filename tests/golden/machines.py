@@ -8,7 +8,7 @@ from hostsim.core.memory import lay_out
 from hostsim.costs.host_sheet import HostSheet
 from hostsim.guest.pacing import Pacing
 from hostsim.guest.workload import Workload
-from hostsim.machine.machine import MachineSpec
+from hostsim.machine.spec import MachineSpec
 from hostsim.qemu.link import LinkSpec
 from hostsim.qemu.parameters import MigrationParameters
 

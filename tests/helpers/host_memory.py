@@ -8,7 +8,8 @@ from typing import Any
 from hostsim.core.memory import RamBlock, lay_out
 from hostsim.costs.host_sheet import HostSheet
 from hostsim.guest.workload import Workload
-from hostsim.machine.machine import Machine, MachineSpec, NeighbourSpec
+from hostsim.machine.machine import Machine
+from hostsim.machine.spec import MachineSpec, NeighbourSpec
 from hostsim.memory.host_memory import HostMemory
 from hostsim.memory.pages import VmPages
 from hostsim.memory.spec import HostMemorySpec

@@ -49,6 +49,6 @@ SPREADS = (
     Spread("multifd", "multifd", "multifd|qemu/channels|qemu/compression|results/sender|verdict/channels", 7),
     Spread("dirty-limit", "dirty.?limit", "dirty_limit", 9),
     Spread("post-copy", "post.?copy", "postcopy", 4),
-    Spread("checkpoints", "checkpoint(?!ed)", "checkpoint", 6),
+    Spread("checkpoints", "(?<!with )checkpoint(?!ed| to it|-delay)", "checkpoint", 5),  # COLO has checkpoints of its own
 )
 """``most`` only falls. A mechanism that is added has an entry with 0."""

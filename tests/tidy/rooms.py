@@ -164,7 +164,7 @@ def _dotted_names(body: Iterable[ast.stmt]) -> Iterator[str]:
 
 
 TYPED_CIRCLES = frozenset({
-    "kvm.vcpu_times", "machine.destination", "machine.plugged", "memory.fault_in", "qemu.mechanism",
+    "kvm.vcpu_times", "machine.plugged", "memory.fault_in", "qemu.mechanism",
     "qemu.mechanisms.auto_converge", "qemu.mechanisms.dirty_limit", "qemu.mechanisms.multifd", "qemu.mechanisms.postcopy",
     "qemu.parameters", "results.mechanism", "results.tables", "scenario.checkpoint_schema", "scenario.checks",
     "scenario.complete", "scenario.dirty_rate_schema", "scenario.host_schema", "scenario.mechanism",

@@ -11,7 +11,8 @@ import numpy as np
 from hostsim.core.knobs import Knobs
 from hostsim.guest.pacing import work_at
 from hostsim.guest.touch import CLOCK_FIRST
-from hostsim.machine.machine import Machine, MachineSpec
+from hostsim.machine.machine import Machine
+from hostsim.machine.spec import MachineSpec
 from hostsim.qemu.send import LOGGED
 from tests.twins.machine import Facts, TwinMachine
 

@@ -15,7 +15,7 @@ from hostsim.core.rng import stream_key
 from hostsim.costs.host_sheet import SPREADS, HostSheet
 from hostsim.guest.pacing import Pacing
 from hostsim.guest.workload import Active, TouchTrace, Workload
-from hostsim.machine.machine import MachineSpec
+from hostsim.machine.spec import MachineSpec
 from hostsim.qemu.compression import Content
 from hostsim.qemu.link import RECEIVE_WINDOW, Drops, LinkSpec, Outage
 from hostsim.qemu.parameters import MigrationParameters, ParameterChange

@@ -22,7 +22,7 @@ from hostsim.guest import pacing
 from hostsim.guest.clocks import class_work
 from hostsim.guest.touch import CLOCK_COUNT, CLOCK_FIRST, FIRST_GFN, N_PAGES, next_touches
 from hostsim.kvm.loops.layout import AWAY, RESIDENT, UNTOUCHED
-from hostsim.machine.machine import MachineSpec
+from hostsim.machine.spec import MachineSpec
 from hostsim.qemu.postcopy import steps
 from hostsim.qemu.postcopy.live import LiveDestination
 from tests.twins import migration as twin_migration

@@ -14,7 +14,8 @@ from hostsim.core.memory import lay_out
 from hostsim.costs.host_sheet import HostSheet, punctual
 from hostsim.guest.pacing import Pacing
 from hostsim.guest.workload import Active, Workload
-from hostsim.machine.machine import Machine, MachineSpec
+from hostsim.machine.machine import Machine
+from hostsim.machine.spec import MachineSpec
 from hostsim.qemu.cpu_throttle import CpuThrottle
 from hostsim.qemu.parameters import MigrationParameters
 from tests.twins.machine import TwinMachine

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import simpy
 
-from hostsim.machine.machine import MachineSpec
+from hostsim.machine.spec import MachineSpec
 from tests.twins.clock import TwinClock
 from tests.twins.guest import TwinMemory, TwinVcpu, TwinWork
 from tests.twins.migration import TwinMigration

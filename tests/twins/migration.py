@@ -8,7 +8,7 @@ from typing import Any
 
 import simpy
 
-from hostsim.machine.machine import MachineSpec
+from hostsim.machine.spec import MachineSpec
 from hostsim.qemu.parameters import ParameterChange
 from tests.twins.guest import TwinMemory, TwinVcpu, TwinWork
 from tests.twins.multifd import TwinMultifd

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import simpy
 
-from hostsim.machine.machine import MachineSpec
+from hostsim.machine.spec import MachineSpec
 from hostsim.qemu.multifd import compress_costs
 from tests.twins.guest import TwinMemory
 from tests.twins.instant import host_events_left

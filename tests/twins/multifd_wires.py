@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import simpy
 
-from hostsim.machine.machine import MachineSpec
+from hostsim.machine.spec import MachineSpec
 from hostsim.qemu.link import LinkSpec
 from tests.twins.guest import TwinMemory
 from tests.twins.multifd import Job, TwinMultifd

@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any
 
-from hostsim.machine.machine import MachineSpec
+from hostsim.machine.spec import MachineSpec
 
 MS = 1_000_000
 PS_PER_S = 10**12

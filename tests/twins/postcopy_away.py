@@ -12,7 +12,7 @@ import simpy
 
 from hostsim.guest.vm import Vm
 from hostsim.kvm.loops.layout import AWAY, RESIDENT
-from hostsim.machine.machine import MachineSpec
+from hostsim.machine.spec import MachineSpec
 from hostsim.qemu.postcopy import steps
 from hostsim.qemu.postcopy.destination import Destination
 from tests.twins import migration as twin_migration

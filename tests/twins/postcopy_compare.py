@@ -14,7 +14,8 @@ from hostsim.core.errors import InvariantError
 from hostsim.core.knobs import Knobs
 from hostsim.core.rng import stream_key
 from hostsim.costs.postcopy_sheet import PostcopyCosts
-from hostsim.machine.machine import Machine, MachineSpec
+from hostsim.machine.machine import Machine
+from hostsim.machine.spec import MachineSpec
 from hostsim.qemu.link import Outage
 from tests.twins.compare import first_difference, record_windows
 from tests.twins.configs import DROPS, MS, RANDOM, SWEPT, drawn_knobs, drawn_spec

@@ -7,7 +7,7 @@ from typing import Any
 
 import simpy
 
-from hostsim.machine.machine import MachineSpec
+from hostsim.machine.spec import MachineSpec
 from tests.twins.guest import TwinMemory
 from tests.twins.instant import host_events_left
 from tests.twins.stream_out import TwinSocket, TwinStream

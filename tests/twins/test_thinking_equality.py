@@ -8,7 +8,7 @@ from random import Random
 
 from hostsim.guest.pacing import Pacing
 from hostsim.guest.workload import Workload
-from hostsim.machine.machine import MachineSpec
+from hostsim.machine.spec import MachineSpec
 from tests.tidy.source import report
 from tests.twins import compare, kvm_configs, postcopy_compare
 from tests.twins.configs import drawn_knobs, drawn_spec

@@ -15,7 +15,8 @@ import numpy as np
 import pytest
 
 from hostsim.guest.pacing import Pacing
-from hostsim.machine.machine import Machine, MachineSpec
+from hostsim.machine.machine import Machine
+from hostsim.machine.spec import MachineSpec
 from hostsim.qemu.parameters import MigrationParameters
 from tests.helpers.tiers import quick_and_long
 from tests.tidy.source import report

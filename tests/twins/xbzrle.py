@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from hostsim.machine.machine import MachineSpec
+from hostsim.machine.spec import MachineSpec
 
 WHOLE = -1
 CHANGED_BYTES = 4000

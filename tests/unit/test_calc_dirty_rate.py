@@ -17,7 +17,8 @@ from hostsim.guest.pacing import Pacing
 from hostsim.guest.workload import Workload, build_guest
 from hostsim.guest.written import class_works, written_pages
 from hostsim.kvm.spec import MmuSpec
-from hostsim.machine.machine import Machine, MachineSpec
+from hostsim.machine.machine import Machine
+from hostsim.machine.spec import MachineSpec
 from hostsim.qemu.calc_dirty_rate import CalcDirtyRate, DirtyRate
 from hostsim.qemu.parameters import MigrationParameters
 from hostsim.qemu.version import Version

@@ -16,7 +16,8 @@ from hostsim.core.memory import lay_out
 from hostsim.costs.host_sheet import load_sheet
 from hostsim.guest.workload import Workload
 from hostsim.kvm.spec import MmuSpec
-from hostsim.machine.machine import Machine, MachineSpec
+from hostsim.machine.machine import Machine
+from hostsim.machine.spec import MachineSpec
 from hostsim.qemu.checkpoints import Checkpoints, CheckpointSpec, Outputs
 from hostsim.qemu.link import LinkSpec
 from hostsim.qemu.parameters import MigrationParameters

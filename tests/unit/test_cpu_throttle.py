@@ -8,7 +8,8 @@ from hostsim.core.clock import Clock
 from hostsim.core.memory import lay_out
 from hostsim.costs.host_sheet import load_sheet
 from hostsim.guest.workload import Workload
-from hostsim.machine.machine import Machine, MachineSpec
+from hostsim.machine.machine import Machine
+from hostsim.machine.spec import MachineSpec
 from hostsim.qemu.cpu_throttle import CpuThrottle, Step, dirty_sync_timer, period_ns, sleep_ns
 
 MS = 1_000_000

@@ -17,12 +17,13 @@ from hostsim.guest.pacing import work_at
 from hostsim.guest.workload import Workload
 from hostsim.kvm.loops.layout import RESIDENT, UNTOUCHED
 from hostsim.kvm.spec import MmuSpec
-from hostsim.machine.machine import Machine, NeighbourSpec
-from hostsim.memory.ageing_daemon import AgeingSpec
+from hostsim.machine.machine import Machine
+from hostsim.machine.spec import NeighbourSpec
 from hostsim.memory.fault_waits import MAJOR, MIGRATION, MINOR, POPULATE, VCPU
 from hostsim.memory.frames import Frames, watermarks
 from hostsim.memory.pages import CACHED, READING, SWAPPED, WRITING
 from hostsim.memory.reclaim import SWAP_CLUSTER_MAX
+from hostsim.memory.spec import AgeingSpec
 from hostsim.memory.swap_area import NO_SLOT, Copy, SwapArea
 from hostsim.qemu.parameters import MigrationParameters
 from tests.helpers.host_memory import MS, US, blocks, host, memory_of, pages_of, touches

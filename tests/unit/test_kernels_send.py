@@ -16,7 +16,7 @@ bitmaps = st.lists(st.booleans(), min_size=1, max_size=60).filter(any)
 def words_of(bits: list[bool]) -> tuple[np.ndarray, np.ndarray]:
     padded = np.zeros(-(-len(bits) // 8) * 8, np.uint8)
     padded[: len(bits)] = bits
-    return padded[: len(bits)], padded.view(np.uint64)
+    return padded[: len(bits)], padded.view(np.int64)
 
 
 @given(bitmaps, st.data())

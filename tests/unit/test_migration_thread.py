@@ -10,7 +10,8 @@ import pytest
 from hostsim.core.memory import lay_out
 from hostsim.costs.host_sheet import HostSheet
 from hostsim.guest.workload import Workload
-from hostsim.machine.machine import Machine, MachineSpec
+from hostsim.machine.machine import Machine
+from hostsim.machine.spec import MachineSpec
 from hostsim.qemu.link import LinkSpec
 from hostsim.qemu.parameters import MigrationParameters
 from hostsim.results.collect import migration_result

@@ -16,7 +16,8 @@ from hostsim.costs.host_sheet import HostSheet
 from hostsim.costs.postcopy_sheet import load_postcopy
 from hostsim.guest.first_touch import FirstTouches
 from hostsim.guest.workload import Workload, build_guest
-from hostsim.machine.machine import Machine, MachineSpec
+from hostsim.machine.machine import Machine
+from hostsim.machine.spec import MachineSpec
 from hostsim.qemu.link import LinkSpec
 from hostsim.qemu.parameters import MigrationParameters, ParameterChange
 from hostsim.qemu.postcopy import steps

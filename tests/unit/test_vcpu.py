@@ -9,7 +9,8 @@ from hostsim.core.memory import lay_out
 from hostsim.costs.host_sheet import load_sheet
 from hostsim.guest.pacing import work_at
 from hostsim.guest.workload import Workload
-from hostsim.machine.machine import Machine, MachineSpec
+from hostsim.machine.machine import Machine
+from hostsim.machine.spec import MachineSpec
 
 
 def machine(n_vcpus: int = 1, duration_ns: int = 1000) -> Machine:

@@ -13,7 +13,8 @@ from hostsim.core.rng import natural_log
 from hostsim.guest.content import natural_exp, touches
 from hostsim.guest.touch import TouchTable, next_touch
 from hostsim.guest.workload import Guest, Workload, build_guest
-from hostsim.machine.machine import Machine, MachineSpec
+from hostsim.machine.machine import Machine
+from hostsim.machine.spec import MachineSpec
 from hostsim.qemu.parameters import MigrationParameters
 from hostsim.qemu.xbzrle import Xbzrle, is_cache_size
 from hostsim.qemu.xbzrle_delta import (

@@ -70,6 +70,10 @@ LOCK_WAITS, LOCK_HOLDS, WALKER_WAITS, WALKER_CALLS = range(N_EXITS, N_EXITS + 4)
 """Rows of Kvm.latencies behind those by kind of exit: of vCPUs at mmu_lock, of walkers there; from WALKER_CALLS on of the
 calls of each host's walker.
 """
+N_HOSTS = 8
+"""Slots of host processes in the queue of one mmu_lock. slots_lock admits one process to the log at a time; notifier calls
+of reclaim and ageing may need more slots than N_HOSTS.
+"""
 
 WALK_IDLE, WALK_BEGINS, WALK_ASKED, WALK_GRANTED, WALK_AGES, WALK_FLUSHES = range(6)
 """Values of Walk.stage."""

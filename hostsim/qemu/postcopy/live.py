@@ -8,7 +8,7 @@ phase places pages. So engine and phase advance in turns, each up to the next ev
 from __future__ import annotations
 
 from collections.abc import Generator
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import simpy
@@ -18,11 +18,13 @@ from hostsim.core.errors import InvariantError
 from hostsim.core.rng import NEVER
 from hostsim.guest.first_touch import FirstTouches
 from hostsim.guest.pacing import N_FIELDS
-from hostsim.kvm.live_vm import LiveVm
 from hostsim.qemu.postcopy import frames
 from hostsim.qemu.postcopy import state as at
 from hostsim.qemu.postcopy.destination import Destination, LinkBrokenError
 from hostsim.qemu.postcopy.loop import run_phase, upcoming_ns
+
+if TYPE_CHECKING:
+    from hostsim.kvm.live_vm import LiveVm
 
 FRESH_MAX = 1 << 10
 """Room for pages that are placed between two allocations: each of two threads has a batch of 63 frames at most."""

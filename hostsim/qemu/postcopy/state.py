@@ -131,7 +131,7 @@ class Phase(NamedTuple):
     faults bytes written up to its end).
     urgent: int64[capacity, 5], as above, and with faults its wait in the qdisc [ns].
     requests: int64[capacity, 3], ring of (arrival at the source [ns], first gfn of the host page; as the last of ``wire``).
-    bmap: uint8[n_pages], 1: to be sent; words: its uint64 view. missing: uint8[n_pages], 1: not placed.
+    bmap: uint8[n_pages], 1: to be sent; words: its int64 view. missing: uint8[n_pages], 1: not placed.
     zero: uint8[n_pages]; version, copied: uint16[n_pages], of the source and at the destination.
     block_ends, block_id_bytes: int64[n_blocks].
     clocks: int64[n_clocks, N_FIELDS], work clocks at the destination; clock_vcpu: int64[n_clocks].
@@ -150,7 +150,7 @@ class Phase(NamedTuple):
     urgent: Ints
     requests: Ints
     bmap: NDArray[np.uint8]
-    words: NDArray[np.uint64]
+    words: NDArray[np.int64]
     missing: NDArray[np.uint8]
     zero: NDArray[np.uint8]
     version: Versions

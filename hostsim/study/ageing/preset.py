@@ -12,8 +12,7 @@ from hostsim.core.constants import PAGE_BYTES
 from hostsim.core.errors import InputError, Problem
 from hostsim.core.units import format_bytes, parse_bytes, parse_duration, parse_rate
 from hostsim.costs.era import with_era_names
-from hostsim.kvm.notifier_plan import AGEING_LOCKS
-from hostsim.kvm.spec import INDEXES
+from hostsim.kvm.spec import AGEING_LOCKS, INDEXES
 from hostsim.memory.policies.registry import all_names
 from hostsim.scenario.footprint import footprint_bytes
 from hostsim.scenario.guest_schema import MEMORY_MIN_BYTES

@@ -10,7 +10,7 @@ from hostsim.core.constants import NS_PER_MS, NS_PER_S
 from hostsim.core.rng import stream_key
 from hostsim.costs.host_sheet import load_sheet
 from hostsim.costs.postcopy_sheet import PostcopyCosts, load_postcopy
-from hostsim.machine.machine import MachineSpec
+from hostsim.machine.spec import MachineSpec
 from hostsim.qemu.compression import ASSUMED_RATIO, Content
 from hostsim.qemu.cpu_throttle import TIMESLICE_NS, period_ns
 from hostsim.qemu.link import LinkSpec
