@@ -224,8 +224,8 @@ class TableWork:
 
         The guest takes W from all entries of the parent and loads CR3, then clears the tables of the process that has ended.
         """
-        # Model limit: a fork shares all pages, and the parent's next write to each is one fault; the guest's own copy on
-        # write is not modelled, nor vfork and posix_spawn, which leave the parent's tables alone.
+        # Model limit: a fork shares all pages, and the parent's next write to each is one fault. The guest's own
+        # copy on write is not modelled. Neither are vfork and posix_spawn, which leave the parent's tables alone.
         # Model limit: tables that a fork writes are not logged as dirty by these writes.
         self.counts.forks += 1
         parent, ended = spaces.current, spaces.following
