@@ -86,6 +86,8 @@ class BaseIndex(ABC):
     name: ClassVar[str] = ""
     notes_slots: ClassVar[bool] = False
     """Tables know of which slots they hold sptes (kvm_mmu_page.slot_bitmap)."""
+    harvests_slots: ClassVar[bool] = False
+    """A harvest protects the whole slot if any page of the slot is dirty; else it looks up each dirty page."""
     link_bytes: ClassVar[int] = 0
     """Bytes a page of the arrays in which this program keeps heads and links, as the host that runs it has to hold them."""
     traits: Traits = Traits()
@@ -232,10 +234,12 @@ class BaseIndex(ABC):
         return self.apply(self.begin(PROTECT, first, first + len(mask), mask))
 
     def harvest(self, slot: int, dirty: Bits) -> int:
-        """Do the design's part of GET_DIRTY_LOG: the next write to each dirty page is seen. By default it looks up each one.
+        """Do the design's part of GET_DIRTY_LOG: the next write to each dirty page is seen.
 
         dirty: uint8[pages of the slot], the log of the slot; a design that logs by hardware fills it, in place.
         """
+        if self.harvests_slots:
+            return self.protect_slot(slot) if dirty.any() else 0
         return self.protect_masked(self.slots[slot].first, dirty)
 
     def start_log(self, slot: int) -> int:
