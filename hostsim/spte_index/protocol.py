@@ -81,6 +81,7 @@ class BaseIndex(ABC):
     work: int64[N_WORK], counts since the start of work under the lock.
     background: int64[N_WORK], counts of work that was put off until the lock was dropped.
     gone: numbers of deleted slots.
+    fast_zap: whether zapping all sptes is put off until the lock is dropped.
     """
 
     name: ClassVar[str] = ""
@@ -99,6 +100,7 @@ class BaseIndex(ABC):
         assert all(slot.end == after for slot, after in zip(slots, self.first[1:], strict=True))
         self.work, self.background = make_work(), make_work()
         self.gone: set[int] = set()
+        self.fast_zap = False
         self._zapped = np.empty(len(tables.flags), np.int32)
 
     @property
@@ -250,8 +252,8 @@ class BaseIndex(ABC):
         """End logging a slot: by default nothing was kept for the log."""
 
     def zap_all(self) -> int:
-        """Zap all sptes: kvm_mmu_zap_all."""
-        return self.apply(self.begin(ZAP, 0, self.n_pages))
+        """Zap all sptes (kvm_mmu_zap_all), with ``fast_zap`` after the lock is dropped."""
+        return self.zap_all_later() if self.fast_zap else self.apply(self.begin(ZAP, 0, self.n_pages))
 
     def zap_all_later(self) -> int:
         """Zap all sptes after the lock is dropped (kvm_mmu_zap_all_fast): the call itself makes the roots obsolete only."""
