@@ -39,6 +39,9 @@ html_show_sphinx = False
 HEADING = re.compile(r"^\*\*(?P<name>[^*]+)\*\*", re.MULTILINE)
 ENTRY = re.compile(r"^- \[(?P<title>[^\]]+)\]\((?P<page>[^)#]+)\.md\)", re.MULTILINE)
 OUTSIDE = re.compile(r"\[(?P<words>[^\]]+)\]\((?:\.\./)+(?P<path>[A-Z][\w./-]*)(?:#[\w-]+)?\)")
+ROW = re.compile(r"^\|.*\|$", re.MULTILINE)
+NUMBER = re.compile(r"(?<=\d) (?=(?:%|[mun]?s|min|[kMGT]?i?B|[kMG]bit/s)(?![\w/]))")
+"""The space between a number and its unit."""
 AUTODOC = re.compile(r"^<!-- autodoc: (?P<kind>\w+) (?P<name>[\w.]+)(?P<options>[^>]*) -->$", re.MULTILINE)
 
 
@@ -52,6 +55,12 @@ def toctrees(text: str) -> str:
     return "\n".join(trees)
 
 
+def joined(row: str) -> str:
+    """A row of a table in which a number and its unit stay on one line; text within backticks is left alone."""
+    parts = row.split("`")
+    return "`".join([NUMBER.sub("\u00a0", part) if number % 2 == 0 else part for number, part in enumerate(parts)])
+
+
 def autodoc_block(match: re.Match[str]) -> str:
     """The reference of a name from its docstring, in place of the comment that a plain reader of the page does not see."""
     options = "".join(f"   :{option}:\n" for option in match["options"].split())
@@ -60,7 +69,7 @@ def autodoc_block(match: re.Match[str]) -> str:
 
 def read(_app: Sphinx, page: str, source: list[str]) -> None:
     """Add tables of contents and references to a page; a file that is no page of the site is named, not linked."""
-    text = OUTSIDE.sub(r"\g<words> (`\g<path>`)", source[0])
+    text = OUTSIDE.sub(r"\g<words> (`\g<path>`)", ROW.sub(lambda row: joined(row[0]), source[0]))
     if page == root_doc:
         text += "\n" + toctrees(text)
     source[0] = AUTODOC.sub(autodoc_block, text)

@@ -26,9 +26,18 @@ What QEMU can do and a scenario cannot ask for; a key of that name is refused.
 HEADER = """\
 # Model limits
 
-Where hostsim differs from QEMU or KVM. Each deviation is a `# Model limit:` comment beside the code it is about, and
-mechanisms stand in `hostsim/scenario/unmodelled.py`; this page is written by `make docs` from both.
+This page lists where hostsim differs from QEMU and KVM: first mechanisms that it does not model, then deviations of those
+that it does, by the part of the model. The file behind a deviation holds it as a `# Model limit:` comment. `make docs`
+writes this page from those comments and from `hostsim/scenario/unmodelled.py`.
 """
+PARTS = {
+    "qemu": "Migration: QEMU", "kvm": "The shadow MMU, the dirty log and the TLB: KVM", "spte_index": "Indexes of sptes",
+    "memory": "Memory of the host: reclaim, swap, ageing", "machine": "Hosts put together", "guest": "Guests",
+    "costs": "Costs of exits, locks and flushes", "theory": "Closed forms", "study": "Studies and forecasts",
+    "scenario": "Scenarios", "results": "Results", "fitting": "Guests fitted to logs", "verdict": "Verdicts",
+    "measure": "Measurements", "validation": "Validation",
+}  # fmt: skip
+"""Headings by the room of the package, in the order of the page; a room without one comes last, by its name."""
 
 
 @dataclass(frozen=True)
@@ -81,10 +90,13 @@ def _scope_at(scopes: list[tuple[int, int, str]], line: int) -> str:
 
 def page(package: Path = ROOT / "hostsim", root: Path = ROOT) -> str:
     """Return the whole page."""
-    found = [limit for path in sorted(package.rglob("*.py")) for limit in limits_of(path, root)]
-    entries = [f"- {limit.text}\n  (`{limit.place}`)" for limit in found]
-    mechanisms = "\n".join([UNMODELLED, *limit_lines()])
-    return HEADER + mechanisms + "\n\n## Deviations\n\n" + ("\n".join(entries) or "None is known.") + "\n"
+    by_part: dict[str, list[str]] = {heading: [] for heading in PARTS.values()}
+    for path in sorted(package.rglob("*.py")):
+        room = path.relative_to(package).parts[0]
+        for limit in limits_of(path, root):
+            by_part.setdefault(PARTS.get(room, room), []).append(f"- {limit.text}\n  (`{limit.place}`)")
+    parts = ["\n".join([f"## {heading}", "", *entries]) for heading, entries in by_part.items() if entries]
+    return "\n\n".join([HEADER + "\n".join([UNMODELLED, *limit_lines()]), *parts]) + "\n"
 
 
 def main(arguments: list[str]) -> int:

@@ -133,7 +133,7 @@ def predict_command(
         save(given, write_scenario)
         return
     options = Options(
-        reps, until_ci, workers, form_of(style, as_json=as_json), out, not no_files, force, quiet, wide, margins, cluster,
-        ReportFiles(html, plot),
+        workers, form_of(style, as_json=as_json), out, not no_files, force, quiet, wide, cluster, ReportFiles(html, plot),
+        reps, until_ci, margins,
     )  # fmt: skip
     predict_and_tell(given, options)

@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from hostsim.cli.forms import DATA, say_data
-from hostsim.cli.report_files import NO_REPORT, ReportFiles
+from hostsim.cli.forms import say_data
+from hostsim.cli.run_options import RunOptions
 from hostsim.cli.run_scenario import folder_name
 from hostsim.cli.warm_up_cmd import prepare
 from hostsim.report import console, files
@@ -28,26 +28,12 @@ from hostsim.study.predict.replications import Wanted
 
 
 @dataclass(frozen=True)
-class Options:
-    """Options of the command line; ``out`` None: out/<name>-predict."""
+class Options(RunOptions):
+    """Options of ``hostsim predict`` and ``solve``; reps None: as many runs as their work allows."""
 
     reps: int | None = None
     until_ci: str = ""
-    workers: int | None = None
-    form: str = "text"
-    out: Path | None = None
-    write_files: bool = True
-    force: bool = False
-    quiet: bool = False
-    wide: bool = False
     margins: bool = True
-    cluster: str = ""
-    reports: ReportFiles = NO_REPORT
-
-    @property
-    def silent(self) -> bool:
-        """Whether nothing is printed on standard error."""
-        return self.quiet or self.form in DATA
 
 
 def save(given: Given, path: Path) -> None:

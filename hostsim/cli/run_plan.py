@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hostsim.cli.forms import DATA, say_data
-from hostsim.cli.report_files import NO_REPORT, ReportFiles
+from hostsim.cli.forms import say_data
+from hostsim.cli.run_options import RunOptions
 from hostsim.cli.run_scenario import folder_name
 from hostsim.cli.warm_up_cmd import prepare
 from hostsim.report import console, files
@@ -36,26 +36,13 @@ from hostsim.study.statistics import require_intervals
 
 
 @dataclass(frozen=True)
-class Options:
-    """Options of the command line; ``out`` None: out/<name>-compare."""
+class Options(RunOptions):
+    """Options of ``hostsim compare`` and ``sweep``.
 
-    workers: int | None = None
-    form: str = "text"
-    out: Path | None = None
-    write_files: bool = True
-    force: bool = False
-    quiet: bool = False
-    wide: bool = False
-    cluster: str = ""
-    """Address of a Dask scheduler; "": processes of this machine."""
-    reports: ReportFiles = NO_REPORT
+    until_ci: seeds are added until half of each interval of the total time is at most this share of the mean.
+    """
+
     until_ci: float | None = None
-    """Seeds are added until half of each interval of the total time is at most this share of the mean."""
-
-    @property
-    def silent(self) -> bool:
-        """Whether nothing is printed on standard error."""
-        return self.quiet or self.form in DATA
 
 
 def run_and_tell(plan: Plan, options: Options) -> None:

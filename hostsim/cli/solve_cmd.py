@@ -108,7 +108,7 @@ def solve_command(
     refuse_same_keys(overrides or (), seed)
     guest = Guest(ram, bandwidth, dirty_rate, working_set, downtime_limit, vcpus, profile, tracking, mode)
     options = Options(
-        reps, "", workers, form_of(style, as_json=as_json), out, not no_files, force, quiet, wide, cluster=cluster,
-        reports=ReportFiles(html, plot),
+        workers, form_of(style, as_json=as_json), out, not no_files, force, quiet, wide, cluster, ReportFiles(html, plot),
+        reps,
     )  # fmt: skip
     solve_and_tell(Given(file or given, guest, tuple(overrides or ()), seed), target, vary, options)

@@ -21,8 +21,8 @@ def handover_ns(sheet: CostSheet, n_vcpus: int) -> float:
     """Time that others at the exclusive lock add to a hold [ns]: none if ``n_vcpus`` vCPUs run on one socket."""
     # Model limit: a hand-over of mmu_lock grows with the logarithm of the number of vCPUs, as was measured with 8 to 64 on
     # hosts of two sockets. Farther cores, lower clocks of busy ones and hyperthreads take part in it; it is not known which.
-    # Model limit: an exclusive mmu_lock that another actor has held last costs a vCPU as much when none waits as when others
-    # do; it was measured with a lock that is never free.
+    # Model limit: an exclusive mmu_lock that another actor has held last costs a vCPU as much when no other waits
+    # as when others do. It was measured with a lock that is never free.
     return sheet.handover_ns * max(0.0, log2(n_vcpus / sheet.near_vcpus))
 
 
@@ -112,8 +112,8 @@ def exit_costs(
         queue_ns=queue_table_ns(sheet, max(1, n_vcpus) + n_hosts, n_vcpus),
         crowd_ns=crowd_table_ns(sheet, max(1, n_vcpus)),
         lone_ns=_lone_ns(sheet),
-        # Model limit: a fault far from the one before costs as much more in any memory as it does in 64 MiB; on Zen 4 it is
-        # 50 ns more in 16 MiB, which caches hold, and 350 ns more in 128 MiB.
+        # Model limit: a fault far from the fault before costs as much more in any memory as it does in 64 MiB. On
+        # Zen 4 such a fault takes 50 ns more in 16 MiB, which caches hold, and 350 ns more in 128 MiB.
         scattered_ns=round(sheet.measured_ns("scattered_fault_ns")),
         prefetch_ns=round(sheet.prefetch_spte_ns),
         ipi_ns=_ipi_ns(sheet),

@@ -111,9 +111,9 @@ def log_plan(mmu: MmuSpec, interface: str) -> LogPlan:
 
 def mmu_config(mmu: MmuSpec, interface: str) -> MmuConfig:
     """The engine's configuration under ``mmu`` and ``interface``."""
-    # Model limit: KVM's limit of shadow pages, max(64, 2 % of the pages), never bites: a VM has one spte a page, and so a
-    # tenth of it, n / 512 and the tables above. A guest whose processes map all memory 10.2 times, or half of it 20.5 times,
-    # meets it (hostsim.spte_index.recycling).
+    # Model limit: KVM's limit of shadow pages, max(64, 2 % of the pages), is never reached. A VM of n pages has one
+    # spte a page, so it has n / 512 page tables and the tables above them, a tenth of the limit. A guest whose
+    # processes map all memory 10.2 times, or half of it 20.5 times, meets it (hostsim.spte_index.recycling).
     # Model limit: when a VM starts, its host has allocated exactly the host pages that have content.
     is_ring = interface in with_rings()
     return MmuConfig(

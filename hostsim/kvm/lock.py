@@ -70,9 +70,9 @@ class MmuLock:
         """Whether a host process waits for a grant, or for another one to queue behind it."""
         return bool(self._waiting or self._watching)
 
-    # Model limit: a hand-over of the lock lengthens the hold of a vCPU. A thread of the host that takes it after a vCPU
-    # waits for one change of its word alone: if the ageing thread of K8 paid a hand-over, its pass beside 8 vCPUs would be
-    # twice as long as measured.
+    # Model limit: a hand-over of the lock lengthens the hold of a vCPU. A thread of the host that takes it after a
+    # vCPU waits for one change of its word alone. If the ageing thread of K8 paid a hand-over, its pass beside 8
+    # vCPUs would be twice as long as measured.
 
     def hold(self, mode: int, hold_ns: int | Callable[[], int], unit_ns: int | Callable[[int], int] = 0) -> Step:
         """Take mmu_lock and hold it for ``hold_ns`` [ns]; a function returns the length when the lock is first granted.

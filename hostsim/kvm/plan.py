@@ -29,7 +29,7 @@ PROTECTED_A_LOOK = 64
 
 
 def whole_ns(ns: float) -> int:
-    """A hold of mmu_lock in whole nanoseconds, at least one."""
+    """A hold of mmu_lock, or work beside it, in whole nanoseconds, at least one."""
     return max(1, round(ns))
 
 

@@ -19,6 +19,7 @@ from hostsim.costs.costs import number
 from hostsim.costs.exits import EXCLUSIVE, MAP, WP
 from hostsim.kvm.live_vm import LiveVm
 from hostsim.kvm.page_tables import Pages, Space, VcpuSpaces, directories
+from hostsim.kvm.plan import whole_ns
 from hostsim.kvm.tally import TableCounts
 from hostsim.spte_index.spte import PRESENT, REGION_PAGES, WRITABLE
 
@@ -73,10 +74,6 @@ def _price(sheet: str, name: str) -> float:
         return number("cascade-lake", name).value
 
 
-def _whole(ns: float) -> int:
-    return max(1, round(ns))
-
-
 class TableWork:
     """Work that a vCPU does outside the guest, or that faults of the vCPU do while its own clock stands still.
 
@@ -112,7 +109,7 @@ class TableWork:
         yield from self._vm.lock.during(EXCLUSIVE, self._held(ns, flushes), vcpu)
 
     def _held(self, ns: float, flushes: Sequence[bool]) -> Step:
-        yield self._vm.env.timeout(_whole(ns))
+        yield self._vm.env.timeout(whole_ns(ns))
         for is_needed in flushes:
             if is_needed:
                 yield from self._vm.flush()
@@ -167,7 +164,7 @@ class TableWork:
         present = self._present(np.concatenate(mapped))
         gone = self._present(np.concatenate(changed))
         kept = late.protected_among(self._writable(np.setdiff1d(present, gone)))
-        yield env.timeout(_whole(self._compare_ns(len(tables), len(present), len(gone), len(kept))))
+        yield env.timeout(whole_ns(self._compare_ns(len(tables), len(present), len(gone), len(kept))))
         self._count(len(tables), len(present), len(gone))
         late.add(gone, kept)
         if is_last and late.any:
@@ -224,8 +221,8 @@ class TableWork:
 
         The guest takes W from all entries of the parent and loads CR3, then clears the tables of the process that has ended.
         """
-        # Model limit: a fork shares all pages, and the parent's next write to each is one fault; the guest's own copy on
-        # write is not modelled, nor vfork and posix_spawn, which leave the parent's tables alone.
+        # Model limit: a fork shares all pages, and the parent's next write to each is one fault. The guest's own
+        # copy on write is not modelled. Neither are vfork and posix_spawn, which leave the parent's tables alone.
         # Model limit: tables that a fork writes are not logged as dirty by these writes.
         self.counts.forks += 1
         parent, ended = spaces.current, spaces.following
@@ -253,7 +250,7 @@ class TableWork:
         wp_ns = int(self._engine.kvm.costs.hold_ns[WP])
         for n in range(1, min(FLOODED, entries) + 1):
             self.counts.emulated_writes += 1
-            yield self._vm.env.timeout(_whole(self._costs.emulate_write_ns))
+            yield self._vm.env.timeout(whole_ns(self._costs.emulate_write_ns))
             yield from self._fault(vcpu, wp_ns + (self._zap_ns(entries) if n == FLOODED else 0), [True])
         if entries >= FLOODED:
             self.counts.zapped_directories += 1

@@ -44,8 +44,9 @@ class DestinationHost:
     notifiers, memory, daemons, monitor, there: as in hostsim.machine.machine.Machine, of this host; nothing moves on.
     """
 
-    # Model limit: pages that the destination got before the switch cost its memory nothing while they arrived: at the switch
-    # those that do not fit are in swap, lowest gfns first, as if all had arrived once in the order of gfns.
+    # Model limit: pages that the destination got before the switch cost its memory nothing while they arrived. At
+    # the switch the pages that do not fit are in swap, lowest gfns first, as if all pages had arrived once in the
+    # order of gfns.
     # Model limit: the destination's kernel, machine and MMU are the source's, and it runs no other VM.
     # Model limit: at the destination the work of an index of sptes (vm.mmu.index) is not modelled.
 

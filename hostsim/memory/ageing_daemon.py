@@ -207,8 +207,8 @@ class AgeingDaemon:
         return firsts, self._call_pages, NO_PAGES
 
     def _asked(self, policy: AgeingPolicy) -> Scan:
-        # Model limit: a policy decides by the pages that were young when its step began; an access between then and the
-        # page's own call is lost when the call makes the page old.
+        # Model limit: a policy decides by the pages that were young when its step began. An access between that
+        # moment and the page's own call is lost when the call makes the page old.
         self._notifier.look(self._seen)
         return policy.age(self._seen)
 

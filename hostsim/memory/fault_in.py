@@ -133,9 +133,10 @@ class FaultIn:
 
     def _map(self, page: int, waits: FaultWaits) -> None:
         """Map the page for the waiter and free its swap slot."""
-        # Model limit: a page that a read brings back from a drive gives its slot back, too. The kernel keeps its slot while
-        # swap is less than half full (mm/memory.c::should_try_to_free_swap), and drops the page later without a write if
-        # nothing wrote it: a guest that reads costs the drive twice its requests here. Synchronous devices are right.
+        # Model limit: a page that a read brings back from a drive gives its slot back, too. The kernel keeps its
+        # slot while swap is less than half full (mm/memory.c::should_try_to_free_swap), and drops the page later
+        # without a write if nothing wrote it. So a guest that reads costs the drive twice its requests here.
+        # Synchronous devices are right.
         pages = self._pages
         is_listed = self._where[page] == CACHED
         self._where[page] = RESIDENT

@@ -64,8 +64,8 @@ class DirtyRateThread:
     """The commands of one VM; ``answers`` gets an entry when a measurement is over."""
 
     # Model limit: hashing takes no time; a page of 4 KiB takes QEMU about a microsecond, so 1,000 samples a millisecond.
-    # Model limit: page-sampling draws by itself which pages a random workload wrote in the period; the law is that of the
-    # workload, the pages are not those of a dirty log that runs at the same time.
+    # Model limit: page-sampling draws by itself which pages a random workload wrote in the period. They follow the
+    # law of the workload, but they are not the pages of a dirty log that runs at the same time.
 
     def __init__(
         self, env: Clock, vm: VmBase, tracker: DirtyTracker, qemu: Version, late_ns: int, seed: int

@@ -35,8 +35,8 @@ def start(migration: Migration) -> None:
 def _change(migration: Migration, change: ParameterChange) -> Step:
     """migrate-set-parameters (migration/options.c::migrate_params_apply), in the phase of post-copy as well.
 
-    # Model limit: max-bandwidth and max-postcopy-bandwidth hold from the next pass of the thread on, at most 50 ms later, or
-    the rest of a window that is spent; QEMU's limit changes at once.
+    # Model limit: max-bandwidth and max-postcopy-bandwidth hold from the next pass of the thread on, at most 50 ms
+    later, or after the rest of a window whose bytes are spent. QEMU's limit changes at once.
     """
     yield _due(migration, change)
     yield from migration.bql.wait()

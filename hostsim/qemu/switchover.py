@@ -38,8 +38,8 @@ def may_complete(migration: Migration, pending_bytes: int) -> bool:
 def await_ack(migration: Migration) -> Step:
     """Note when the destination's MIG_RP_MSG_SWITCHOVER_ACK has come (migration.c::source_return_path_thread).
 
-    # Model limit: no device has initial data to load before it agrees (VFIO's migration does), so the destination agrees as
-    # soon as it opens the return path; QEMU 11.1 has another exchange, which is not modelled.
+    # Model limit: no device has initial data to load before it agrees (VFIO's migration does), so the destination
+    # agrees as soon as it opens the return path. QEMU 11.1 has another exchange, which is not modelled.
     """
     if (yield from migration.link.answered()):
         migration.state.switchover_acked = True

@@ -103,10 +103,10 @@ def write(row: NDArray[np.int64], path: Path, t_ns: int, n_bytes: int) -> int:
 
     row: int64[N_ROW], in place. The buffer keeps a byte until it is acknowledged.
 
-    # Model limit: the send buffer counts payload, is as large from the start as it will be, and its writer goes on at the
-    # first free byte. Linux counts truesize (a page of payload takes 1.1 to 1.6 of it), enlarges the buffer with the window
-    # (tcp_sndbuf_expand), wakes the writer when a third is free, and tests the limit only where a new skb begins: with GSO
-    # (64 KiB) a smaller buffer is exceeded.
+    # Model limit: the send buffer counts payload, is as large from the start as it will be, and its writer goes on
+    # at the first free byte. Linux counts truesize (a page of payload takes 1.1 to 1.6 of it) and enlarges the
+    # buffer with the window (tcp_sndbuf_expand). It wakes the writer when a third is free. It tests the limit only
+    # where a new skb begins, so with GSO (64 KiB) a smaller buffer is exceeded.
     """
     if path.faults.any == 1:
         return write_faulty(row, path, t_ns, n_bytes)

@@ -296,8 +296,8 @@ def next_tick_faulty(row: NDArray[np.int64], path: Path, last_tick: int) -> None
 def write_faulty(row: NDArray[np.int64], path: Path, t_ns: int, n_bytes: int) -> int:
     """``write`` on a path with faults; NEVER_NS if the connection breaks before, or is broken.
 
-    # Model limit: an acknowledgement is never lost but in an outage, three duplicates are not waited for, and the round trip
-    # does not grow; so the RTO is the round trip and 200 ms, in jiffies of 4 ms.
+    # Model limit: an acknowledgement is never lost except in an outage, the sender does not wait for three
+    # duplicates, and the round trip does not grow. So the RTO is the round trip and 200 ms, in jiffies of 4 ms.
     """
     if row[BROKEN_PS] > 0:
         return NEVER_NS

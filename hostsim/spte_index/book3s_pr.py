@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hostsim.compiled.jit import inlined, jit, part
-from hostsim.spte_index.protocol import BaseIndex, Bits, Gfns, Slot, SpteNumbers, Traits
+from hostsim.spte_index.protocol import BaseIndex, Gfns, Slot, SpteNumbers, Traits
 from hostsim.spte_index.tables import SpteTables
 from hostsim.spte_index.walk import CLEAR_YOUNG, PROTECT, TEST_YOUNG, ZAP, Walk, act, bucket, look, meets, set_spte, va_of
 from hostsim.spte_index.work import ALLOCATIONS, FREES, HEADS, LINE_BYTES, NODES, VISITED
@@ -279,6 +279,7 @@ class Book3sPrIndex(BaseIndex):
     """
 
     name: ClassVar[str] = "book3s-pr"
+    harvests_slots: ClassVar[bool] = True  # kvm_vm_ioctl_get_dirty_log_pr
     link_bytes: ClassVar[int] = 4
     traits = Traits(sees_young=False, protects_by_zapping=True, cap=CAP, has_notifiers=False, hashed=True)
 
@@ -311,10 +312,6 @@ class Book3sPrIndex(BaseIndex):
         if walk.action in {ZAP, PROTECT}:
             return flush_gfns(self.tables, self.hashes, walk._replace(action=ZAP))
         return 0
-
-    def harvest(self, slot: int, dirty: Bits) -> int:
-        """Invalidate all hptes of the slot if any page of the slot is dirty (kvm_vm_ioctl_get_dirty_log_pr)."""
-        return self.protect_slot(slot) if dirty.any() else 0
 
     def zap_all(self) -> int:
         """Invalidate all hptes of each vCPU."""

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hostsim.compiled.jit import inlined, jit
-from hostsim.spte_index.protocol import BaseIndex, Slot
+from hostsim.spte_index.protocol import BaseIndex, Gfns, Slot, SpteNumbers
 from hostsim.spte_index.spte import WRITABLE
 from hostsim.spte_index.tables import SpteTables
 from hostsim.spte_index.walk import PROTECT, ZAP, Walk, act, bucket, look, look_gfn, meets, set_spte
@@ -242,6 +242,14 @@ class ChainedIndex(BaseIndex):
     def __init__(self, tables: SpteTables, slots: Sequence[Slot], bits: int = 0) -> None:
         super().__init__(tables, slots)
         self.chains = make_chains(self.first, len(tables.flags), bits)
+
+    def place(self, sptes: SpteNumbers, gfns: Gfns, flags: int, walk: Walk) -> None:
+        """Put a node for each of ``sptes`` on the chain of its slot or bucket; arguments as in BaseIndex."""
+        map_linked(self.tables, self.chains, sptes, gfns, flags, walk)
+
+    def remove(self, sptes: SpteNumbers, walk: Walk) -> None:
+        """Take the nodes of ``sptes`` off their chains; links go both ways, so ``walk`` searches nothing."""
+        drop_linked(self.tables, self.chains, sptes, walk)
 
     def index_bytes(self) -> dict[str, int]:
         """Heads, and of each node in use its links and its way back to the spte."""

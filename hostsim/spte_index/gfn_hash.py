@@ -11,13 +11,11 @@ from hostsim.compiled.jit import inlined, jit
 from hostsim.spte_index.chains import (
     ChainedIndex,
     Chains,
-    drop_linked,
     look_node,
-    map_linked,
     unlink,
     walk_all_chains,
 )
-from hostsim.spte_index.protocol import Gfns, Slot, SpteNumbers
+from hostsim.spte_index.protocol import Slot
 from hostsim.spte_index.tables import LEVELS, SpteTables
 from hostsim.spte_index.walk import ZAP, Walk, act, bucket, look, look_gfn, masks_any
 from hostsim.spte_index.work import HEADS, VISITED
@@ -74,14 +72,6 @@ class GfnHashIndex(ChainedIndex):
 
     def __init__(self, tables: SpteTables, slots: Sequence[Slot], bits: int = 12) -> None:
         super().__init__(tables, slots, bits)
-
-    def place(self, sptes: SpteNumbers, gfns: Gfns, flags: int, walk: Walk) -> None:
-        """Put a node for each of ``sptes`` into the bucket of its gfn; ``gfns``, ``flags``, ``walk`` as in BaseIndex."""
-        map_linked(self.tables, self.chains, sptes, gfns, flags, walk)
-
-    def remove(self, sptes: SpteNumbers, walk: Walk) -> None:
-        """Take the nodes of ``sptes`` out of their buckets; ``walk`` counts the lines."""
-        drop_linked(self.tables, self.chains, sptes, walk)
 
     def apply(self, walk: Walk) -> int:
         """Walk the buckets of the gfns, or all buckets if there are fewer of them than gfns."""

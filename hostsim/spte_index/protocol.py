@@ -81,11 +81,14 @@ class BaseIndex(ABC):
     work: int64[N_WORK], counts since the start of work under the lock.
     background: int64[N_WORK], counts of work that was put off until the lock was dropped.
     gone: numbers of deleted slots.
+    fast_zap: whether zapping all sptes is put off until the lock is dropped.
     """
 
     name: ClassVar[str] = ""
     notes_slots: ClassVar[bool] = False
     """Tables know of which slots they hold sptes (kvm_mmu_page.slot_bitmap)."""
+    harvests_slots: ClassVar[bool] = False
+    """A harvest protects the whole slot if any page of the slot is dirty; else it looks up each dirty page."""
     link_bytes: ClassVar[int] = 0
     """Bytes a page of the arrays in which this program keeps heads and links, as the host that runs it has to hold them."""
     traits: Traits = Traits()
@@ -97,6 +100,7 @@ class BaseIndex(ABC):
         assert all(slot.end == after for slot, after in zip(slots, self.first[1:], strict=True))
         self.work, self.background = make_work(), make_work()
         self.gone: set[int] = set()
+        self.fast_zap = False
         self._zapped = np.empty(len(tables.flags), np.int32)
 
     @property
@@ -232,10 +236,12 @@ class BaseIndex(ABC):
         return self.apply(self.begin(PROTECT, first, first + len(mask), mask))
 
     def harvest(self, slot: int, dirty: Bits) -> int:
-        """Do the design's part of GET_DIRTY_LOG: the next write to each dirty page is seen. By default it looks up each one.
+        """Do the design's part of GET_DIRTY_LOG: the next write to each dirty page is seen.
 
         dirty: uint8[pages of the slot], the log of the slot; a design that logs by hardware fills it, in place.
         """
+        if self.harvests_slots:
+            return self.protect_slot(slot) if dirty.any() else 0
         return self.protect_masked(self.slots[slot].first, dirty)
 
     def start_log(self, slot: int) -> int:
@@ -246,8 +252,8 @@ class BaseIndex(ABC):
         """End logging a slot: by default nothing was kept for the log."""
 
     def zap_all(self) -> int:
-        """Zap all sptes: kvm_mmu_zap_all."""
-        return self.apply(self.begin(ZAP, 0, self.n_pages))
+        """Zap all sptes (kvm_mmu_zap_all), with ``fast_zap`` after the lock is dropped."""
+        return self.zap_all_later() if self.fast_zap else self.apply(self.begin(ZAP, 0, self.n_pages))
 
     def zap_all_later(self) -> int:
         """Zap all sptes after the lock is dropped (kvm_mmu_zap_all_fast): the call itself makes the roots obsolete only."""

@@ -457,10 +457,6 @@ class RmapIndex(BaseIndex):
         """Walk the heads of each call; see BaseIndex.apply_each for ``walk``, ``firsts``, ``ends`` and ``rows``."""
         walk_rmap_calls(self.tables, self.rmap, walk, firsts, ends, self.locks(walk.action), rows)
 
-    def zap_all(self) -> int:
-        """Zap all sptes, with ``fast_zap`` after the lock is dropped."""
-        return self.zap_all_later() if self.fast_zap else super().zap_all()
-
     def lengths(self) -> NDArray[np.int64]:
         """int64[pages]: 4 KiB sptes of each gfn."""
         counts = np.zeros(self.n_pages, np.int64)

@@ -80,15 +80,12 @@ class ShadowWalkIndex(RmapIndex):
     """
 
     name: ClassVar[str] = "shadow-walk"
+    harvests_slots: ClassVar[bool] = True
     notes_slots: ClassVar[bool] = True
 
     def protect_slot(self, slot: int) -> int:
         """Read the tables that hold sptes of the slot."""
         return walk_tables(self.tables, self.protecting(slot), 1 << slot)
-
-    def harvest(self, slot: int, dirty: Bits) -> int:
-        """Protect the whole slot if any page of the slot is dirty."""
-        return self.protect_slot(slot) if dirty.any() else 0
 
     def index_bytes(self) -> dict[str, int]:
         """The bytes of the rmap, and in the header of each table a bit for each slot, in whole words."""
@@ -112,6 +109,7 @@ class TableScanIndex(BaseIndex):
     """No index: every call reads all tables that hold sptes of its slots."""
 
     name: ClassVar[str] = "table-scan"
+    harvests_slots: ClassVar[bool] = True
     notes_slots: ClassVar[bool] = True
     traits = Traits(links="nothing")
 
@@ -127,7 +125,3 @@ class TableScanIndex(BaseIndex):
         """Read the tables that hold sptes of the slots of the gfns."""
         bits = sum(1 << slot for slot in self.slots_of(walk.first, walk.end))
         return walk_tables(self.tables, walk, bits)
-
-    def harvest(self, slot: int, dirty: Bits) -> int:
-        """Protect the whole slot in one walk if any page of the slot is dirty."""
-        return self.protect_slot(slot) if dirty.any() else 0

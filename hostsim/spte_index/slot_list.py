@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from hostsim.spte_index.chains import ChainedIndex, drop_linked, map_linked
-from hostsim.spte_index.protocol import Bits, Gfns, SpteNumbers
+from hostsim.spte_index.chains import ChainedIndex
 from hostsim.spte_index.walk import ZAP, Walk
 
 
@@ -13,14 +12,7 @@ class SlotListIndex(ChainedIndex):
     """A node for each spte, on the list of its slot: flushing a slot reads no gfn, all else reads the gfn of every spte."""
 
     name: ClassVar[str] = "slot-list"
-
-    def place(self, sptes: SpteNumbers, gfns: Gfns, flags: int, walk: Walk) -> None:
-        """Put a node for each of ``sptes`` on the list of its slot; ``gfns``, ``flags`` and ``walk`` as in BaseIndex."""
-        map_linked(self.tables, self.chains, sptes, gfns, flags, walk)
-
-    def remove(self, sptes: SpteNumbers, walk: Walk) -> None:
-        """Take the nodes of ``sptes`` off their lists; links go both ways, so ``walk`` searches nothing."""
-        drop_linked(self.tables, self.chains, sptes, walk)
+    harvests_slots: ClassVar[bool] = True
 
     def apply(self, walk: Walk) -> int:
         """Walk the lists of the slots that hold the gfns, and compare the gfn of each node."""
@@ -29,10 +21,6 @@ class SlotListIndex(ChainedIndex):
     def protect_slot(self, slot: int) -> int:
         """Walk the whole list; no gfn is looked up, since every node is meant."""
         return self.walk_slots(self.protecting(slot), whole=True)
-
-    def harvest(self, slot: int, dirty: Bits) -> int:
-        """Walk the whole list if any page of the slot is dirty."""
-        return self.protect_slot(slot) if dirty.any() else 0
 
     def zap_all(self) -> int:
         """Walk all lists."""

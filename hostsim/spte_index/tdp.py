@@ -253,10 +253,6 @@ class TdpIndex(BaseIndex):
         """Walk from the root for each call; see BaseIndex.apply_each for ``walk``, ``firsts``, ``ends`` and ``rows``."""
         walk_tree_calls(self.tables, self.tree, walk, firsts, ends, self.locks(walk.action), rows)
 
-    def zap_all(self) -> int:
-        """Zap all sptes, with ``fast_zap`` after the lock is dropped."""
-        return self.zap_all_later() if self.fast_zap else super().zap_all()
-
     def index_bytes(self) -> dict[str, int]:
         """Upper levels; a table of large sptes is one of them and counted with the tables."""
         n_big = int(np.count_nonzero(self.tree.big))

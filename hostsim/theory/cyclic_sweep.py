@@ -33,8 +33,8 @@ def time_by_stretches_s(
     curve: distinct pages that the guest dirties within a time. sent_pages_per_s: above 0.
     least_round_s: length of a round, unless all is sent before.
 
-    # Model limit: a log that is cleared chunk by chunk before it is sent (KVM_CLEAR_DIRTY_LOG) leaves pages clean from that
-    # CLEAR on, and not from the sync before it; such a migration ends sooner.
+    # Model limit: a log that is cleared chunk by chunk before it is sent (KVM_CLEAR_DIRTY_LOG) leaves pages clean
+    # from that CLEAR on, and not from the sync before it. Such a migration ends sooner.
     """
     now_s, cursor, turn, before = 0.0, 0, 0, math.inf
     clean_at_s = -_ages_s(curve, remaining_pages)

@@ -65,7 +65,7 @@ KEYS = {
     "unknown key": Bad(swapped("bandwidth", "bandwith"), ("migration.bandwith: got an unknown key", "'bandwidth'")),
     "unknown table": Bad(GOOD + "[lnik]\n", ("lnik: got an unknown key", "'link'")),
     "key in the wrong table": Bad('downtime_limit = "1s"\n' + GOOD, ("downtime_limit", "migration.downtime_limit")),
-    "key nobody knows": Bad(GOOD + "[host]\nxyzzy = 1\n", ("host.xyzzy", "one of machine, page_send_ns")),
+    "key without a near one": Bad(GOOD + "[host]\nxyzzy = 1\n", ("host.xyzzy", "one of machine, page_send_ns")),
     "memory missing": Bad("[vm]\nvcpus = 1\n", ("vm.memory: got nothing", 'memory = "4GiB"')),
     "pattern missing": Bad(workload('size = "8MiB"'), ("vm.workload[0].pattern: got nothing",)),
     "a value for a table": Bad("vm = 3\n", ("vm: got 3, wanted a table",)),

@@ -38,6 +38,23 @@ new Promise((done) => {
 })
 """
 """Whether all charts fit a phone within 2 s: they are drawn anew at a frame after the window has changed."""
+STEPS = """
+(() => {
+  const { plot, lines } = hostsimReport.figures.flatMap((figure) => figure.chart.panels)
+    .find((panel) => (panel.lines || []).some((line) => line.look === "LOOK"));
+  const drawn = [], real = Path2D;
+  const keep = (letter) => function (x, y) { drawn.push(letter + x + "," + y); };
+  Path2D = class {};
+  Path2D.prototype.moveTo = keep("M");
+  Path2D.prototype.lineTo = keep("L");
+  const at = lines.findIndex((line) => line.look === "LOOK") + 1;
+  const made_up = { data: [XS, YS], over: { clientWidth: 100 }, valToPos: (value) => value };
+  plot.series[at].paths(made_up, 1, 0, made_up.data[0].length - 1);
+  Path2D = real;
+  return drawn.join(" ");
+})()
+"""
+"""The path that the page draws for a line of values YS over places XS."""
 PLACE = f"JSON.stringify((({{left, top, width, height}}) => [left, top, width, height])({BOX}))"
 
 
@@ -146,6 +163,22 @@ def test_scripts_see_the_units_that_python_sees(browser: Browser, pages: Path) -
     values = ((1.5e-6, "s"), (2.5e9, "bytes"), (12_345, ""), (9_999, ""), (7.2e12, "ns"), (1e10, "bit/s"), (-3e6, "ns"))
     for value, quantity in values:
         assert browser.value(f"hostsimReport.words({value}, '{quantity}')") == words(value, quantity)
+
+
+@pytest.mark.parametrize(
+    ("look", "xs", "ys", "path"),
+    [
+        ("after", [0, 1, 2], [5, None, None], "M0,5 L1,5"),
+        ("after", [0, 1, 2, 3], [5, None, 7, 8], "M0,5 L1,5 M2,7 L3,7 L3,8"),
+        ("before", [0, 1, 2, 3], [0, 5, None, 7], "M0,5 L1,5 M2,7 L3,7"),
+    ],
+)
+def test_a_step_before_a_gap_is_as_long_as_its_value_holds(
+    look: str, xs: list[int], ys: list[int | None], path: str, browser: Browser, pages: Path
+) -> None:
+    browser.open(pages / "run.html")
+    script = STEPS.replace("LOOK", look).replace("XS", json.dumps(xs)).replace("YS", json.dumps(ys))
+    assert browser.value(script) == path
 
 
 def test_paper_gets_a_light_page(browser: Browser, pages: Path) -> None:

@@ -21,6 +21,7 @@ def test_the_text_speaks_of_the_program_alone() -> None:
         "see ../shared/facts",
         "added as requested",
         "implements issue 12",
+        "a lock for which nobody waits",
     ],
 )
 def test_a_line_that_breaks_a_rule_is_found(line: str) -> None:

@@ -1,4 +1,4 @@
-"""Words that the text of the project does not use: unfinished work, places on one machine, how it came about."""
+"""Words that the text of the project does not use: unfinished work, places on one machine, how it came about, no actor."""
 
 from __future__ import annotations
 
@@ -12,12 +12,14 @@ HOW_IT_CAME = re.compile(
     r"|(?<!QEMU )\bissue #?\d+\b|(?<!\")\bsessions?\b|\bprompts?\b",
     re.IGNORECASE,
 )
+NO_ACTOR = re.compile(r"\b(nobody|(gives?|gave|giving) way)\b")
 
 RULES = (
     (UNFINISHED, "unfinished work: finish it, or describe the limit with '# Model limit:'"),
     (MACHINE_PATH, "a path of one machine: take it from the command line or relative to the checkout"),
     (OUT_OF_TREE, "something outside the checkout: carry the data into tests/data or hostsim/data"),
     (HOW_IT_CAME, "how the text came about: say what the program does and why"),
+    (NO_ACTOR, "a word for no actor, or no word of the kernel: name the thread, vCPU or process; a thread yields the lock"),
 )
 
 # The rules' own patterns, and samples that break them.

@@ -105,7 +105,7 @@ def test_ratios_hold_against_the_first_that_has_the_figure() -> None:
     difference = found.against_baseline(found.rows[2], "total_time_ms")
     assert difference is not None
     assert difference.ratio == 0.25
-    assert found.baseline("nobody has it") == 0
+    assert found.baseline("no combination has it") == 0
 
 
 def test_a_base_of_nothing_has_no_ratio() -> None:

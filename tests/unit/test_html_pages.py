@@ -21,7 +21,8 @@ from hypothesis import strategies as st
 from hostsim.core.errors import InputError, MissingExtraError, OutputError
 from hostsim.report.charts import files as chart_files
 from hostsim.report.charts import pictures
-from hostsim.report.charts.chart import QUANTITIES, Line, short, words
+from hostsim.report.charts.chart import QUANTITIES, Axis, Chart, Line, Panel, short, words
+from hostsim.report.charts.memory import memory_over_time
 from hostsim.report.html import render
 from hostsim.report.html.data import data_of, rounded, thinned
 from hostsim.report.html.registry import KINDS, charts_of, page_of, read_content, run_content
@@ -29,7 +30,7 @@ from hostsim.report.html.render import asset, html_bytes, tables_behind, value_a
 from hostsim.results.read import read_folder, read_run
 from hostsim.results.store import run_files
 from hostsim.results.tables import RunResult
-from tests.helpers.reports import EVIL, contents, long_run, run
+from tests.helpers.reports import EVIL, contents, host, long_run, run
 
 CONTENTS = contents()
 BYTES_MAX = 1_500_000
@@ -212,6 +213,12 @@ def test_a_long_series_that_compresses_is_kept_whole() -> None:
     assert len(text) < BYTES_MAX
 
 
+def test_a_step_is_two_places_on_the_axis() -> None:
+    places = np.array([3.17 - 1e-9, 3.17 + 1e-9])
+    chart = Chart("a", "", Axis("", "s"), (Panel(Axis("", "bytes"), (Line("b", places, np.array([1.0, 2.0])),)),))
+    assert json.loads(data_of([chart])[0])["data"][0] == [3.169999999, 3.170000001]
+
+
 @given(st.lists(st.floats(-1e12, 1e12) | st.just(float("nan")), min_size=1, max_size=60), st.integers(1, 20))
 def test_thinning_keeps_the_least_and_the_greatest(values: list[float], most: int) -> None:
     line = Line("x", np.arange(len(values), dtype=float), np.array(values))
@@ -293,3 +300,13 @@ def test_every_chart_of_every_kind_is_drawn(name: str) -> None:
         assert len(figure.axes) >= len(chart.panels)
         assert len(chart_files.data_table(chart)) > 0
     assert data_of(charts_of(CONTENTS[name]))[1] in {"json", "deflate"}
+
+
+def test_each_host_has_a_panel_of_its_free_frames() -> None:
+    near = {"vms": [{"vm": "vm"}], "watermarks": {"high": 330, "low": 280, "min": 220}}
+    far_below = {"vms": [{"vm": "neighbour[0]"}], "watermarks": {"high": 30, "low": 20, "min": 10}}
+    panels = memory_over_time(replace(host(), memory=near, destination_memory=far_below)).panels
+    found = [panel for panel in panels if isinstance(panel, Panel) and panel.y.label.startswith("free frames")]
+    assert [panel.y.label for panel in found] == ["free frames, vm", "free frames, neighbour[0]"]
+    assert [len(panel.lines) for panel in found] == [4, 4]
+    assert [panel.y.log for panel in found] == [False, True]

@@ -23,8 +23,8 @@ def _is_there(k: Kvm, page: int) -> bool:
 @part
 def _in_order(k: Kvm, page: int, first: int) -> int:
     """The guest's ptes are read one by one, and the first whose page is not there ends the prefetch."""
-    # Model limit: the guest's ptes around a fault of shadow paging are present with A and D bits; KVM stops at a pte without
-    # A bit, and maps one without D bit read-only.
+    # Model limit: the guest's ptes around a fault of shadow paging are present with A and D bits. KVM stops at a
+    # pte without A bit, and maps a pte without D bit read-only.
     found = 0
     for i in range(PREFETCH_PAGES):
         other = first + i

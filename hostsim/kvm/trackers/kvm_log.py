@@ -19,8 +19,8 @@ from hostsim.spte_index.spte import REGION_PAGES
 class KvmLog:
     """Base of the trackers. One log operation at a time: each takes slots_lock."""
 
-    # Model limit: sptes change at the end of the flush after a hold, but those that a GET write-protects; KVM changes them
-    # within the hold, and a vCPU without a stale TLB entry sees the change at once.
+    # Model limit: sptes change at the end of the flush after a hold, except those that a GET write-protects. KVM
+    # changes all of them within the hold, and a vCPU without a stale TLB entry sees the change at once.
 
     logs_reads = True
 

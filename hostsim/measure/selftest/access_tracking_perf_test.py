@@ -137,8 +137,9 @@ class _Test:
         """Mark all pages idle, page by page from user space or by a walk of MGLRU; the guest just accessed all of them."""
         before = self.vm.tally()
         if not self._plan.mglru:
-            # Model limit: threads that mark pages idle wait for each other all the time (with 8 vCPUs it takes 8 times as
-            # long in the example with which the selftest was submitted), so what they do between notifier calls adds up.
+            # Model limit: threads that mark pages idle wait for each other all the time, so their work between
+            # notifier calls adds up. In the example with which the selftest was submitted, marking takes 8 times as
+            # long with 8 vCPUs.
             yield self.vm.env.timeout(round(SYSCALLS_A_PAGE * self._plan.n_pages * self._costs.idle_syscall_ns))
         young = yield from self._notifier.clear_young(0, self._plan.n_pages, self._young)
         if young != self._plan.n_pages:

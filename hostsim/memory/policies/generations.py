@@ -173,8 +173,8 @@ class Generations:
     only at pages that it is about to evict and at their neighbours.
     """
 
-    # Model limit: a walk that does not call mmu notifiers finds no young page: pages that a thread of the host has read (its
-    # own page table has A bits, too) are found young at eviction alone.
+    # Model limit: a walk that does not call mmu notifiers finds no young page. A page that a thread of the host has
+    # read (its own page table has A bits, too) is found young at eviction alone.
 
     name = "mglru"
 

@@ -89,11 +89,30 @@
     } : {}),
   });
 
+  // Steps, each as long as its value holds: uPlot's own end a step before a gap where the step begins.
+  const steps = (isBefore) => (plot, index, first, last) => {
+    const stroke = new Path2D(), xs = plot.data[0], ys = plot.data[index];
+    const placeOf = (value, scale) => Math.round(plot.valToPos(value, scale, true));
+    let from = -1, isDrawing = false;
+    for (let i = first; i <= last; i++) {
+      if (ys[i] === undefined) continue; // a place of another line
+      const value = from < 0 ? null : ys[isBefore ? i : from];
+      if (value != null) {
+        const start = placeOf(xs[from], "x"), level = placeOf(value, "y");
+        if (isDrawing) stroke.lineTo(start, level); else stroke.moveTo(start, level);
+        stroke.lineTo(placeOf(xs[i], "x"), level);
+      }
+      [from, isDrawing] = [i, value != null];
+    }
+    if (!isBefore && isDrawing && ys[from] != null) stroke.lineTo(placeOf(xs[from], "x"), placeOf(ys[from], "y"));
+    return { stroke, fill: null, clip: null, band: null, gaps: null, flags: 1 };
+  };
+
   const straight = uPlot.paths.linear();
   const pathsOf = (look) => {
     if (look === "points") return () => null;
     if (look !== "before" && look !== "after") return straight;
-    const stepped = uPlot.paths.stepped({ align: look === "before" ? -1 : 1 });
+    const stepped = steps(look === "before");
     // Where several steps fall on each pixel, straight lines look alike, and uPlot draws only the ends of each pixel's.
     return (plot, series, first, last) => (last - first > 4 * plot.over.clientWidth ? straight : stepped)(plot, series, first, last);
   };

@@ -20,7 +20,6 @@ from hostsim.report.charts.chart import (
     Line,
     Marks,
     Panel,
-    spans_decades,
 )
 from hostsim.results.columns import labels
 from hostsim.results.memory import MEMORY_SERIES
@@ -52,6 +51,8 @@ LABELS = labels(MEMORY_SERIES)
 SWAP_LOOKS: dict[str, Colour] = {"swapped_out_pages": "purple", "swapped_in_pages": "blue"}
 VMS_DRAWN = 4
 LEAST_SHARE = 1e-9
+FAR_ABOVE = 5
+"""Times the lowest watermark, beyond which free frames are on a logarithmic axis."""
 
 
 def host_charts(host: HostResult) -> list[Chart]:
@@ -107,7 +108,9 @@ def memory_over_time(host: HostResult) -> Chart:
     panels = [_slowdowns(series)]
     memories = [memory for memory in (host.memory, host.destination_memory) if memory is not None]
     if memories:
-        panels += [_frames(memories, series), _swapped(memories, series), _resident(series)]
+        names = [f", {memory['vms'][0]['vm']}" if len(memories) > 1 else "" for memory in memories]
+        panels += [_frames(memory, series, of) for memory, of in zip(memories, names, strict=True)]
+        panels += [_swapped(memories, series), _resident(series)]
     x = Axis("simulated time", "s", low=0.0, high=max(1e-9, float(series["t_ns"].max(initial=0)) / 1e9))
     title = "Work that guests did not do, and the memory of their hosts"
     return Chart("stall", title, x, tuple(panels), _ended(host), group="host")
@@ -140,21 +143,21 @@ def _of(table: Table, vm: str, column: str) -> Array:
     return found
 
 
-def _frames(memories: Sequence[dict[str, Any]], series: Table) -> Panel:
-    """Free frames and watermarks of each host, the source first."""
-    looks: tuple[tuple[Colour, Colour], ...] = (("ink", "vermilion"), ("blue", "purple"))
-    lines = []
-    for memory, (colour, mark_colour) in zip(memories, looks, strict=False):
-        first = memory["vms"][0]["vm"]
-        of = f", {first}" if len(memories) > 1 else ""
-        t_s = _of(series, first, "t_ns") / 1e9
-        free = _of(series, first, "free_frames").astype(float)
-        lines.append(Line(LABELS["free_frames"] + of, t_s, free, colour, "before"))
-        for number, mark in enumerate(("high", "low", "min"), start=1):
-            level = np.full(2, float(memory["watermarks"][mark]))
-            lines.append(Line(f"watermark {mark}{of}", t_s[[0, -1]], level, mark_colour, "level", number))
-    is_log = spans_decades(np.concatenate([line.y for line in lines]).tolist())
-    return Panel(Axis("free frames", "", is_log), tuple(lines))
+def _frames(memory: dict[str, Any], series: Table, of: str) -> Panel:
+    """Free frames and watermarks of a host; of: the VM that names it, "" where there is one host."""
+    mine = memory["vms"][0]["vm"]
+    t_s = _of(series, mine, "t_ns") / 1e9
+    free = _of(series, mine, "free_frames").astype(float)
+    lines = [Line(LABELS["free_frames"], t_s, free, "ink", "before")]
+    for number, mark in enumerate(("high", "low", "min"), start=1):
+        level = np.full(2, float(memory["watermarks"][mark]))
+        lines.append(Line(f"watermark {mark}", t_s[[0, -1]], level, "vermilion", "level", number))
+    return Panel(Axis(f"free frames{of}", "", _is_far_above(free, memory["watermarks"]["min"])), tuple(lines))
+
+
+def _is_far_above(free: Array, least: int) -> bool:
+    """Whether a linear axis up to the most free frames would lay the watermarks upon each other; a log axis has no 0."""
+    return bool(free.size and free.min() > 0 and free.max() > FAR_ABOVE * least)
 
 
 def _swapped(memories: Sequence[dict[str, Any]], series: Table) -> Panel:

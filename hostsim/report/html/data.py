@@ -29,6 +29,8 @@ from hostsim.report.charts.chart import (
 
 DIGITS = 7
 """Significant digits of a value: more than a reader of a chart can see."""
+PLACE_DIGITS = 12
+"""Of a place on the axis x: a step is two points a nanosecond apart, and the page draws one point a place."""
 PLAIN_MAX = 200_000
 """Longer data is deflated, which takes a browser of 2023 or later."""
 CODED_MAX = 1_100_000
@@ -49,12 +51,12 @@ class Pool:
     places: dict[bytes, int] = field(default_factory=dict)
     left_out: int = 0
 
-    def add(self, values: Array) -> int:
-        """The place of ``values`` among the arrays."""
-        key = values.tobytes()
+    def add(self, values: Array, digits: int = DIGITS) -> int:
+        """The place of ``values`` among the arrays, with ``digits`` significant digits."""
+        key = bytes([digits]) + values.tobytes()
         if key not in self.places:
             self.places[key] = len(self.arrays)
-            self.arrays.append(rounded(values))
+            self.arrays.append(rounded(values, digits))
         return self.places[key]
 
 
@@ -85,12 +87,12 @@ def _deflated(text: str) -> str:
     return base64.b64encode(packer.compress(text.encode()) + packer.flush()).decode()
 
 
-def rounded(values: Array) -> list[float | None]:
-    """Values with DIGITS digits, whole numbers as they are, None for NaN and infinity."""
+def rounded(values: Array, digits: int = DIGITS) -> list[float | None]:
+    """Values with ``digits`` digits, whole numbers as they are, None for NaN and infinity."""
     if values.dtype.kind in "iub":
         return values.tolist()  # type: ignore[no-any-return]
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-        step = 10.0 ** (np.floor(np.log10(np.abs(values))) + 1 - DIGITS)
+        step = 10.0 ** (np.floor(np.log10(np.abs(values))) + 1 - digits)
         # Dividing by a whole power of ten gives the double nearest to the short number.
         shorter = np.where(step < 1, np.round(values / step) / np.round(1 / step), np.round(values / step) * step)
     kept = np.where(np.isfinite(shorter), shorter, np.where(values == 0, 0.0, np.nan))
@@ -161,7 +163,7 @@ def _line(line: Line, kept: Array, is_log: bool, pool: Pool) -> dict[str, Any]:
     x, y = line.x[kept].astype(float), line.y[kept].astype(float)
     if is_log:
         y = np.where(y > 0, y, np.nan)
-    told: dict[str, Any] = {"name": line.name, "x": pool.add(np.round(x, 9)), "y": pool.add(y), "colour": line.colour,
+    told: dict[str, Any] = {"name": line.name, "x": pool.add(x, PLACE_DIGITS), "y": pool.add(y), "colour": line.colour,
                             "look": line.look, "dash": line.dash, "marked": line.marked,
                             "notes": [[round(x, 9), text] for x, text in line.notes]}  # fmt: skip
     if line.low is not None and line.high is not None:
