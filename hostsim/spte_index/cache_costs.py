@@ -100,6 +100,13 @@ class CacheCosts:
             held = max(held, share)
         return cost + (1.0 - held) * self.dram_ns
 
+    def unused_share(self, touched_bytes: float) -> float:
+        """Price of a line that waited while other work touched ``touched_bytes``, as a share of a load from memory.
+
+        The private caches have not kept it.
+        """
+        return replace(self, l1_bytes=0.0, l2_bytes=0.0).load_ns(touched_bytes) / self.dram_ns
+
     def stream_ns(self, footprint_bytes: float) -> float:
         """Price of a line beside the line before: a walk longer than a cache has pushed its own lines out of the cache."""
         for size, ns in ((self.l1_bytes, self.l1_ns), (self.l2_bytes, self.l2_ns), (self.llc_bytes, self.llc_ns)):
@@ -115,8 +122,8 @@ class CacheCosts:
         before its use; the next descriptor of a page when the one before has come, so that the sptes between them cover
         its load.
         """
-        # Model limit: the processor is ahead of loads of rmap descriptors alone. Nodes of other designs wait for each line in
-        # full: in a list, whose next address comes with the line before, that is right; in a hash it is too long.
+        # Model limit: the processor is ahead of loads of rmap descriptors alone. Nodes of other designs wait for each line
+        # in full: in a list, whose next address comes with the line before, that is right; in a hash it is too long.
         reach_ns = min(self.ahead_ns, load_ns)
         changed = work[CHANGED] / np.maximum(1, work[VISITED])
         entry_ns = self.visit_ns + changed * (self.change_ns + self.atomic_ns)

@@ -10,6 +10,7 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
+from hostsim.core.constants import PAGE_BYTES
 from hostsim.core.dirty_tracker import Timed
 from hostsim.core.errors import InvariantError
 from hostsim.kvm.live_vm import LiveVm
@@ -98,13 +99,11 @@ class KvmLog:
     def _slot_calls(self, first_ns: float, next_ns: float) -> Timed[None]:
         """KVM_SET_USER_MEMORY_REGION of each slot beside the work on its pages (kvm_set_memslot).
 
-        Each waits for a grace period (kvm_swap_active_memslots: synchronize_srcu_expedited); the first also loads the
-        kernel's code for it, which other work has pushed out of the caches.
+        Each waits for a grace period (kvm_swap_active_memslots: synchronize_srcu_expedited).
         """
-        # Model limit: the first call finds none of its code in a cache, also after a guest that has touched little memory:
-        # of 4 MiB a call takes some 20 us in place of 55 (measured, Zen 4).
-        if first_ns:
-            yield self._env.timeout(round(first_ns + (next_ns or first_ns) * (self._plan.n_slots - 1)))
+        calls_ns = self._plan.slot_calls_ns(first_ns, next_ns, self._n_pages * PAGE_BYTES)
+        if calls_ns:
+            yield self._env.timeout(calls_ns)
 
     def _unlocked(self) -> Timed[None]:
         """Let the part of an index's call pass that runs without mmu_lock."""
