@@ -44,7 +44,7 @@ def chains(bench: Bench, length: int) -> None:
         vm.memory.lay_in_a_row()
         for _ in range(bench.repetitions):
             if not _chain_round(bench, other, vm, length):
-                names = [further_name(work) for work in CHAIN_WORK]
+                names = [*(further_name(work) for work in CHAIN_WORK), "zap_page_ns", "free_cold_ns", "allocation_ns"]
                 bench.absent |= dict.fromkeys(names, "a page has one spte here, whatever the guest maps (EPT, NPT)")
                 return
 
