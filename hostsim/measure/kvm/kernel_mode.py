@@ -45,7 +45,7 @@ def _keep(bench: Bench, vm: Vm) -> bool:
     bench.keep("root_load_ns", uncached[0] - cached[0], [*cached[1], *uncached[1]])
     _keep_invlpg(bench, move, synced)
     is_unsync = _unsync(vm)
-    move, unsynced = _timed(vm, Command.MOVE, Command.INVALIDATE)
+    _, unsynced = _timed(vm, Command.MOVE, Command.INVALIDATE)
     why_not = "" if is_unsync else "the table was not unsync"
     bench.keep("invlpg_spte_ns", (unsynced.ns - synced.ns) / INSTRUCTIONS, [synced, unsynced], why_not)
     return True
