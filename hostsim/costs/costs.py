@@ -176,13 +176,12 @@ KVM_MEASURED = (
     "ring_harvest_ns", "ring_reset_ns", "ring_full_exit_ns", "unmap_page_ns", "mprotect_page_ns", "further_spte_enable_ns",
     "further_spte_get_ns", "further_spte_disable_ns", "further_spte_unmap_ns", "first_map_pass_ns", "logged_map_pass_ns",
     "first_map_ns", "swap_in_ns", "swap_in_p99_ns", "swap_out_page_ns",
-    "sync_table_ns", "sync_spte_ns", "sync_drop_ns",
+    "sync_table_ns", "sync_spte_ns", "sync_drop_ns", "enable_next_call_ns", "disable_next_call_ns", "zap_page_ns",
+    "free_cold_ns", "sync_protect_ns", "root_load_ns", "invlpg_ns", "invlpg_spte_ns", "emulate_write_ns", "zap_table_ns",
+    "zap_entry_ns", "swap_slot_ns",
 )  # fmt: skip
 """Further numbers that are measured through /dev/kvm; trackers use those of LogCosts."""
-BY_HAND = (
-    "interrupted_ns", "sync_protect_ns", "root_load_ns", "invlpg_ns", "invlpg_spte_ns", "emulate_write_ns", "zap_table_ns",
-    "zap_entry_ns",
-)  # fmt: skip
+BY_HAND = ("interrupted_ns",)
 """Further numbers that a sheet may have and ``hostsim calibrate`` does not measure."""
 
 
@@ -199,7 +198,9 @@ class LogCosts:
     flush_ns: a TLB flush of a VM with one vCPU, which is not in guest mode.
     request_ns: added to a flush by each further vCPU of the VM, in guest mode or not.
     first_ipi_ns, more_ipi_ns: added to a flush by the first and by each further vCPU in guest mode.
-    enable_call_ns, disable_call_ns: switching the log of a memslot on and off, beside its pages; 0: not measured, as below.
+    enable_call_ns, disable_call_ns: switching the log of a memslot on and off, beside its pages; 0: not measured.
+    enable_next_call_ns, disable_next_call_ns: the same of each further memslot, right after the one before; 0: not measured,
+    as the first.
     disable_page_ns: looking at the mapping of a page, which stays, when the log ends.
     clear_call_ns: a CLEAR that finds nothing.
     ring_reset_ns: resetting an entry of a ring; 0: as clear_ns.
@@ -216,6 +217,8 @@ class LogCosts:
     more_ipi_ns: float
     enable_call_ns: float = 0.0
     disable_call_ns: float = 0.0
+    enable_next_call_ns: float = 0.0
+    disable_next_call_ns: float = 0.0
     disable_page_ns: float = 0.0
     clear_call_ns: float = 0.0
     ring_reset_ns: float = 0.0
@@ -385,6 +388,8 @@ def log_costs(sheet: CostSheet, era: Era, mmu: str = "tdp") -> LogCosts:
         more_ipi_ns=sheet.flush_vcpu_ns,
         enable_call_ns=sheet.measured_ns("enable_call_ns"),
         disable_call_ns=sheet.measured_ns("disable_call_ns"),
+        enable_next_call_ns=sheet.measured_ns("enable_next_call_ns"),
+        disable_next_call_ns=sheet.measured_ns("disable_next_call_ns"),
         disable_page_ns=sheet.measured_ns("disable_page_ns"),
         clear_call_ns=sheet.measured_ns("clear_nothing_ns"),
         ring_reset_ns=sheet.measured_ns("ring_reset_ns"),

@@ -34,6 +34,7 @@ from hostsim.kvm.spec import BACKING_PAGES, MEASURED, MmuSpec, pins_pages, split
 from hostsim.kvm.table_work import table_costs
 from hostsim.kvm.tlb import TlbReach
 from hostsim.spte_index.book3s_pr import BITS, LINK_BYTES, REST_BYTES
+from hostsim.spte_index.cache_costs import CacheCosts
 from hostsim.spte_index.protocol import BaseIndex
 from hostsim.spte_index.spte import REGION_PAGES
 from hostsim.spte_index.tables import HPTE_BYTES
@@ -106,6 +107,7 @@ def log_plan(mmu: MmuSpec, interface: str) -> LogPlan:
         invalidates=traits_of(mmu.index).protects_by_zapping,
         recovery_flush=era.recovery_flush[mmu.mmu],
         clear_lock=mmu.clear_lock or era.clear_lock,
+        caches=CacheCosts.from_sheet(costs),
     )
 
 

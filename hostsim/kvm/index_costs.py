@@ -72,14 +72,34 @@ def index_costs(mmu: MmuSpec) -> IndexCosts:
     caches = CacheCosts.from_sheet(sheet)
     walk_ns = ordered_walk_ns(measured_on(era, mmu.mmu), replace(caches, change_ns=0.0))
     clear_ns = clear_page_ns(sheet, era, mmu.mmu)
-    # Model limit: beside the walk to the page, unmapping costs as much as ageing, in every design.
     aged = replace(caches, change_ns=max(0.0, sheet.age_page_ns - _ordered_ageing_ns(mmu, era, caches)))
+    zap_ns = sheet.measured_ns("zap_page_ns")
     return IndexCosts(
         harvest=replace(caches, change_ns=max(0.0, clear_ns - walk_ns)),
-        switch=replace(caches, change_ns=max(0.0, sheet.protect_page_ns - walk_ns)),
+        switch=switching(caches, sheet.protect_page_ns, clear_ns, walk_ns),
         ageing=aged if era.ageing_lock != "none" else replace(aged, lock_pair_ns=0.0),
-        unmapping=aged,
+        unmapping=zapping(caches, zap_ns, walk_ns) if zap_ns and measured_on(era, mmu.mmu) == "rmap" else aged,
     )
+
+
+def switching(caches: CacheCosts, protect_ns: float, clear_ns: float, walk_ns: float) -> CacheCosts:
+    """Costs of switching a log on: an spte costs as much as in a CLEAR, the rest of a page is the call for its head.
+
+    mmu.c::walk_slot_rmaps calls a function by pointer for each head, then tests need_resched() and mmu_lock for waiters.
+    protect_ns, clear_ns, walk_ns: of a page with one spte, in order.
+    """
+    of_heads = max(0.0, protect_ns - clear_ns)
+    return replace(caches, change_ns=max(0.0, protect_ns - of_heads - walk_ns), found_ns=of_heads)
+
+
+def zapping(caches: CacheCosts, zap_ns: float, walk_ns: float) -> CacheCosts:
+    """Costs of unmapping: an spte is a store and an atomic operation, the rest of a page is the call for its head.
+
+    mmu.c::mmu_spte_clear_track_bits: a plain store where A and D are set, then the atomic count of kvm_update_page_stats.
+    """
+    # Model limit: beside the walk to the page, unmapping costs as much as ageing, in every design, on a sheet without
+    # zap_page_ns.
+    return replace(caches, change_ns=0.0, found_ns=max(0.0, zap_ns - walk_ns))
 
 
 def _ordered_ageing_ns(mmu: MmuSpec, era: Era, caches: CacheCosts) -> float:

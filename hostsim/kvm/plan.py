@@ -13,6 +13,7 @@ from hostsim.costs.era import ClearLock, RecoveryFlush
 from hostsim.costs.exits import EXCLUSIVE, SHARED
 from hostsim.kvm.interfaces import INTERFACE_TRAITS, Interface
 from hostsim.kvm.spec import MmuSpec
+from hostsim.spte_index.cache_costs import CacheCosts
 from hostsim.spte_index.spte import REGION_PAGES
 
 Recovery = Literal["none", "zap", "in-place"]
@@ -54,6 +55,7 @@ class LogPlan:
     (book3s_pr.c::kvm_vm_ioctl_get_dirty_log_pr).
     recovery_flush: one flush for each spte that is zapped, for each recovered region, or one a slot.
     clear_lock: the way a CLEAR takes mmu_lock.
+    caches: prices of cache lines, for calls whose code other work has pushed out of them.
     """
 
     interface: Interface
@@ -69,6 +71,7 @@ class LogPlan:
     invalidates: bool = False
     recovery_flush: RecoveryFlush = "slot"
     clear_lock: ClearLock = "exclusive"
+    caches: CacheCosts = field(default_factory=CacheCosts)
 
     @property
     def pml(self) -> bool:
@@ -114,6 +117,16 @@ class LogPlan:
     def stop_hold_ns(self, regions: int, pages: int = 0) -> int:
         """Hold of mmu_lock that recovers ``regions`` of huge pages, and looks at mappings of ``pages`` that stay."""
         return whole_ns(regions * self.costs.recover_ns + pages * self.costs.disable_page_ns)
+
+    def slot_calls_ns(self, first_ns: float, next_ns: float, n_bytes: int) -> int:
+        """Calls that switch the log of all memslots, beside their pages; 0: not measured.
+
+        The first loads the kernel's code for it from where the guest's work on ``n_bytes`` of memory has left it.
+        first_ns, next_ns: a call with empty caches, and one right after it; 0: as the first.
+        """
+        # Model limit: before a log is switched the guest has touched as much memory as it has.
+        cold_ns = (first_ns - next_ns) * self.caches.unused_share(n_bytes) if next_ns else 0.0
+        return round((next_ns or first_ns) * self.n_slots + cold_ns)
 
     @property
     def clear_mode(self) -> int:

@@ -17,6 +17,7 @@ from hostsim.spte_index.work import (
     CHANGED,
     COVER,
     DEPENDENT,
+    FOUND,
     FREES,
     LOCKS,
     N_PARTS,
@@ -28,8 +29,8 @@ from hostsim.spte_index.work import (
 )
 
 Counts = Mapping[int, float] | NDArray[np.int64]
-CHANGE = frozenset({"change_ns", "operation_ns"})
-"""Fields that no sheet has: change_ns is computed below, operation_ns belongs to a made-up machine."""
+COMPUTED = frozenset({"change_ns", "operation_ns", "found_ns", "free_ns", "free_lines"})
+"""Fields that no sheet has: all but operation_ns, which belongs to a made-up machine, follow from numbers that it has."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,9 @@ class CacheCosts:
     l1_bytes, l2_bytes, llc_bytes: sizes of the caches.
     atomic_ns, lock_pair_ns, allocation_ns: an atomic operation, a lock round trip, an object allocated or freed.
     visit_ns: an entry looked at, beside its line.
+    free_ns, free_lines: an object freed, and lines that are loaded for it: SLUB looks at the slab of the object.
     change_ns: an spte changed, beside its line and the atomic operation.
+    found_ns: an rmap head that leads to an spte, beside the sptes: the call of a function for it.
     operation_ns: a call by itself.
     ahead_ns: work on which an out-of-order processor is ahead of the load that it waits for, as far as its reorder buffer
     reaches.
@@ -62,6 +65,9 @@ class CacheCosts:
     change_ns: float = 0.0
     operation_ns: float = 0.0
     ahead_ns: float = 0.0
+    free_ns: float = 0.0
+    free_lines: float = 0.0
+    found_ns: float = 0.0
 
     uniform: ClassVar[CacheCosts]
     """A machine on which every call costs 1 ns, so that designs differ in nothing but their answers."""
@@ -73,11 +79,12 @@ class CacheCosts:
         change_ns is the rest of a page that CLEAR finds through the rmap (clear_rmap_ns, pages in order), when the lines,
         the visits and the atomic operation are paid.
         """
-        given = {field.name: getattr(sheet, field.name) for field in fields(cls) if field.name not in CHANGE}
+        given = {field.name: getattr(sheet, field.name) for field in fields(cls) if field.name not in COMPUTED}
         costs = cls(**given)
         lines_ns = costs.line_stream_ns * 2 / 8  # a head and an spte, 8 of each a line
         change_ns = sheet.clear_rmap_ns - lines_ns - 2 * costs.visit_ns - costs.atomic_ns
-        return replace(costs, change_ns=max(0.0, change_ns))
+        free_ns, free_lines = _freeing(sheet)
+        return replace(costs, change_ns=max(0.0, change_ns), free_ns=free_ns, free_lines=free_lines)
 
     def emptied(self) -> CacheCosts:
         """These costs right after other work has emptied all caches: every line comes from memory."""
@@ -92,6 +99,13 @@ class CacheCosts:
             cost += max(0.0, share - held) * ns
             held = max(held, share)
         return cost + (1.0 - held) * self.dram_ns
+
+    def unused_share(self, touched_bytes: float) -> float:
+        """Price of a line that waited while other work touched ``touched_bytes``, as a share of a load from memory.
+
+        The private caches have not kept it.
+        """
+        return replace(self, l1_bytes=0.0, l2_bytes=0.0).load_ns(touched_bytes) / self.dram_ns
 
     def stream_ns(self, footprint_bytes: float) -> float:
         """Price of a line beside the line before: a walk longer than a cache has pushed its own lines out of the cache."""
@@ -108,10 +122,16 @@ class CacheCosts:
         before its use; the next descriptor of a page when the one before has come, so that the sptes between them cover
         its load.
         """
+        # Model limit: the processor is ahead of loads of rmap descriptors alone. Nodes of other designs wait for each line
+        # in full: in a list, whose next address comes with the line before, that is right; in a hash it is too long.
         reach_ns = min(self.ahead_ns, load_ns)
         changed = work[CHANGED] / np.maximum(1, work[VISITED])
         entry_ns = self.visit_ns + changed * (self.change_ns + self.atomic_ns)
         return work[AHEAD] * reach_ns + np.minimum(work[COVER] * entry_ns, work[CHAINED] * reach_ns)
+
+    def freed_ns(self, load_ns: float) -> float:
+        """Price of an object that is freed; load_ns: of a line."""
+        return self.free_ns + self.free_lines * load_ns
 
     def price_ns(self, work: Work, footprint_bytes: float) -> float:
         """Time of ``work`` on one CPU in a structure of ``footprint_bytes``."""
@@ -124,7 +144,9 @@ class CacheCosts:
             + work.changed * self.change_ns
             + work.atomics * self.atomic_ns
             + work.locks * self.lock_pair_ns
-            + (work.allocations + work.frees) * self.allocation_ns
+            + work.allocations * self.allocation_ns
+            + work.frees * self.freed_ns(load_ns)
+            + work.found * self.found_ns
             + work.operations * self.operation_ns
         )
 
@@ -134,8 +156,15 @@ class CacheCosts:
         each[STREAMED : STREAMED + N_PARTS] = self.stream_ns(footprint_bytes)
         each[DEPENDENT : DEPENDENT + N_PARTS] = load_ns
         each[[VISITED, CHANGED, ATOMICS, LOCKS]] = self.visit_ns, self.change_ns, self.atomic_ns, self.lock_pair_ns
-        each[[ALLOCATIONS, FREES, OPERATIONS]] = self.allocation_ns, self.allocation_ns, self.operation_ns
+        each[[ALLOCATIONS, FREES, OPERATIONS]] = self.allocation_ns, self.freed_ns(load_ns), self.operation_ns
+        each[FOUND] = self.found_ns
         return np.asarray((work * each).sum(axis=1) - self.hidden_ns(work.T, load_ns))
+
+
+def _freeing(sheet: Any) -> tuple[float, float]:
+    """(ns, lines) of freeing an object: measured with empty caches, where a load comes from memory; else as allocating."""
+    cold_ns = sheet.measured_ns("free_cold_ns")
+    return (max(0.0, cold_ns - sheet.dram_ns), 1.0) if cold_ns else (sheet.allocation_ns, 0.0)
 
 
 def _places(work: Work) -> Counts:

@@ -17,7 +17,7 @@ from hostsim.compiled.jit import inlined, jit, part
 from hostsim.spte_index.protocol import BaseIndex, Gfns, Slot, SpteNumbers, Traits
 from hostsim.spte_index.tables import LEVELS, SpteTables
 from hostsim.spte_index.walk import ZAP, Walk, act, call_of, end_call, look, masks_any, set_spte
-from hostsim.spte_index.work import AHEAD, ALLOCATIONS, CHAINED, COVER, DEPENDENT, FREES, HEADS, NODES, VISITED
+from hostsim.spte_index.work import AHEAD, ALLOCATIONS, CHAINED, COVER, DEPENDENT, FOUND, FREES, HEADS, NODES, VISITED
 
 Ints = NDArray[np.int64]
 HEAD_BYTES = 8
@@ -144,7 +144,7 @@ def look_desc(rmap: Rmap, desc: int, work: Ints) -> None:
 def look_desc_of_walk(rmap: Rmap, desc: int, looked_at: int, work: Ints) -> None:
     """Count in ``work`` the lines of ``desc``, and how early the processor knows its address.
 
-    looked_at: sptes of the descriptor before, which holds the address; -1: the head does.
+    looked_at: sptes of the descriptor before, which holds the address; -1: the head does, or that descriptor is freed.
     """
     was = work[DEPENDENT + NODES]
     look_desc(rmap, desc, work)
@@ -318,6 +318,7 @@ def walk_head(tables: SpteTables, rmap: Rmap, number: int, walk: Walk) -> int:
     value = look_head(rmap, number, walk.work)
     if value == 0:
         return 0
+    walk.work[FOUND] += 1
     changed = 0
     if value > 0:
         changed = act(tables, walk, value - 1)
@@ -325,12 +326,14 @@ def walk_head(tables: SpteTables, rmap: Rmap, number: int, walk: Walk) -> int:
         desc, looked_at = -value - 1, -1
         while desc >= 0:
             look_desc_of_walk(rmap, desc, looked_at, walk.work)
-            looked_at = int(rmap.filled[desc])
-            for i in range(looked_at):
+            held = int(rmap.filled[desc])
+            for i in range(held):
                 changed += act(tables, walk, int(rmap.sptes[desc, i]))
             behind = int(rmap.more[desc])  # read before free_desc, which links the descriptor to the free ones
+            looked_at = held
             if walk.action == ZAP:
                 free_desc(rmap, desc, walk.work)
+                looked_at = -1  # freeing takes longer than the load of the next one, whose address is known by then
             desc = behind
     if walk.action == ZAP:
         rmap.head[number] = 0

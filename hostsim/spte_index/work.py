@@ -19,12 +19,13 @@ LINE_BYTES = 64
 
 STREAMED, DEPENDENT, LAST_LINE = 0, N_PARTS, 2 * N_PARTS
 """First place of the counts by structure: lines beside the line before; lines anywhere else; the line looked at last."""
-VISITED, CHANGED, ATOMICS, LOCKS, ALLOCATIONS, FREES, OPERATIONS, AHEAD, CHAINED, COVER, ZAPPED = range(
-    3 * N_PARTS, 3 * N_PARTS + 11
+VISITED, CHANGED, ATOMICS, LOCKS, ALLOCATIONS, FREES, OPERATIONS, AHEAD, CHAINED, COVER, FOUND, ZAPPED = range(
+    3 * N_PARTS, 3 * N_PARTS + 12
 )
 """Places of the other counts: entries looked at; sptes changed (or found young); atomic operations; lock round trips;
 objects allocated; objects freed; calls; dependent lines whose address was read early, with a streamed line; dependent lines
-whose address came with the dependent line before; entries looked at between these two; sptes that the call has zapped.
+whose address came with the dependent line before; entries looked at between these two; rmap heads that lead to an spte;
+sptes that the call has zapped.
 """
 N_WORK = ZAPPED + 1
 FAR = -(1 << 40)
@@ -59,6 +60,7 @@ class Work:
     ahead: int = 0
     chained: int = 0
     cover: int = 0
+    found: int = 0
 
     @property
     def lines_streamed(self) -> int:

@@ -40,6 +40,12 @@ LOSS_POINTS = 0.01
 LOSS_SHARE = 0.2
 
 
+ONE_IN_TEN, ONE_IN_TEN_THROTTLED = 0.015, 0.04
+"""One repeat in ten lies further than this from the median of its case: by total time, in 92 cases of three repeats and more
+without auto-converge, and in 13 with it. In 33 of 130 cases the repeats differ in their syncs, most by one.
+"""
+
+
 @dataclass(frozen=True)
 class Under:
     """KVM of the host that ran the migrations.
@@ -170,12 +176,21 @@ def _tolerance(case: Case, name: str, middle: float) -> float:
     return 0.0 if name == "dirty_sync_count" else TOLERANCE
 
 
+def _of_one_repeat(case: Case, name: str, middle: float) -> float:
+    """Share of ``middle`` by which a single repeat may lie beside the median of many, which nobody has measured."""
+    if name == "dirty_sync_count":
+        return 1 / middle
+    return ONE_IN_TEN_THROTTLED if "auto-converge" in case.inputs["capabilities"] else ONE_IN_TEN
+
+
 def _figure(case: Case, name: str, got: float) -> Row:
     """Within the tolerance, or between the least and the most of the repeats; syncs to the number."""
     real = case.measured[name]
     middle, low, high = float(real["median"]), float(real["min"]), float(real["max"])
     error = 0.0 if low <= got <= high else abs(got - middle) / middle
     tolerance = _tolerance(case, name, middle)
+    if low == high and len(case.repeats) == 1:
+        tolerance = round(tolerance + _of_one_repeat(case, name, middle), 6)
     note = f"share beyond the repeats; measured {low:g} to {high:g}"
     row = Row(SUITE, f"migration/{case.id}", name, middle, got, round(error, 6), tolerance, error <= tolerance, note=note)
     return row.unscored("the speed of the host") if case.id.endswith("_unlimited") else row

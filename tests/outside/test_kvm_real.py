@@ -17,16 +17,15 @@ import numpy as np
 import pytest
 
 from hostsim.costs.costs import load_costs
-from hostsim.measure.kvm import abi, calibrate_kvm, device
+from hostsim.measure.kvm import abi, calibrate_kvm, device, directories, kernel_mode, table_syncs
 from hostsim.measure.kvm.bench import Bench, asking, guest_timing
-from hostsim.measure.kvm.chain_costs import form_ns, modelled_ns
+from hostsim.measure.kvm.chain_costs import WORKS, form_ns, modelled_ns
 from hostsim.measure.kvm.counters import changed
 from hostsim.measure.kvm.device import Kvm, KvmError, ioctl
 from hostsim.measure.kvm.guest import Command, Work
 from hostsim.measure.kvm.host import read_host
 from hostsim.measure.kvm.real_selftest import dirty_pages
 from hostsim.measure.kvm.repetitions import CALM_MIN
-from hostsim.measure.kvm.table_syncs import NAMES, table_syncs
 from hostsim.measure.kvm.vm import Vm, VmSpec, address_of, usable_cpus
 from hostsim.spte_index.cache_costs import CacheCosts
 from hostsim.validation.kvm_map_passes import faults_where
@@ -374,10 +373,43 @@ def test_a_page_table_is_unsync_after_one_exit_and_synced_at_the_next_root(kvm: 
 
 
 @needs_kvm
-def test_syncs_of_page_tables_are_measured_or_there_are_none(kvm: Kvm) -> None:
+@pytest.mark.parametrize(
+    ("measure", "names"),
+    [
+        (table_syncs.table_syncs, table_syncs.NAMES),
+        (directories.directories, ("emulated_more_ns", "zap_table_ns", "zap_entry_ns")),
+        (kernel_mode.kernel_mode, kernel_mode.NAMES),
+    ],
+)
+def test_work_on_page_tables_is_measured_or_there_is_none(
+    kvm: Kvm, measure: Callable[[Bench], None], names: tuple[str, ...]
+) -> None:
     bench = Bench(kvm, 2, SMALL_BYTES, usable_cpus())
-    table_syncs(bench)
-    assert set(bench.taken if read_host().mmu == "shadow" else bench.absent) == set(NAMES)
+    measure(bench)
+    assert bench.refused == {}
+    if read_host().mmu == "shadow":
+        assert set(bench.taken) == set(names)
+    else:
+        assert not bench.taken
+        assert bench.absent
+
+
+@needs_shadow_mmu
+def test_the_third_write_to_a_directory_zaps_it(kvm: Kvm) -> None:
+    with Vm(kvm, VmSpec(16 * directories.REGION_BYTES)) as vm:
+        vm.run([Work(Command.NOTHING)])
+        few, all_of_it = (directories._cleared(vm, n).counters for n in (2, 16))
+    assert (few["pf_emulate"], few.get("mmu_flooded", 0)) == (2, 0)
+    assert (all_of_it["pf_emulate"], all_of_it["mmu_flooded"], all_of_it["pf_taken"]) == (3, 1, 4)
+
+
+@needs_kvm
+def test_switching_a_log_sleeps_and_get_does_not(kvm: Kvm) -> None:
+    with Vm(kvm, VmSpec(16 * MIB)) as vm:
+        switched = asking(vm, vm.logs(on=True))
+        got = asking(vm, vm.gets(vm.bitmaps()))
+    assert (switched.slept, got.slept) == (True, False)
+    assert switched.ns == switched.wall_ns
 
 
 @pytest.mark.parametrize("command", [("calibrate", "--kvm"), TEST])
@@ -441,6 +473,6 @@ def test_the_debate_measures_chains_beside_model_and_form(tmp_path: Path) -> Non
 def test_the_form_of_a_chain_is_near_the_index_where_lines_cost_alike(length: int) -> None:
     """All levels of the memory cost the same, so the order in which lines are read does not matter."""
     costs = replace(CacheCosts.from_sheet(load_costs("zen4-pvm")), l1_ns=5, l2_ns=5, llc_ns=5, dram_ns=5, line_stream_ns=5)
-    for work, ns in modelled_ns(costs, length).items():
+    for work, ns in modelled_ns(dict.fromkeys(WORKS, costs), length).items():
         if work == "enable":
             assert form_ns(costs, work, length) == pytest.approx(ns, rel=0.35)

@@ -10,12 +10,15 @@ import pytest
 
 from hostsim.core.dirty_tracker import Harvest
 from hostsim.core.errors import InvariantError
-from hostsim.costs.era import ClearLock
+from hostsim.costs.costs import load_costs, log_costs
+from hostsim.costs.era import ClearLock, load_era
 from hostsim.costs.exits import WP
 from hostsim.kvm.build import exits_of
+from hostsim.kvm.plan import LogPlan
 from hostsim.kvm.spec import MmuSpec
 from hostsim.kvm.trackers.kvm_log import KvmLog
 from hostsim.machine.machine import Machine
+from hostsim.spte_index.cache_costs import CacheCosts
 from tests.helpers.live import MS, TRACKING, at, live_machine, sweep, timed, vm_of
 
 N_PAGES = 1024
@@ -293,3 +296,12 @@ def test_what_no_sync_has_is_told(tracking: str) -> None:
     started(one)
     one.run()
     assert one.tracker.first_unharvested(one.env.now_ns) in ((0, 1) if tracking != "initially-all-set" else (0,))
+
+
+def test_calls_that_switch_memslots_in_a_row_find_their_code_in_the_caches() -> None:
+    caches = CacheCosts(llc_ns=14, dram_ns=140, llc_bytes=8 << 20)
+    costs = log_costs(load_costs("zen4-pvm"), load_era("E6"), "shadow")
+    plan = LogPlan("get-dirty-log", costs, MmuSpec(n_slots=5), caches=caches)
+    assert plan.slot_calls_ns(55_000, 11_000, 16 << 20) == 5 * 11_000 + round(0.55 * 44_000)
+    assert plan.slot_calls_ns(55_000, 0, 16 << 20) == 5 * 55_000
+    assert plan.slot_calls_ns(0, 0, 16 << 20) == 0

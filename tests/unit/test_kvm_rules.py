@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import re
+import time
 from collections.abc import Callable, Sequence
 from itertools import islice
 from pathlib import Path
@@ -25,7 +26,7 @@ from hostsim.measure.kvm.device import Kvm, KvmError, check_platform
 from hostsim.measure.kvm.host import KvmHost, read_host
 from hostsim.measure.kvm.memory_size import size_for
 from hostsim.measure.kvm.numbers import ABOVE_ALL, LOCKED_SHARE, MEANING, RENAMED, chain_slope, follow
-from hostsim.measure.kvm.pace import PREEMPTED, is_calm
+from hostsim.measure.kvm.pace import PREEMPTED, is_calm, waits
 from hostsim.measure.kvm.rules import REPETITIONS_MIN, Expected, about, complaint, foreign_share, none_of, slope
 from tests.unit.test_calibrate_sheet import CACHES, made
 
@@ -73,6 +74,31 @@ def test_a_repetition_with_a_fault_too_many_is_refused() -> None:
     assert found.sample("loop_ns") is None
     assert found.why_not("loop_ns") == "refused: pf_taken moved by 4000, expected -8 to 8"
     assert found.why_not("ring_reset_ns") == "not reached"
+
+
+def test_a_call_that_sleeps_takes_as_long_as_the_walls_clock_says() -> None:
+    assert Timing(20_000.0, 12_000.0, {}, slept=True).ns == 20_000
+    assert Timing(20_000.0, 12_000.0, {}).ns == 12_000
+
+
+def test_a_thread_that_waits_is_seen_to_wait() -> None:
+    before = waits()
+    time.sleep(1e-3)
+    assert waits() > before
+
+
+def test_a_descriptor_that_is_freed_is_what_unmapping_pays_more_than_enabling() -> None:
+    unmap, enable = {1: 37.0, 2: 247.0, 8: 304.0}, {1: 40.0, 2: 107.0, 8: 238.0}
+    rows = {("unmap", k): ns for k, ns in unmap.items()} | {("enable", k): ns for k, ns in enable.items()}
+    found = {name: value for name, value, *_ in follow(SHADOW, {chain_name(*key): ns for key, ns in rows.items()})}
+    assert found["zap_page_ns"] == 37
+    assert found["free_cold_ns"] == pytest.approx((247 - 37 - 57 / 6) - (107 - 40 - 131 / 6))
+
+
+def test_an_emulated_write_is_told_from_its_flush() -> None:
+    ns = {"clear_one_more_ns": 300.0, "clear_nothing_ns": 470.0, "clear_dirty_page_ns": 24.0, "emulated_more_ns": 1150.0}
+    found = {name: value for name, value, *_ in follow(SHADOW, ns)}
+    assert found["emulate_write_ns"] == 1150 - 276
 
 
 def test_time_of_others_is_what_is_not_ours() -> None:
@@ -256,7 +282,8 @@ def test_a_busy_machine_is_named_in_every_source() -> None:
 
 def test_every_number_has_a_place_in_a_sheet() -> None:
     names = {renamed for name in MEANING for renamed in RENAMED.get(name, {"": name}).values()} - {*ABOVE_ALL}
-    names |= {"first_map_ns", "clear_call_ns", *(f"further_spte_{work}_ns" for work in CHAIN_WORK)}
+    names |= {"first_map_ns", "clear_call_ns", "emulate_write_ns", "zap_page_ns", "free_cold_ns"}
+    names |= {f"further_spte_{work}_ns" for work in CHAIN_WORK}
     assert names <= known_numbers()
     assert set(KVM_MEASURED) <= names
 

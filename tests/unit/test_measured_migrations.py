@@ -28,8 +28,8 @@ from hostsim.qemu.dirty_limit import LimitChange
 from hostsim.report.beside import beside_grid, measured_lines, ratio_of
 from hostsim.validation.kvm_measured import case_of as as_case
 from hostsim.validation.kvm_measured import measured_rows, modelled_version, rate_rows, under_of
-from hostsim.validation.kvm_migrations import machine_of
-from hostsim.validation.qemu.cases import load_cases
+from hostsim.validation.kvm_migrations import TOLERANCE, _figure, machine_of
+from hostsim.validation.qemu.cases import Case, load_cases
 from tests.helpers.fake_qmp import HANG_UP, VERSION, Monitor
 from tests.helpers.needs import needs_nasm
 
@@ -217,6 +217,17 @@ def test_both_sides_get_the_parameters_of_a_mechanism() -> None:
     planned = replace(PLAN[1], parameters={"multifd-channels": 3})
     migrate_module._set_up(side("src"), side("dst"), planned, run_of())
     assert ("migrate-set-parameters", {"multifd-channels": 3}) in asked["dst"]
+
+
+@pytest.mark.parametrize(("capabilities", "beyond"), [(["auto-converge"], 0.04), ([], 0.015)])
+def test_a_single_repeat_is_judged_by_the_spread_of_single_repeats(capabilities: list[str], beyond: float) -> None:
+    inputs = {"accel": "kvm", "write_rate_pages_s": 40000, "capabilities": capabilities}
+    single = {name: {"median": n, "min": n, "max": n} for name, n in (("total_time_ms", 6000), ("dirty_sync_count", 24))}
+    case = Case("one", inputs, ("completed",), single, ({},))
+    assert _figure(case, "total_time_ms", 6000 * (0.999 + TOLERANCE + beyond)).passed
+    assert not _figure(case, "total_time_ms", 6000 * (1.001 + TOLERANCE + beyond)).passed
+    assert _figure(case, "dirty_sync_count", 23).passed
+    assert not _figure(replace(case, repeats=({}, {}, {})), "dirty_sync_count", 23).passed
 
 
 def test_a_dirty_rate_is_told_and_not_scored() -> None:

@@ -6,13 +6,27 @@ import numpy as np
 import pytest
 
 from hostsim.costs.costs import load_costs
+from hostsim.measure.kvm.chain_costs import costs_by_work, form_ns, modelled_ns
 from hostsim.spte_index.cache_costs import CacheCosts
 from hostsim.spte_index.designs import make_index, tables_for
 from hostsim.spte_index.protocol import BaseIndex, Slot
 from hostsim.spte_index.spte import PRESENT, WRITABLE
 from hostsim.spte_index.tables import ENTRIES, take_tables
 from hostsim.spte_index.walk import look
-from hostsim.spte_index.work import DEPENDENT, HEADS, NODES, PAGES, SPTES, STREAMED, Work, counted, make_work
+from hostsim.spte_index.work import (
+    ALLOCATIONS,
+    DEPENDENT,
+    FOUND,
+    FREES,
+    HEADS,
+    NODES,
+    PAGES,
+    SPTES,
+    STREAMED,
+    Work,
+    counted,
+    make_work,
+)
 
 TABLES = 16
 PAGES_ALL = TABLES * ENTRIES
@@ -158,6 +172,37 @@ def test_a_descriptor_is_loaded_while_the_processor_is_ahead() -> None:
     assert costs.price_ns(pages, 1e9) == pytest.approx(20 * 128 + 100 * 5 - 10 * 90 - 20 * 5)
     many = Work(dependent=(0, 20, 0, 0), visited=100, ahead=10, chained=10, cover=10 * 30)
     assert costs.price_ns(many, 1e9) == pytest.approx(20 * (128 - 90) + 100 * 5)
+
+
+def test_an_object_that_is_freed_costs_a_line_where_that_was_measured() -> None:
+    freed = Work(frees=10, allocations=1, found=4)
+    assert CacheCosts(allocation_ns=30, free_ns=30, dram_ns=128).price_ns(freed, 1e9) == pytest.approx(11 * 30)
+    measured = CacheCosts(allocation_ns=135, free_ns=27, free_lines=1, dram_ns=128, found_ns=16)
+    assert measured.price_ns(freed, 1e9) == pytest.approx(135 + 10 * (27 + 128) + 4 * 16)
+    rows = measured.price_rows_ns(np.array([_row(freed)]), 1e9)
+    assert rows[0] == pytest.approx(measured.price_ns(freed, 1e9))
+
+
+def _row(work: Work) -> np.ndarray:
+    row = make_work() * 0
+    row[[FREES, ALLOCATIONS, FOUND]] = work.frees, work.allocations, work.found
+    return row
+
+
+def test_a_page_unmapped_or_protected_in_order_costs_what_the_sheet_says() -> None:
+    sheet = load_costs("zen4-pvm")
+    costs = costs_by_work(sheet)
+    for length, enable_ns, unmap_ns in ((1, 40, 37), (2, 107, 247), (8, 238, 304), (16, 500, 583)):
+        found = modelled_ns(costs, length)
+        assert found["enable"] == pytest.approx(enable_ns, rel=0.09)
+        assert found["unmap"] == pytest.approx(unmap_ns, rel=0.06)
+        assert form_ns(costs["unmap"], "unmap", length) == pytest.approx(found["unmap"], rel=0.03)
+
+
+def test_code_that_waited_comes_from_what_the_guest_left_of_the_caches() -> None:
+    costs = CacheCosts(l2_ns=4, llc_ns=14, dram_ns=140, l2_bytes=1 << 20, llc_bytes=8 << 20)
+    assert costs.unused_share(1 << 18) == pytest.approx(0.1)
+    assert costs.unused_share(16 << 20) == pytest.approx(0.5 * 0.1 + 0.5)
 
 
 def test_uniform_costs_count_calls_alone() -> None:

@@ -10,6 +10,7 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
+from hostsim.core.constants import PAGE_BYTES
 from hostsim.core.dirty_tracker import Timed
 from hostsim.core.errors import InvariantError
 from hostsim.kvm.live_vm import LiveVm
@@ -64,7 +65,7 @@ class KvmLog:
 
     def _start(self) -> Timed[None]:
         plan = self._plan
-        yield from self._slot_calls(plan.costs.enable_call_ns)
+        yield from self._slot_calls(plan.costs.enable_call_ns, plan.costs.enable_next_call_ns)
         if plan.all_set:
             yield self._env.timeout(round(self._n_pages * plan.costs.all_set_ns))
         else:
@@ -95,10 +96,14 @@ class KvmLog:
         if self._plan.invalidates:
             self._engine.mmu.zap(0, self._n_pages, self._env.now_ns)
 
-    def _slot_calls(self, call_ns: float) -> Timed[None]:
-        """KVM_SET_USER_MEMORY_REGION of each slot beside the work on its pages (kvm_set_memslot, synchronize_srcu)."""
-        if call_ns:
-            yield self._env.timeout(round(call_ns * self._plan.n_slots))
+    def _slot_calls(self, first_ns: float, next_ns: float) -> Timed[None]:
+        """KVM_SET_USER_MEMORY_REGION of each slot beside the work on its pages (kvm_set_memslot).
+
+        Each waits for a grace period (kvm_swap_active_memslots: synchronize_srcu_expedited).
+        """
+        calls_ns = self._plan.slot_calls_ns(first_ns, next_ns, self._n_pages * PAGE_BYTES)
+        if calls_ns:
+            yield self._env.timeout(calls_ns)
 
     def _unlocked(self) -> Timed[None]:
         """Let the part of an index's call pass that runs without mmu_lock."""
@@ -111,7 +116,8 @@ class KvmLog:
         return self._plan.start_hold_ns(*self._engine.log.count_start(splits=self._plan.eager_split))
 
     def _stop(self) -> Timed[None]:
-        yield from self._slot_calls(self._plan.costs.disable_call_ns)
+        costs = self._plan.costs
+        yield from self._slot_calls(costs.disable_call_ns, costs.disable_next_call_ns)
         recovered_before = self.recovered_regions
         if self._plan.recovery_flush != "slot" and self._plan.recovery != "none":
             yield from self._recover_each() if self._plan.recovery_flush == "each" else self._recover_by_spte()

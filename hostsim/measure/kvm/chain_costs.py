@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import ceil
 
 import numpy as np
 
 from hostsim.core.constants import PAGE_BYTES
 from hostsim.costs.costs import CostSheet
+from hostsim.kvm.index_costs import ordered_walk_ns, switching, zapping
 from hostsim.measure.calibrate.sample import Sample
 from hostsim.measure.kvm.bench import Bench
 from hostsim.measure.kvm.bystanders import Bystanders, check_quiet, look_first
@@ -31,7 +32,7 @@ from hostsim.spte_index.meter import Meter
 from hostsim.spte_index.protocol import BaseIndex
 from hostsim.spte_index.rmap import HEAD_BYTES
 from hostsim.spte_index.spte import DIRTY, PRESENT, WRITABLE
-from hostsim.spte_index.tables import ENTRIES, take_tables
+from hostsim.spte_index.tables import ACCESSED, ENTRIES, take_tables
 from hostsim.spte_index.work import LINE_BYTES
 
 PAGES = 8192
@@ -111,9 +112,9 @@ def chain_costs(kvm: Kvm, sheet: CostSheet, *, busy: bool = False, as_root: bool
     samples = {(work, k): sample for work in WORKS for k in CHAINS if (sample := bench.sample(chain_name(work, k)))}
     found = {key: estimate(chain_name(*key), sample).ns for key, sample in samples.items()}
     spread = {key: quartiles(sample) for key, sample in samples.items()}
-    costs = CacheCosts.from_sheet(sheet).emptied()
+    costs = costs_by_work(sheet)
     modelled = {(work, k): ns for k in CHAINS for work, ns in modelled_ns(costs, k).items()}
-    form = {(work, k): form_ns(costs, work, k) for work in WORKS for k in CHAINS}
+    form = {(work, k): form_ns(costs[work], work, k) for work in WORKS for k in CHAINS}
     aged = any(work == AGE for work, _ in found)
     not_aged = "" if aged else bench.why_not("age_page_ns") if as_root else AT_WISH["age_page_ns"]
     return ChainCosts(host, found, spread, modelled, form, not_aged)
@@ -125,20 +126,29 @@ def quartiles(sample: Sample) -> tuple[float, float]:
     return float(low), float(high)
 
 
-def modelled_ns(costs: CacheCosts, length: int) -> dict[str, float]:
+def costs_by_work(sheet: CostSheet) -> dict[str, CacheCosts]:
+    """Costs of each of WORKS with empty caches, by the numbers of ``sheet`` for it."""
+    costs = CacheCosts.from_sheet(sheet)
+    walk_ns = ordered_walk_ns("rmap", replace(costs, change_ns=0.0))
+    enable = switching(costs, sheet.protect_page_ns, sheet.clear_rmap_ns, walk_ns)
+    zap_ns = sheet.measured_ns("zap_page_ns")
+    unmap = zapping(costs, zap_ns, walk_ns) if zap_ns else costs
+    return {work: one.emptied() for work, one in zip(WORKS, (enable, costs, unmap, costs), strict=True)}
+
+
+def modelled_ns(costs: Mapping[str, CacheCosts], length: int) -> dict[str, float]:
     """Cost a page of each work on an rmap of ``length`` sptes a page, in order; one of them is writable at GET."""
     index, sptes = _rmap(length)
-    meter = Meter(index, costs)
-    enable_ns = _ns(meter, lambda: index.protect_slot(0))
+    enable_ns = _ns(index, costs["enable"], lambda: index.protect_slot(0))
     index.make_writable(sptes[0])
-    get_ns = _ns(meter, lambda: index.protect_masked(0, np.ones(PAGES, np.uint8)))
-    age_ns = _ns(meter, lambda: index.clear_young(0, PAGES, np.zeros(PAGES, np.uint8)))
-    unmap_ns = _ns(meter, lambda: index.unmap(0, PAGES))
+    get_ns = _ns(index, costs["get"], lambda: index.protect_masked(0, np.ones(PAGES, np.uint8)))
+    age_ns = _ns(index, costs[AGE], lambda: index.clear_young(0, PAGES, np.zeros(PAGES, np.uint8)))
+    unmap_ns = _ns(index, costs["unmap"], lambda: index.unmap(0, PAGES))
     return {"enable": enable_ns, "get": get_ns, "unmap": unmap_ns, AGE: age_ns}
 
 
-def _ns(meter: Meter, call: object) -> float:
-    assert callable(call)
+def _ns(index: BaseIndex, costs: CacheCosts, call: Callable[[], object]) -> float:
+    meter = Meter(index, costs)
     with meter.of("call"):
         call()
     return meter.last_ns / PAGES
@@ -153,7 +163,7 @@ def _rmap(length: int) -> tuple[BaseIndex, list[np.ndarray[tuple[int], np.dtype[
     for space in range(length):
         taken = take_tables(tables, np.arange(n_tables) * ENTRIES, space, direct=False)
         spaces.append((taken[:, None] * ENTRIES + np.arange(ENTRIES)).ravel())
-        index.map(spaces[-1], gfns, PRESENT | WRITABLE | DIRTY)
+        index.map(spaces[-1], gfns, PRESENT | WRITABLE | DIRTY | ACCESSED)
     return index, spaces
 
 
@@ -168,15 +178,17 @@ def form_ns(costs: CacheCosts, work: str, length: int) -> float:
     spte_lines_ns = length * stream_ns / SPTES_A_LINE
     changed = 1 if work == "get" else length
     changes_ns = changed * (costs.change_ns + costs.atomic_ns)
-    descriptors_ns = _descriptors_ns(costs, length, costs.visit_ns + changes_ns / length, stream_ns, load_ns)
-    return head_ns + spte_lines_ns + descriptors_ns + length * costs.visit_ns + changes_ns
+    covers_ns = costs.ahead_ns if work == "unmap" else costs.visit_ns + changes_ns / length
+    descriptors_ns = _descriptors_ns(costs, length, covers_ns, stream_ns, load_ns)
+    freed_ns = ceil(length / DESC_SPTES) * costs.freed_ns(load_ns) if work == "unmap" and length > 1 else 0.0
+    return head_ns + costs.found_ns + spte_lines_ns + descriptors_ns + freed_ns + length * costs.visit_ns + changes_ns
 
 
 def _descriptors_ns(costs: CacheCosts, length: int, spte_ns: float, stream_ns: float, load_ns: float) -> float:
     """Time that a page with ``length`` sptes waits for descriptors, less the work of ``spte_ns`` a spte that covers it.
 
     The first descriptor, which is not full, is loaded ``ahead_ns`` before its use; each further one while the sptes
-    before it are looked at.
+    before it are looked at, or in an unmapping while the descriptor before is freed.
     """
     if length == 1:
         return 0.0

@@ -9,16 +9,18 @@ memory.
 from __future__ import annotations
 
 import mmap
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 
 from hostsim.measure.kvm.bench import Bench, Timing, host_timing
 from hostsim.measure.kvm.guest import Command, Work
-from hostsim.measure.kvm.passes import LEAVES, PROT_NONE, SCATTER, lost_pages, write, write_all
-from hostsim.measure.kvm.rules import about
+from hostsim.measure.kvm.passes import LEAVES, PROT_NONE, SCATTER, complaint_of, in_turn, lost_pages, write, write_all
+from hostsim.measure.kvm.rules import about, none_of
 from hostsim.measure.kvm.vm import Vm, address_of
 
 CHAINS = (1, 2, 8, 16)
+SECOND = 1
+"""Mapping through which a page gets its second spte."""
 OTHER_BYTES = 64 << 10
 SHARE = 4
 """Of a bench's VM: mapping every page at 16 addresses takes longest of all."""
@@ -42,7 +44,7 @@ def chains(bench: Bench, length: int) -> None:
         vm.memory.lay_in_a_row()
         for _ in range(bench.repetitions):
             if not _chain_round(bench, other, vm, length):
-                names = [further_name(work) for work in CHAIN_WORK]
+                names = [*(further_name(work) for work in CHAIN_WORK), "zap_page_ns", "free_cold_ns", "allocation_ns"]
                 bench.absent |= dict.fromkeys(names, "a page has one spte here, whatever the guest maps (EPT, NPT)")
                 return
 
@@ -51,7 +53,7 @@ def _chain_round(bench: Bench, other: Vm, vm: Vm, length: int) -> bool:
     """False if KVM keeps no chain."""
     n, bitmaps = vm.spec.n_pages, vm.bitmaps()
     before = vm.read_counters()[LEAVES]
-    map_all(vm)
+    _keep_allocation(bench, map_all(vm), n)
     if vm.read_counters()[LEAVES] - before < 0.99 * n * length:
         return False
     write(other)
@@ -61,12 +63,37 @@ def _chain_round(bench: Bench, other: Vm, vm: Vm, length: int) -> bool:
     got = _timed(bench, both, lambda one: partial(one.ask, one.gets(bitmaps if one is vm else one.bitmaps())))
     bench.keep(chain_name("get", length), got.ns / n, [got], lost_pages(bitmaps, n))
     bench.take(chain_name("disable", length), _timed(bench, both, lambda one: partial(one.ask, one.logs(on=False))), n)
-    # Not by MADV_DONTNEED: the host's own work, to free the pages, takes longer than KVM's and wanders more.
-    unmapped = _timed(bench, both, lambda one: partial(one.memory.protect, PROT_NONE))
-    bench.take(chain_name("unmap", length), unmapped, n, about(LEAVES, -n * length))
+    _keep_unmapping(bench, both, length)
+    return True
+
+
+def _keep_allocation(bench: Bench, mapped: Sequence[Timing], n: int) -> None:
+    """A page that gets its second spte also gets a descriptor of the rmap; with the third one it has it.
+
+    mapped: passes over ``n`` pages, through one mapping after the other.
+    """
+    if len(mapped) > SECOND + 1:
+        second, third = mapped[SECOND : SECOND + 2]
+        bench.keep("allocation_ns", (second.ns - third.ns) / n, [second, third])
+
+
+def _keep_unmapping(bench: Bench, both: tuple[Vm, Vm], length: int) -> None:
+    """KVM's part of an mprotect: less the same call when KVM has mapped none of the pages.
+
+    Not by MADV_DONTNEED: the host's own work, to free the pages, takes longer than KVM's and wanders more.
+    """
+    n = both[1].spec.n_pages
+    unmapped, bare = (_protected(bench, both) for _ in range(2))
+    expected = about(LEAVES, -n * length)
+    why_not = complaint_of([unmapped], expected) or complaint_of([bare], none_of(LEAVES))
+    bench.keep(chain_name("unmap", length), (unmapped.ns - bare.ns) / n, [unmapped, bare], why_not)
+
+
+def _protected(bench: Bench, both: tuple[Vm, Vm]) -> Timing:
+    timing = _timed(bench, both, lambda one: partial(one.memory.protect, PROT_NONE))
     for one in both:
         one.memory.protect(mmap.PROT_READ | mmap.PROT_WRITE)
-    return True
+    return timing
 
 
 def _timed(bench: Bench, vms: tuple[Vm, Vm], call: Callable[[Vm], Callable[[], object]]) -> Timing:
@@ -81,13 +108,12 @@ def _timed(bench: Bench, vms: tuple[Vm, Vm], call: Callable[[Vm], Callable[[], o
     return host_timing(vm, call(vm), patient=False)
 
 
-def map_all(vm: Vm) -> None:
-    """Map every page at each of its addresses, pages in a row far apart, as guests do.
+def map_all(vm: Vm) -> list[Timing]:
+    """Map every page at each of its addresses, pages in a row far apart, as guests do; returns the pass of each mapping.
 
     KVM allocates a descriptor of the rmap when a page gets its second spte. In the order of addresses descriptors come to
     lie in a row while the allocator is fresh, and a walk over them costs a third of one on a host that has run for long.
     """
     n = vm.spec.n_pages
     assert n & (n - 1) == 0, "a power of two"
-    for alias in range(vm.spec.aliases):
-        vm.run([Work(Command.SCATTER, address_of(0, alias), n, every=SCATTER)])
+    return in_turn(vm, [Work(Command.SCATTER, address_of(0, alias), n, every=SCATTER) for alias in range(vm.spec.aliases)])

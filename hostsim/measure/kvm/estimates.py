@@ -23,7 +23,9 @@ OF_LAYOUT = frozenset({
 })  # fmt: skip
 """Work on descriptors of the rmap and on pages that go back to the host, which lie in a row or scattered."""
 OF_PAIRS = frozenset({
-    "first_map_more_ns", "scattered_fault_ns", "clear_one_more_ns", "sync_table_ns", "sync_spte_ns", "sync_drop_ns",
+    "first_map_more_ns", "scattered_fault_ns", "allocation_ns", "enable_next_call_ns", "disable_next_call_ns",
+    "clear_one_more_ns", "sync_table_ns", "sync_spte_ns", "sync_drop_ns", "sync_protect_ns", "root_load_ns", "invlpg_ns",
+    "invlpg_spte_ns", "emulated_more_ns", "zap_table_ns", "zap_entry_ns", "swap_slot_ns",
 })  # fmt: skip
 """Differences of two timings, one right after the other."""
 

@@ -190,5 +190,67 @@ scatter:                            ; every page once, pages in a row far apart;
     jnz .page
     jmp done
 
+kernel:                             ; begins here at CPL 0: KVM may emulate each instruction there, so no wait and no `pace`
+    mov r8, [rdi + BASE]
+    mov r9, [rdi + STRIDE]
+    mov r10, [rdi + COUNT]
+    mov r13, [rdi + SAMPLES]
+    mov r12, r13
+    mov rbx, [rdi + COMMAND]
+    rdtsc                           ; LFENCE, as in `ticks`, KVM does not emulate
+    shl rdx, 32
+    or rax, rdx
+    mov [rdi + BEGIN], rax
+    jmp [commands + rbx * 8]
+
+ended:
+    rdtsc
+    shl rdx, 32
+    or rax, rdx
+    mov [rdi + END], rax
+    mov qword [rdi + GO], 0
+    out DOORBELL, al
+    jmp kernel
+
+move:                               ; as long as the loops below, with MOV in place of the instruction
+    mov rcx, r8
+    add r8, r9
+    dec r10
+    jnz move
+    jmp ended
+
+invalidate:                         ; INVLPG of COUNT pages
+    invlpg [r8]
+    add r8, r9
+    dec r10
+    jnz invalidate
+    jmp ended
+
+turn:                               ; COUNT reads of an array of roots at SAMPLES, which ends with a 0
+    mov rax, [r12]
+    add r12, 8
+    cmp rax, 0
+    jne .load
+    mov r12, r13
+    jmp turn
+.load:
+    mov rcx, rax
+    dec r10
+    jnz turn
+    jmp ended
+
+load:                               ; the same, each loaded into CR3
+    mov rax, [r12]
+    add r12, 8
+    cmp rax, 0
+    jne .load
+    mov r12, r13
+    jmp load
+.load:
+    mov cr3, rax
+    dec r10
+    jnz load
+    jmp ended
+
 align 8
-commands: dq done, write, read, mixed, paced, spin, event, scatter
+commands: dq done, write, read, mixed, paced, spin, event, scatter, move, invalidate, turn, load

@@ -16,8 +16,10 @@ from hostsim.core.constants import NS_PER_MS, PAGE_BYTES
 from hostsim.measure.kvm import abi
 from hostsim.measure.kvm.bench import PART_PAGES, Bench, Timing, asking, guest_timing, host_timing
 from hostsim.measure.kvm.chains import CHAINS, chains
+from hostsim.measure.kvm.directories import directories
 from hostsim.measure.kvm.flushes import flushes
 from hostsim.measure.kvm.guest import Command, Work
+from hostsim.measure.kvm.kernel_mode import kernel_mode
 from hostsim.measure.kvm.passes import (
     ASKED,
     FAULTS,
@@ -41,6 +43,8 @@ LOOPS, TURNS = 5, 4
 GETS = 64
 SMALL_BYTES = 64 << 10
 """Of the smaller of two VMs between whose times a line is drawn: next to nothing, so that its time is that of the call."""
+SLOTS = 16
+"""Memslots of a VM whose log is switched by as many calls in a row."""
 FULL_BYTES = 16 << 20
 """Of the VM whose dirty ring is full again and again."""
 EXITS, USER_EXITS = 500, 50
@@ -114,9 +118,12 @@ def _of_maps(n: int) -> tuple[Expected, ...]:
 def clear_log(bench: Bench) -> None:
     """Manual protect: enabling by size, faults, GET, CLEAR, disabling by size."""
     flags = abi.KVM_DIRTY_LOG_MANUAL_PROTECT_ENABLE
-    with bench.vm(manual_protect=flags) as vm, bench.vm(manual_protect=flags, memory_bytes=SMALL_BYTES) as small:
+    with (
+        bench.vm(manual_protect=flags) as vm, bench.vm(manual_protect=flags, memory_bytes=SMALL_BYTES) as small,
+        bench.vm(manual_protect=flags, memory_bytes=SLOTS * SMALL_BYTES, n_slots=SLOTS) as slotted,
+    ):  # fmt: skip
         vms = (small, vm)
-        write_all(*vms)
+        write_all(*vms, slotted)
         for _ in range(bench.repetitions):
             enabled = [_switch(bench, one, on=True) for one in vms]
             _dirtied_and_cleared(small)
@@ -124,7 +131,9 @@ def clear_log(bench: Bench) -> None:
             disabled = [_switch(bench, one, on=False) for one in vms]
             _keep_line(bench, "enable_call_ns", "protect_page_ns", vms, enabled)
             _keep_line(bench, "disable_call_ns", "disable_page_ns", vms, disabled)
-            write_all(*vms)
+            for of_one, on in ((enabled, True), (disabled, False)):
+                _keep_next(bench, "enable_next_call_ns" if on else "disable_next_call_ns", vms, of_one, slotted, on=on)
+            write_all(*vms, slotted)
 
 
 def _dirtied_and_cleared(vm: Vm) -> None:
@@ -148,6 +157,19 @@ def _keep_line(bench: Bench, a_call: str, a_page: str, vms: Sequence[Vm], took: 
     page_ns = max(0.0, (of_many.ns - of_few.ns) / (many - few))
     bench.keep(a_page, page_ns, took)
     bench.keep(a_call, max(0.0, of_few.ns - few * page_ns), [of_few])
+
+
+def _keep_next(
+    bench: Bench, name: str, vms: Sequence[Vm], took: Sequence[Timing], slotted: Vm, *, on: bool
+) -> None:  # fmt: skip
+    """Keep the time of a call right after the same call for another memslot of ``slotted``.
+
+    vms, took: a VM of one memslot, as large as each of ``slotted``, and a larger one; the times of their calls.
+    """
+    (few, many), (of_few, of_many) = (vm.spec.n_pages for vm in vms), took
+    page_ns = max(0.0, (of_many.ns - of_few.ns) / (many - few))
+    of_all = _switch(bench, slotted, on=on)
+    bench.keep(name, max(0.0, (of_all.ns - of_few.ns) / (SLOTS - 1) - few * page_ns), [of_few, of_all])
 
 
 def _clear_round(bench: Bench, vm: Vm) -> None:
@@ -373,5 +395,7 @@ MEASURES: dict[str, Callable[[Bench], None]] = {
     **{f"chains of sptes, {length} a page": partial(chains, length=length) for length in CHAINS},
     "huge pages": huge_pages,
     "page tables": table_syncs,
+    "directories": directories,
+    "kernel mode": kernel_mode,
 }
 """By the words of the progress bar: the measurement."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -35,6 +35,7 @@ MEANING = {
     "mprotect_page_ns": "mprotect to read-only of mapped memory, a page",
     "protect_page_ns": "logging enabled, slope over pages of two VMs, caches empty",
     "enable_call_ns": "logging enabled, a slot of next to no pages less its pages, caches empty",
+    "enable_next_call_ns": "logging enabled for a further slot, right after another one, less its pages",
     "dirty_pass_ns": "a write-protected page written, one vCPU, back to back",
     "dirty_pass_own_ns": "a write-protected page written, all vCPUs at once, each in its own memory",
     "dirty_pass_shared_ns": "a write-protected page written, all vCPUs at once in one memory",
@@ -48,6 +49,8 @@ MEANING = {
     "clear_one_more_ns": "CLEAR of 64 pages of which one is dirty, less one of clean pages, a call",
     "disable_page_ns": "logging disabled, nothing to recover, slope over pages of two VMs, caches empty",
     "disable_call_ns": "logging disabled, a slot of next to no pages less its pages, caches empty",
+    "disable_next_call_ns": "logging disabled for a further slot, right after another one, less its pages",
+    "allocation_ns": "a page mapped at its second address, which takes a descriptor of the rmap, less at its third",
     "all_set_page_ns": "a log that begins all set, enabled, slope over pages",
     "all_set_first_clear_ns": "the first CLEAR of such a log, a page",
     "event_exit_ns": "OUT that an ioeventfd ends in the kernel: exit, entry, dispatch",
@@ -62,21 +65,31 @@ MEANING = {
     "sync_table_ns": "a CR3 load, an unsync page table with a few sptes, less these sptes",
     "sync_spte_ns": "the same, the share of an spte, from 512 and a few of each table",
     "sync_drop_ns": "the same, the share of an spte whose entry the guest has changed",
+    "sync_protect_ns": "the same, the share of an spte whose entry has lost W",
+    "root_load_ns": "a CR3 load of 6 roots in turn, of which none is cached, less one of 4, which all are",
+    "invlpg_ns": "INVLPG of a page whose table is in sync, emulated, less MOV",
+    "invlpg_spte_ns": "INVLPG of a page whose table is unsync, its entry unchanged, less the former",
+    "emulated_more_ns": "a write to a directory that KVM emulates, with its flush, less a first write to a page table",
+    "zap_table_ns": "the directory that a guest clears: KVM zaps its shadow page, less the tables below it",
+    "zap_entry_ns": "the same, the share of a table below it, caches empty",
     "age_page_ns": "a page marked idle with its spte mapped, less the same without",
     "swap_in_ns": "a page that was swapped out, written by a vCPU: half of them take longer",
     "swap_in_p99_ns": "the same: one in a hundred takes longer",
     "swap_out_page_ns": "MADV_PAGEOUT of mapped memory, a page",
+    "swap_slot_ns": "MADV_DONTNEED of memory that is swapped out, less the same of memory that is not there, a page",
 }
 """By name of a bench's number: the work that was timed."""
 RENAMED = {"clear_dirty_page_ns": {"shadow": "clear_rmap_ns", "direct": "clear_rmap_ns", "tdp": "clear_tree_atomic_ns"}}
 """The sheet's name of a number, by MMU."""
 PREFETCHING_PAGES = 1.5
 """Pages a fault of a pass, above which KVM prefetches sptes."""
-ABOVE_ALL = ("all_set_page_ns", "first_map_more_ns", "clear_one_more_ns")
+ABOVE_ALL = ("all_set_page_ns", "first_map_more_ns", "clear_one_more_ns", "emulated_more_ns")
 """Only inputs of other numbers."""
 AT_WISH = {
     "age_page_ns": "ageing: its triggers are root's; --as-root",
-    **dict.fromkeys(("swap_in_ns", "swap_in_p99_ns", "swap_out_page_ns"), "swapping: --as-root --swap present or zram"),
+    **dict.fromkeys(
+        ("swap_in_ns", "swap_in_p99_ns", "swap_out_page_ns", "swap_slot_ns"), "swapping: --as-root --swap present or zram"
+    ),
 }
 """Numbers that are measured if they are asked for, and how."""
 CANNOT = {
@@ -88,6 +101,9 @@ CANNOT = {
     "flush_thread_ns": "a flush of the host's own threads is not KVM's",
 }
 """Numbers that stay assumed on every host, and why."""
+
+
+ROWS_OF_CHAINS = tuple(chain_name(work, length) for work in CHAIN_WORK for length in CHAINS)
 
 
 @dataclass(frozen=True)
@@ -119,7 +135,7 @@ class NumberMaker:
 
     def derived(self) -> Iterator[Measured]:
         """Numbers that follow from timed ones."""
-        samples = {name: sample for name in MEANING if (sample := self.bench.sample(name))}
+        samples = {name: sample for name in (*MEANING, *ROWS_OF_CHAINS) if (sample := self.bench.sample(name))}
         found = {name: estimate(name, sample) for name, sample in samples.items()}
         ns = {name: one.ns for name, one in found.items()}
         pages = self.bench.sample("pages_a_map_fault")
@@ -163,6 +179,31 @@ def follow(host: KvmHost, ns: Mapping[str, float]) -> Iterator[tuple[str, float,
         how = "a call of CLEAR that finds one page less one that finds none, less the page"
         yield "flush_local_ns", flush_ns, how, "clear_one_more_ns"
         yield "clear_call_ns", ns["clear_nothing_ns"] + flush_ns, "CLEAR that finds nothing, and a flush", "clear_nothing_ns"
+        if "emulated_more_ns" in ns:
+            how = "a write to a directory that KVM emulates less a first write to a page table and a flush"
+            yield "emulate_write_ns", ns["emulated_more_ns"] - flush_ns, how, "emulated_more_ns"
+    yield from of_chains(ns)
+
+
+def of_chains(ns: Mapping[str, float]) -> Iterator[tuple[str, float, str, str]]:
+    """Unmapping an spte, and freeing a descriptor of the rmap, from chains of 1, 2 and 8 sptes, as ``follow``.
+
+    Enabling a log reads the same descriptors and frees none.
+    """
+    if not {chain_name(work, k) for work in ("enable", "unmap") for k in CHAINS[:3]} <= ns.keys():
+        return
+    unmap, enable = ([ns[chain_name(work, k)] for k in CHAINS[:3]] for work in ("unmap", "enable"))
+    of = chain_name("unmap", 1)
+    yield "zap_page_ns", unmap[0], "mprotect of pages with one spte each, less the same of pages that KVM has not mapped", of
+    freed_ns = _with_second_ns(unmap) - _with_second_ns(enable)
+    how = "what the second spte of a page adds to unmapping, less what it adds to enabling a log, which frees no descriptor"
+    yield "free_cold_ns", freed_ns, how, chain_name("unmap", 2)
+
+
+def _with_second_ns(chain: Sequence[float]) -> float:
+    """Time of a descriptor: what the second spte of a page adds, less a further one. chain: of 1, 2, 8 sptes a page."""
+    one, two, eight = chain
+    return two - one - (eight - two) / (CHAINS[2] - CHAINS[1])
 
 
 def _of_shadow(ns: Mapping[str, float], fault_ns: float) -> Iterator[tuple[str, float, str, str]]:

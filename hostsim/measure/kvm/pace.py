@@ -79,6 +79,11 @@ def preemptions() -> int:
     return resource.getrusage(resource.RUSAGE_THREAD).ru_nivcsw
 
 
+def waits() -> int:
+    """Times that this thread gave the processor up by itself, to wait for something."""
+    return resource.getrusage(resource.RUSAGE_THREAD).ru_nvcsw
+
+
 def is_calm(ticks: int, least_ticks: int) -> bool:
     """Whether a loop that took ``ticks`` had the core to itself; least_ticks: of such a loop."""
     return ticks <= CALM * least_ticks

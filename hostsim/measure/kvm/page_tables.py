@@ -36,7 +36,7 @@ class PageTables:
         for offset in range(0, n_bytes, REGION_BYTES):
             self._map_region(address + offset, gpa + offset, large=large)
 
-    def second_root(self) -> int:
+    def another_root(self) -> int:
         """A root with the entries of ``root`` now: another CR3 for the same address space."""
         root = self._new()
         self._words[root // 8 : root // 8 + ENTRIES] = self._words[self.root // 8 : self.root // 8 + ENTRIES]
@@ -44,8 +44,12 @@ class PageTables:
 
     def leaf(self, address: int) -> int:
         """The table of the lowest level that maps virtual ``address``, which is mapped."""
+        return self._below(self.directory(address), address >> 21 & 511)
+
+    def directory(self, address: int) -> int:
+        """The table that holds the entry of that table."""
         table = self.root
-        for shift in (39, 30, 21):
+        for shift in (39, 30):
             table = self._below(table, address >> shift & 511)
         return table
 

@@ -16,7 +16,7 @@ from hostsim.core.constants import NS_PER_MS
 from hostsim.measure.kvm import abi
 from hostsim.measure.kvm.counters import Counters
 from hostsim.measure.kvm.device import Kvm, KvmError, ioctl, refusal
-from hostsim.measure.kvm.guest import CODE_GPA, DOORBELL_PORT, EVENT_PORT, Command, Mailbox, Work
+from hostsim.measure.kvm.guest import CODE_GPA, DOORBELL_PORT, EVENT_PORT, KERNEL_AT, OF_KERNEL, Command, Mailbox, Work
 from hostsim.measure.kvm.pace import PREEMPTED, Pace, preemptions
 from hostsim.measure.kvm.region import Region
 from hostsim.measure.kvm.ring import DirtyRing
@@ -26,7 +26,7 @@ PATIENCE_S = 60.0
 SAMPLES_MAX = 1 << 19
 USER_CS, USER_DS = 0x33, 0x2B
 """Linux' __USER_CS and __USER_DS: KVM-PVM runs a guest natively only in these."""
-KERNEL_CS = 0x10
+KERNEL_CS, KERNEL_DS = 0x10, 0x18
 CR0 = 0x80050033
 """PG, AM, WP, NE, ET, MP, PE."""
 CR4 = 0x20 | 0x200 | 0x400
@@ -129,6 +129,7 @@ class Vcpu:
         ioctl(self.fd, abi.KVM_GET_SREGS, sregs)
         _in_user_mode(sregs, self._place.root_gpa)
         ioctl(self.fd, abi.KVM_SET_SREGS, sregs)
+        self._in_kernel = False
         star = (USER_CS - 16) << 48 | KERNEL_CS << 32
         with suppress(KvmError):  # only KVM-PVM looks at it, to learn the selectors of user mode
             ioctl(self.fd, abi.KVM_SET_MSRS, abi.kvm_msrs(nmsrs=1, index=abi.MSR_STAR, data=star))
@@ -141,6 +142,16 @@ class Vcpu:
         sregs.cr3 = root_gpa
         ioctl(self.fd, abi.KVM_SET_SREGS, sregs)
 
+    def set_mode(self, *, kernel: bool) -> None:
+        """Begin the guest's program anew in kernel mode, or in user mode, while the vCPU is in user space."""
+        sregs = abi.kvm_sregs()
+        ioctl(self.fd, abi.KVM_GET_SREGS, sregs)
+        _set_mode(sregs, kernel=kernel)
+        ioctl(self.fd, abi.KVM_SET_SREGS, sregs)
+        rip = CODE_GPA + KERNEL_AT * kernel
+        ioctl(self.fd, abi.KVM_SET_REGS, abi.kvm_regs(rip=rip, rdi=self._place.mailbox_gpa, rflags=RFLAGS))
+        self._in_kernel = kernel
+
     # -- commands
 
     def begin(self, work: Work, *, at_once: bool, patient: bool = False) -> None:
@@ -150,6 +161,7 @@ class Vcpu:
         """
         box = self.mailbox
         assert work.command != Command.PACED or work.count <= SAMPLES_MAX
+        assert self._in_kernel == (work.command in OF_KERNEL)
         box.command, box.base, box.stride, box.count = work.command, work.base, work.stride_bytes, work.count
         box.every, box.passes, box.samples = work.every, work.passes, self._place.samples_gpa
         box.stop = box.progress = box.ready = 0
@@ -174,7 +186,7 @@ class Vcpu:
         box = self.mailbox
         samples = self._place.own.array(np.uint32, self._place.samples_gpa, self._samples).copy()
         walls_ns = np.array(self._ring_full_walls_ns, np.int64)
-        pace_ns = (box.before + box.after) * NS_PER_MS // self.tsc_khz
+        pace_ns = 0 if self._in_kernel else (box.before + box.after) * NS_PER_MS // self.tsc_khz
         return Outcome(
             box.end - box.begin, self._pace_ticks(), max(1, self._cpu_ns - pace_ns),
             len(walls_ns), self._ring_full_ns, walls_ns, self._user_exits, box.progress,
@@ -202,12 +214,15 @@ class Vcpu:
         self._ring_full_walls_ns: list[int] = []
         if self._patient:
             self._pace.wait()
+        before = self._pace.look() if self._in_kernel else 0
         switches, begin_ns = preemptions(), time.thread_time_ns()
         while not self._enter():
             pass
         # vCPUs that wait for each other share a core with the host's thread, which lets them begin: no preemption.
         self._is_preempted = self._at_once and preemptions() > switches
         self._cpu_ns = time.thread_time_ns() - max(begin_ns, self._from_ns) - self._ring_full_ns
+        if self._in_kernel:  # where the guest has no loop of its own
+            self.mailbox.before, self.mailbox.after = before, self._pace.look()
 
     def _enter(self) -> bool:
         """One KVM_RUN; whether the doorbell ended it."""
@@ -248,13 +263,19 @@ class Vcpu:
         self._stack.close()
 
 
+def _set_mode(sregs: abi.kvm_sregs, *, kernel: bool) -> None:
+    """CPL 0 or 3."""
+    cs, ss, dpl = (KERNEL_CS, KERNEL_DS, 0) if kernel else (USER_CS, USER_DS, 3)
+    sregs.ss = abi.kvm_segment(limit=0xFFFFFFFF, selector=ss, type=3, present=1, dpl=dpl, s=1, g=1, db=1)
+    sregs.cs = abi.kvm_segment(limit=0xFFFFFFFF, selector=cs, type=11, present=1, dpl=dpl, s=1, g=1, l=1)
+
+
 def _in_user_mode(sregs: abi.kvm_sregs, root_gpa: int) -> None:
     """Long mode, CPL 3."""
     data = abi.kvm_segment(limit=0xFFFFFFFF, type=3, present=1, dpl=3, s=1, g=1, db=1)
     for name in ("ds", "es", "fs", "gs"):
         setattr(sregs, name, data)
-    sregs.ss = abi.kvm_segment(limit=0xFFFFFFFF, selector=USER_DS, type=3, present=1, dpl=3, s=1, g=1, db=1)
-    sregs.cs = abi.kvm_segment(limit=0xFFFFFFFF, selector=USER_CS, type=11, present=1, dpl=3, s=1, g=1, l=1)
+    _set_mode(sregs, kernel=False)
     sregs.tr = abi.kvm_segment(limit=0xFFFF, type=11, present=1)
     sregs.ldt = abi.kvm_segment(present=1, unusable=1)
     sregs.cr0, sregs.cr3, sregs.cr4, sregs.efer = CR0, root_gpa, CR4, EFER

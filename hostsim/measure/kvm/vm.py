@@ -26,6 +26,8 @@ from hostsim.measure.kvm.ring import DirtyRing
 from hostsim.measure.kvm.vcpu import Outcome, Place, Vcpu
 
 MAILBOX_GPA, TABLES_GPA, MEMORY_GPA = 0x20000, 0x200000, 1 << 30
+ROOTS = 8
+"""Of one address space each VM."""
 SHADOW_PAGES_MAX = 60_000
 """KVM's default, 2 % of the guest's memory, is too few for 16 sptes a page: it would recycle them all the time."""
 
@@ -142,7 +144,7 @@ class Vm:
         for alias in range(self.spec.aliases):
             tables.map(address_of(0, alias), MEMORY_GPA, self.spec.memory_bytes, large=self.spec.guest_huge)
         self._tables, self._root = tables, tables.root
-        self._roots = (tables.root, tables.second_root())
+        self._roots = (tables.root, *(tables.another_root() for _ in range(1, ROOTS)))
 
     def _vcpu(self, index: int) -> Vcpu:
         spec = self.spec
@@ -231,14 +233,29 @@ class Vm:
         return [vcpu.finish() for vcpu, _ in active]
 
     def load_root(self, which: int) -> None:
-        """Set CR3 of the first vCPU, which is in user space: root 0 or 1, of one address space."""
+        """Set CR3 of the first vCPU, which is in user space: one of ROOTS, of one address space."""
         self.vcpus[0].set_cr3(self._roots[which])
+
+    @contextmanager
+    def kernel_mode(self, roots: int = 1) -> Iterator[None]:
+        """The first vCPU runs commands of OF_KERNEL, its page tables stay; roots: that TURN and LOAD go round."""
+        self._own.array(np.uint64, self._samples_gpa, roots + 1)[:] = [*self._roots[:roots], 0]
+        self.vcpus[0].set_mode(kernel=True)
+        try:
+            yield
+        finally:
+            self.vcpus[0].set_mode(kernel=False)
 
     def page_tables(self, n: int) -> tuple[int, NDArray[np.uint64]]:
         """(guest-virtual address, entries uint64[n, 512]) of the page tables of the first ``n`` regions of the memory."""
         at = [self._tables.leaf(address_of(region * ENTRIES)) for region in range(n)]
         assert at == [at[0] + i * PAGE_BYTES for i in range(n)], "the tables lie in a row"
         return at[0], self._own.array(np.uint64, at[0], n * ENTRIES).reshape(n, ENTRIES)
+
+    def directory(self, n: int) -> tuple[int, NDArray[np.uint64]]:
+        """(guest-virtual address, entries uint64[n]) of the directory of the first ``n`` of these tables."""
+        at = self._tables.directory(address_of(0))
+        return at, self._own.array(np.uint64, at, n)
 
     def start(self, work: Work, vcpu: int = 0, *, patient: bool = False) -> None:
         """Let vCPU ``vcpu`` begin ``work``; the host's thread goes on meanwhile. patient: as for ``run``."""

@@ -7,6 +7,7 @@ kernel reads ahead (vm.page-cluster, 8 pages) is met later.
 
 from __future__ import annotations
 
+import mmap
 from functools import partial
 from pathlib import Path
 
@@ -32,15 +33,14 @@ NEARLY = 0.99
 
 
 def swap_ins(bench: Bench) -> None:
-    """Median and 99th percentile of a swap-in, and a page's share of MADV_PAGEOUT."""
+    """Median and 99th percentile of a swap-in, a page's share of MADV_PAGEOUT, and giving a slot back."""
     rng = np.random.default_rng(1)
     with bench.vm(memory_bytes=SWAPPED_BYTES) as vm:
-        for _ in range(REPETITIONS):
+        for use in (_read_back, _give_back) * REPETITIONS:
             unmap(vm)
             _fill(vm, rng)
             write(vm)
-            out = _page_out(bench, vm)
-            _read_back(bench, vm, out)
+            use(bench, vm, _page_out(bench, vm))
 
 
 def _fill(vm: Vm, rng: np.random.Generator) -> None:
@@ -57,6 +57,15 @@ def _page_out(bench: Bench, vm: Vm) -> str:
     why_not = why_not or complaint(timing.counters, [about(LEAVES, -n)])
     bench.keep("swap_out_page_ns", timing.ns / n, [timing], why_not)
     return why_not
+
+
+def _give_back(bench: Bench, vm: Vm, why_not: str) -> None:
+    """MADV_DONTNEED of memory that is swapped out gives its slots back; the same call right after it finds nothing."""
+    slots = swapped_pages()
+    freed, empty = row = [host_timing(vm, partial(vm.memory.advise, mmap.MADV_DONTNEED)) for _ in range(2)]
+    given = slots - swapped_pages()
+    why_not = why_not or ("" if given >= NEARLY * vm.spec.n_pages else f"{given} slots were given back")
+    bench.keep("swap_slot_ns", (freed.ns - empty.ns) / max(1, given), row, why_not)
 
 
 def _read_back(bench: Bench, vm: Vm, why_not: str) -> None:
