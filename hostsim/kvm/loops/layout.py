@@ -47,9 +47,9 @@ RING = 2 * BLOCK
 """Draws of a stream that are kept: two blocks, as hints look a draw ahead."""
 TRIED = 4
 """Places, and pages of a region, whose words are made ahead; a draw seldom tries more."""
-THINS, PLACES, REGIONS, PROBES = 0, 1, 1 + TRIED, 1 + 2 * TRIED
-"""Rows of a stream in Kvm.words: thinning; TRIED places; TRIED times whether the region of a place is taken; TRIED - 1
-pages of a region, as the first one tried is the place.
+THINS, PLACES, SHARES, PROBES = 0, 1, 1 + TRIED, 1 + 2 * TRIED
+"""Rows of a stream in Kvm.words: thinning; TRIED places; TRIED numbers below REGION_PAGES, and the region of a place is
+taken if it has more armed pages; TRIED - 1 pages of a region, by their number in it, as the first one tried is the place.
 """
 N_ROWS = 3 * TRIED
 LEVELS_MAX = 7

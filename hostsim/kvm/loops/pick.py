@@ -6,13 +6,13 @@ from hostsim.compiled.jit import inlined, late, part
 from hostsim.core.rng import keyed_uniform, keyed_word
 from hostsim.guest.touch import DATA_OFFSET, FIRST_GFN, KIND, WEIGHTED
 from hostsim.kvm.loops.armed import FULL, STOPPED, armed_as, is_armed, super_at, wanted_flags, weight_of
-from hostsim.kvm.loops.draws import TRIES, column, word_at
+from hostsim.kvm.loops.draws import TRIES, column, in_region, word_at
 from hostsim.kvm.loops.layout import (
     BY_WEIGHT,
     PLACES,
     PROBES,
     REGION_BITS,
-    REGIONS,
+    SHARES,
     STALE_ROW,
     SUPER_BITS,
     TRIED,
@@ -34,9 +34,9 @@ def place(part: Part, word: int) -> int:
 
 
 @inlined
-def within(page: int, word: int) -> int:
-    """The page in the region of ``page`` on which ``word`` falls."""
-    return int(page - page % REGION_PAGES + (word >> (32 - REGION_BITS)))
+def within(page: int, number: int) -> int:
+    """Page ``number`` of the region of ``page``."""
+    return int(page - page % REGION_PAGES + number)
 
 
 @inlined
@@ -74,49 +74,42 @@ def _are_alike(k: Kvm, p: int) -> bool:
 
 
 @inlined
-def _is_cut(part: Part, page: int) -> bool:
-    """Whether a part of the region of ``page`` lies outside ``part``, so that the region's count says too much."""
-    start = page - page % REGION_PAGES
-    return bool(start < part.first or start + REGION_PAGES > part.end)
-
-
-@inlined
-def first_taken(k: Kvm, part: Part, at: int) -> int:
-    """Number of the first place of a draw whose region is taken, by its share of armed pages, or cut; TRIED: none.
+def _has_cut(k: Kvm, part: Part, at: int) -> bool:
+    """Whether a place of a draw is in a region that ``part`` has not as a whole, so that the region's count says too much.
 
     at: the ``column`` of the draw.
     """
+    first, end = -(-part.first // REGION_PAGES) * REGION_PAGES, part.end - part.end % REGION_PAGES
     for n in range(TRIED):
         page = place(part, word_at(k.words, at, PLACES + n))
-        counted = k.counts[part.is_write, page >> REGION_BITS]
-        if word_at(k.words, at, REGIONS + n) >> (32 - REGION_BITS) < counted or _is_cut(part, page):
-            return n
-    return TRIED
+        if page < first or page >= end:
+            return True
+    return False
 
 
 @inlined
-def likely_place(k: Kvm, part: Part, at: int) -> int:
-    """The page that ``first_taken`` will likely find at the draw; that of the last place where it finds none."""
-    # All places are looked at, without a branch: which of them is taken no processor foresees, and a hint has time.
-    page = place(part, word_at(k.words, at, PLACES + TRIED - 1))
-    for n in range(TRIED - 2, -1, -1):
-        other = place(part, word_at(k.words, at, PLACES + n))
-        is_taken = word_at(k.words, at, REGIONS + n) >> (32 - REGION_BITS) < k.counts[part.is_write, other >> REGION_BITS]
-        page = other if is_taken else page
-    return int(page)
+def taken_place(k: Kvm, part: Part, at: int) -> int:
+    """The first place of a draw whose region is taken, by its share of armed pages; -1: none.
+
+    at: the ``column`` of the draw.
+    """
+    # All places are looked at, without a branch: no processor foresees which of them is taken.
+    found = -1
+    for n in range(TRIED - 1, -1, -1):
+        page = place(part, word_at(k.words, at, PLACES + n))
+        is_taken = word_at(k.words, at, SHARES + n) < k.counts[part.is_write, page >> REGION_BITS]
+        found = page if is_taken else found
+    return int(found)
 
 
 @inlined
 def _take(k: Kvm, part: Part, at: int) -> int:
     """As ``_try``, with the words made ahead; -1 where these words decide for no page."""
-    n = first_taken(k, part, at)
-    if n == TRIED:
+    if _has_cut(k, part, at):
         return -1
-    page = place(part, word_at(k.words, at, PLACES + n))
-    if _is_cut(part, page) or k.sptes.level[page >> REGION_BITS] != 0:
+    page = taken_place(k, part, at)
+    if page < 0 or k.sptes.level[page >> REGION_BITS] != 0:
         return -1
-    if k.counts[part.is_write, page >> REGION_BITS] == REGION_PAGES:
-        return page
     return _first_armed(k, page, part.is_write, at)
 
 
@@ -125,13 +118,11 @@ def _first_armed(k: Kvm, page: int, is_write: int, at: int) -> int:
     """The first of ``page``, whose region has 4 KiB sptes, and the pages there tried after it that is armed; -1: none."""
     wanted = wanted_flags(k.state, is_write)
     mask = wanted | STOPPED | (BLANK if is_write == 1 else 0)
-    if k.sptes.spte[page] & mask != wanted:
-        return page
-    for n in range(TRIED - 1):
+    found = -1
+    for n in range(TRIED - 2, -1, -1):
         other = within(page, word_at(k.words, at, PROBES + n))
-        if k.sptes.spte[other] & mask != wanted:
-            return other
-    return -1
+        found = other if k.sptes.spte[other] & mask != wanted else found
+    return int(page if k.sptes.spte[page] & mask != wanted else found)
 
 
 @late
@@ -154,7 +145,7 @@ def _try(k: Kvm, p: int, key0: int, key1: int, draw: int) -> int:
         if start < first or start + REGION_PAGES > end:
             if is_armed(k, page, is_write):
                 return int(page)
-        elif keyed_word(key1, draw, attempt) >> (32 - REGION_BITS) < counted:
+        elif in_region(keyed_word(key1, draw, attempt)) < counted:
             return _within(k, page, is_write, counted, key1, draw)
     return -1
 
@@ -180,7 +171,7 @@ def _within(k: Kvm, page: int, is_write: int, counted: int, key: int, draw: int)
     for attempt in range(TRIES):
         if is_armed(k, probe, is_write):
             return probe
-        probe = within(page, keyed_word(key, draw, TRIES + attempt))
+        probe = within(page, in_region(keyed_word(key, draw, TRIES + attempt)))
     rest = (keyed_word(key, draw, 2 * TRIES) * counted) >> 32
     probe = page - page % REGION_PAGES
     while rest > 0 or not is_armed(k, probe, is_write):
