@@ -29,10 +29,11 @@ NO_EXIT = -1
 CLEARS_A, TRACKS, ZAPS = range(3)
 """Values of State.ageing: clears the A bit; without A bits, makes the next access fault, or unmaps."""
 
-IN_GUEST, REQUEST, PFN, WAITING, DONE, EXITED, ENTRY, RESUME, LEAVING, OUT, FAULTS, AGAIN, QUEUES = range(13)
-"""Values of Vcpu.stage: the step at next_ns. WAITING, OUT and FAULTS are not on the agenda; PFN: the host page is known;
-EXITED: a PML buffer was drained; FAULTS: the host is asked for the page; AGAIN: the host has answered, and the vCPU looks
-the page up again; QUEUES: a reader has met a writer, and is on its way into the queue.
+IN_GUEST, ENTRY, RESUME, REQUEST, PFN, AGAIN, QUEUES, DONE, EXITED, LEAVING, WAITING, OUT, FAULTS = range(13)
+"""Values of Vcpu.stage: the step at next_ns. PFN: the host page is known; AGAIN: the host has answered, and the vCPU looks
+the page up again; QUEUES: a reader has met a writer, and is on its way into the queue; EXITED: a PML buffer was drained;
+WAITING, OUT and FAULTS are not on the agenda; FAULTS: the host is asked for the page.
+Steps of the guest come first and stages without a step last, so that one comparison tells them.
 """
 
 UNIFORM, BY_WEIGHT, BY_VISIT = range(3)
