@@ -320,7 +320,7 @@ class Call(Record):
 class Kvm(ByReference):
     """One VM. Records and arrays are changed in place.
 
-    sptes; needs, arming: uint8[2 * 2 * 256], answers of hostsim.kvm.loops.armed by is_logged, is_write and flags; zero:
+    sptes; answers: uint16[2 * 2 * 256], by is_logged, large and flags, of hostsim.kvm.loops.armed; zero:
     uint8[n_pages], 1 = reads as zeros; version: uint16[n_pages]. counts: int64[3, n_regions + n_supers], armed pages by
     is_write and by region, then by 512 regions; STALE_ROW. parts: [n_parts], those of sweeps last; ints:
     int64[n_classes, N_INTS] of hostsim.guest.touch; classes, rates: [n_classes]; page_weights: int64, of WEIGHTED classes
@@ -342,8 +342,7 @@ class Kvm(ByReference):
     """
 
     sptes: Sptes
-    needs: NDArray[np.uint8]
-    arming: NDArray[np.uint8]
+    answers: NDArray[np.uint16]
     zero: NDArray[np.uint8]
     version: Versions
     counts: Ints
