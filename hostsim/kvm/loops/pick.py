@@ -49,21 +49,22 @@ def is_nearly_all(part: Part) -> bool:
 @inlined
 def pick(k: Kvm, p: int, s: int) -> int:
     """An armed gfn of part ``p``, of which there is one at least, by the draw under way of stream ``s``."""
-    part, key0, key1, draw = k.parts[p], int(k.streams[s].key0), int(k.streams[s].key1), int(k.streams[s].draws)
+    part, stream = k.parts[p], k.streams[s]
     # While many pages are armed, a drawn place is armed after a few tries, each of which reads a count or a byte. The walk
     # over the counts reads hundreds of them, but its length does not grow as armed pages become few.
     if part.kind != BY_WEIGHT and part.armed * SPARSE >= part.end - part.first:
-        page = _take(k, part, column(s, draw))
+        page = _take(k, part, column(s, stream.draws))
         if page < 0:
-            page = _try(k, p, key0, key1, draw)
+            page = _try(k, p, s)
         if page >= 0:
             return page
     elif _are_alike(k, p) and part.armed // UNIT * SPARSE >= part.end - part.first:
-        page = _try_weights(k, p, key0, key1, draw)
+        page = _try_weights(k, p, s)
         if page >= 0:
             return page
     # The product of a number below 1 may round up to ``armed`` itself.
-    rest = min(int(keyed_uniform(key0, key1, draw, TRIES) * part.armed), part.armed - 1)
+    share = keyed_uniform(int(stream.key0), int(stream.key1), int(stream.draws), TRIES)
+    rest = min(int(share * part.armed), part.armed - 1)
     return _weigh_out(k, p, rest) if part.kind == BY_WEIGHT else _walk(k, p, rest)
 
 
@@ -126,9 +127,9 @@ def _first_armed(k: Kvm, page: int, is_write: int, at: int) -> int:
 
 
 @late
-def _try(k: Kvm, p: int, key0: int, key1: int, draw: int) -> int:
+def _try(k: Kvm, p: int, s: int) -> int:
     """Places drawn until one is armed, or -1 after TRIES: the region by its share of armed pages, then the page."""
-    part = k.parts[p]
+    part, key0, key1, draw = k.parts[p], int(k.streams[s].key0), int(k.streams[s].key1), int(k.streams[s].draws)
     first, end, is_write = part.first, part.end, part.is_write
     for attempt in range(TRIES):
         page = place(part, keyed_word(key0, draw, attempt))
@@ -151,9 +152,9 @@ def _try(k: Kvm, p: int, key0: int, key1: int, draw: int) -> int:
 
 
 @late
-def _try_weights(k: Kvm, p: int, key0: int, key1: int, draw: int) -> int:
+def _try_weights(k: Kvm, p: int, s: int) -> int:
     """Places drawn until one is kept, each with its weight out of UNIT, or -1 after TRIES."""
-    part = k.parts[p]
+    part, key0, key1, draw = k.parts[p], int(k.streams[s].key0), int(k.streams[s].key1), int(k.streams[s].draws)
     for attempt in range(TRIES):
         page = place(part, keyed_word(key0, draw, attempt))
         seen = armed_as(k, page, part.is_write)
