@@ -75,13 +75,14 @@ def _are_alike(k: Kvm, p: int) -> bool:
 
 
 @inlined
-def _has_cut(k: Kvm, part: Part, at: int) -> bool:
-    """Whether a place of a draw is in a region that ``part`` has not as a whole, so that the region's count says too much.
+def _has_cut(k: Kvm, part: Part, at: int, tried: int) -> bool:
+    """Whether one of the first ``tried`` places of a draw is in a region that reaches out of ``part``.
 
+    The count of such a region says too much.
     at: the ``column`` of the draw.
     """
     first, end = -(-part.first // REGION_PAGES) * REGION_PAGES, part.end - part.end % REGION_PAGES
-    for n in range(TRIED):
+    for n in range(tried):
         page = place(part, word_at(k.words, at, PLACES + n))
         if page < first or page >= end:
             return True
@@ -89,14 +90,14 @@ def _has_cut(k: Kvm, part: Part, at: int) -> bool:
 
 
 @inlined
-def taken_place(k: Kvm, part: Part, at: int) -> int:
-    """The first place of a draw whose region is taken, by its share of armed pages; -1: none.
+def taken_place(k: Kvm, part: Part, at: int, tried: int) -> int:
+    """Of the first ``tried`` places of a draw, the first whose region is taken, by its share of armed pages; -1: none.
 
     at: the ``column`` of the draw.
     """
     # All places are looked at, without a branch: no processor foresees which of them is taken.
     found = -1
-    for n in range(TRIED - 1, -1, -1):
+    for n in range(tried - 1, -1, -1):
         page = place(part, word_at(k.words, at, PLACES + n))
         is_taken = word_at(k.words, at, SHARES + n) < k.counts[part.is_write, page >> REGION_BITS]
         found = page if is_taken else found
@@ -106,9 +107,14 @@ def taken_place(k: Kvm, part: Part, at: int) -> int:
 @inlined
 def _take(k: Kvm, part: Part, at: int) -> int:
     """As ``_try``, with the words made ahead; -1 where these words decide for no page."""
-    if _has_cut(k, part, at):
+    if is_nearly_all(part):
+        # The hint has fetched the first place alone, and the others may be in no cache: a branch does not wait for them.
+        page = taken_place(k, part, at, 1)
+        if page >= 0 and not _has_cut(k, part, at, 1) and is_armed(k, page, part.is_write):
+            return page
+    if _has_cut(k, part, at, TRIED):
         return -1
-    page = taken_place(k, part, at)
+    page = taken_place(k, part, at, TRIED)
     if page < 0 or k.sptes.level[page >> REGION_BITS] != 0:
         return -1
     return _first_armed(k, page, part.is_write, at)

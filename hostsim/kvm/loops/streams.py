@@ -156,7 +156,7 @@ def _expect(k: Kvm, s: int, p: int) -> None:
         # More hints than are used cost more than they save.
         _fetch(k, part, place(part, word_at(k.words, at, PLACES)))
         return
-    page = max(taken_place(k, part, at), part.first)
+    page = max(taken_place(k, part, at, TRIED), part.first)
     _fetch(k, part, page)
     for n in range(TRIED - 1):
         prefetch(k.sptes.spte, within(page, word_at(k.words, at, PROBES + n)))
