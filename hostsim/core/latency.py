@@ -35,8 +35,10 @@ def note(counters: NDArray[np.int64], row: int, latency_ns: int) -> None:
     shift = max(bit_length(latency_ns) - (SUB_BITS + 1), 0)
     counters[row, BUCKETS + (shift << SUB_BITS) + (latency_ns >> shift)] += 1
     counters[row, TOTAL] += latency_ns
-    counters[row, MAX] = max(counters[row, MAX], latency_ns)
-    counters[row, MIN] = min(counters[row, MIN], latency_ns)
+    if latency_ns > counters[row, MAX]:  # noqa: PLR1730  # a store where it moves, not at each latency
+        counters[row, MAX] = latency_ns
+    if latency_ns < counters[row, MIN]:  # noqa: PLR1730
+        counters[row, MIN] = latency_ns
 
 
 _EMPTY = make_counters(1)[0]

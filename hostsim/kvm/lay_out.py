@@ -94,10 +94,9 @@ def lay_out(
     vcpus["stage"], vcpus["stop_work_ns"], vcpus["exit_kind"] = lay.ENTRY, NEVER, lay.NO_EXIT
     vcpus["last_fault_page"] = -NEVER
     _configure(state, config)
-    needs, arming = make_answers(has_d_bits=state.has_d_bits == 1)
     assert n_vcpus <= 1 << VCPU_BITS, "an entry of the agenda has no room for more"
     kvm = lay.Kvm(
-        sptes=sptes, needs=needs, arming=arming, zero=memory.zero, version=memory.version,
+        sptes=sptes, answers=make_answers(has_d_bits=state.has_d_bits == 1), zero=memory.zero, version=memory.version,
         counts=np.zeros((3, n_regions + n_supers), np.int64),
         vcpus=vcpus, buffers=np.zeros((n_vcpus, PML_ENTRIES + _ring(config)), np.int64),
         agenda=np.full(n_vcpus + SPARE, LAST, np.int64), waiters=records(lay.Waiter, n_vcpus + n_hosts),

@@ -160,7 +160,7 @@ MUTATIONS = {
     ),
     # In and out
     "a kick drops a vCPU in the queue": Mutation(
-        f"{KVM}.host", "kick", "if vcpu.stage == IN_GUEST", "if vcpu.stage in (IN_GUEST, 3)"
+        f"{KVM}.host", "kick", "if vcpu.stage == IN_GUEST", "if vcpu.stage in (IN_GUEST, 10)"
     ),
     "a kick stays when the vCPU enters": Mutation(
         f"{KVM}.host", "enter_guest", "vcpu.is_kicked = vcpu.is_ring_full = 0", "vcpu.is_ring_full = 0"

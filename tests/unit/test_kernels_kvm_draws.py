@@ -15,7 +15,7 @@ from hostsim.guest.workload import Workload, build_guest
 from hostsim.kvm.lay_out import MmuConfig
 from hostsim.kvm.lay_out import lay_out as lay_out_guest
 from hostsim.kvm.loops.draws import ACCEPT, TRIES, column, expected_wait, reach, word_at
-from hostsim.kvm.loops.layout import BLOCK, PLACES, PROBES, REGIONS, RING, THINS, TRIED, Kvm
+from hostsim.kvm.loops.layout import BLOCK, PLACES, PROBES, REGION_BITS, RING, SHARES, THINS, TRIED, Kvm
 
 
 def guest(arrivals: str) -> Kvm:
@@ -49,8 +49,8 @@ def keyed(k: Kvm, s: int, draw: int) -> list[int]:
     key0, key1 = int(k.streams[s].key0), int(k.streams[s].key1)
     found = {THINS: keyed_word(key0, draw, ACCEPT)}
     found |= {PLACES + n: keyed_word(key0, draw, n) for n in range(TRIED)}
-    found |= {REGIONS + n: keyed_word(key1, draw, n) for n in range(TRIED)}
-    found |= {PROBES + n: keyed_word(key1, draw, TRIES + n) for n in range(TRIED - 1)}
+    found |= {SHARES + n: keyed_word(key1, draw, n) >> (32 - REGION_BITS) for n in range(TRIED)}
+    found |= {PROBES + n: keyed_word(key1, draw, TRIES + n) >> (32 - REGION_BITS) for n in range(TRIED - 1)}
     return [found[row] for row in sorted(found)]
 
 

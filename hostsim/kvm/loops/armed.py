@@ -6,6 +6,8 @@ writes and is clear, or if its content is still zero.
 
 from __future__ import annotations
 
+from functools import cache
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -19,6 +21,10 @@ from hostsim.spte_index.spte import BLANK, DIRTY, OLD, PRESENT, REGION_PAGES, ST
 STOPPED = TRACKED | OLD
 """Flags of an spte that lets no access pass unseen."""
 FULL, IF_MISSED = 1, 2
+LARGE, LOGGED = 1 << 8, 1 << 9
+"""Of an index into Kvm.answers, beside the flags of an spte: it is a large one; the slot is logged."""
+_NEED_BITS, _ARMED_AT, _ARMED_BITS = 4, 8, 2
+"""Of a word of Kvm.answers: bits of a need, then bits of ``armed_as``, of reads before those of writes."""
 
 
 @inlined
@@ -77,26 +83,33 @@ def _arming(flags: int, is_write: int, logs: bool) -> int:
     return IF_MISSED if flags & (wanted | TRACKED | STALE) == wanted | STALE and not blank else FULL
 
 
-def make_answers(*, has_d_bits: bool) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-    """Kvm.needs and Kvm.arming; has_d_bits: D bits catch writes while the slot is logged.
+def _packed(flags: int, logs: bool) -> int:
+    """A word of Kvm.answers for an spte of ``flags``, LARGE among them if it is a large one."""
+    packed = 0
+    for is_write in range(2):
+        need = _need(flags, is_write, logs)
+        packed |= (SPLIT if need == WP and flags & LARGE else need) << (is_write * _NEED_BITS)
+        packed |= _arming(flags, is_write, logs) << (_ARMED_AT + is_write * _ARMED_BITS)
+    return packed
 
-    An exit asks six times. Read from a table, an answer takes a third of the instructions and no branch.
+
+@cache
+def make_answers(*, has_d_bits: bool) -> NDArray[np.uint16]:
+    """Kvm.answers; has_d_bits: D bits catch writes while the slot is logged.
+
+    An exit asks six times. Read from a table, an answer takes a third of the instructions and no branch; one word answers
+    for reads and writes.
     """
-    cases = [
-        (flags, is_write, has_d_bits and is_logged == 1)
-        for is_logged in range(2) for is_write in range(2) for flags in range(256)
-    ]  # fmt: skip
-    needs, arming = ([answer(*case) for case in cases] for answer in (_need, _arming))
-    return np.array(needs, np.uint8), np.array(arming, np.uint8)
+    return np.array([_packed(flags, logs) for logs in (False, has_d_bits) for flags in range(LOGGED)], np.uint16)
 
 
 @inlined
-def _case(k: Kvm, page: int, is_write: int) -> int:
-    """Where in Kvm.needs and Kvm.arming the answer about an access to ``page`` is."""
-    region, flags = page >> REGION_BITS, k.sptes.spte[page]
+def answers_of(k: Kvm, page: int, flags: int) -> int:
+    """The word of Kvm.answers about accesses to ``page``, if ``flags`` are those of its 4 KiB spte."""
+    region, case = page >> REGION_BITS, flags
     if k.sptes.level[region] != 0:
-        flags = k.sptes.large[region] | (flags & BLANK)
-    return int((k.state.is_logged << 9) | (is_write << 8) | flags)
+        case = LARGE | int(k.sptes.large[region] | (flags & BLANK))
+    return int(k.answers[k.state.is_logged * LOGGED | case])
 
 
 @inlined
@@ -106,8 +119,7 @@ def needed(k: Kvm, page: int, is_write: int) -> int:
     ``k`` is read only. LOG and FILL make the page young, too.
     is_write: the access writes.
     """
-    need = k.needs[_case(k, page, is_write)]
-    return SPLIT if need == WP and k.sptes.level[page >> REGION_BITS] != 0 else int(need)
+    return (answers_of(k, page, k.sptes.spte[page]) >> (is_write * _NEED_BITS)) & ((1 << _NEED_BITS) - 1)
 
 
 @inlined
@@ -130,7 +142,13 @@ def armed_as(k: Kvm, page: int, is_write: int) -> int:
 
     An access to a STALE spte is seen only if it misses the TLB. ``k`` is read only.
     """
-    return int(k.arming[_case(k, page, is_write)])
+    return armed_by(answers_of(k, page, k.sptes.spte[page]), is_write)
+
+
+@inlined
+def armed_by(answers: int, is_write: int) -> int:
+    """``armed_as`` of the page that ``answers`` are about."""
+    return (answers >> (_ARMED_AT + is_write * _ARMED_BITS)) & ((1 << _ARMED_BITS) - 1)
 
 
 @inlined

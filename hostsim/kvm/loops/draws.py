@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from hostsim.compiled.jit import inlined, late
 from hostsim.core.rng import mix32, natural_log, uniform_of
 from hostsim.guest.touch import PACED
-from hostsim.kvm.loops.layout import BLOCK, N_ROWS, PLACES, PROBES, REGIONS, RING, THINS, TRIED, Kvm
+from hostsim.kvm.loops.layout import BLOCK, N_ROWS, PLACES, PROBES, REGION_BITS, RING, SHARES, THINS, TRIED, Kvm
 
 Words = NDArray[np.uint32]
 TRIES = 64
@@ -29,8 +29,14 @@ def column(s: int, draw: int) -> int:
 
 @inlined
 def word_at(words: Words, at: int, row: int) -> int:
-    """32 bits; at: the ``column`` of a draw."""
+    """A word of a draw, or a number made of it, by ``row``; at: the ``column`` of the draw."""
     return int(np.int64(words[at + row * RING]))
+
+
+@inlined
+def in_region(word: int) -> int:
+    """The number of a page within its region on which ``word`` of a draw falls."""
+    return word >> (32 - REGION_BITS)
 
 
 @inlined
@@ -73,9 +79,9 @@ def _make_words(words: Words, at: int, key0: int, key1: int, first: int) -> None
         words[at + THINS * RING + i] = _word(mixed0, ACCEPT)
         for n in range(TRIED):
             words[at + (PLACES + n) * RING + i] = _word(mixed0, n)
-            words[at + (REGIONS + n) * RING + i] = _word(mixed1, n)
+            words[at + (SHARES + n) * RING + i] = in_region(_word(mixed1, n))
         for n in range(TRIED - 1):
-            words[at + (PROBES + n) * RING + i] = _word(mixed1, TRIES + n)
+            words[at + (PROBES + n) * RING + i] = in_region(_word(mixed1, TRIES + n))
 
 
 @inlined

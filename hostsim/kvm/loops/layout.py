@@ -29,10 +29,11 @@ NO_EXIT = -1
 CLEARS_A, TRACKS, ZAPS = range(3)
 """Values of State.ageing: clears the A bit; without A bits, makes the next access fault, or unmaps."""
 
-IN_GUEST, REQUEST, PFN, WAITING, DONE, EXITED, ENTRY, RESUME, LEAVING, OUT, FAULTS, AGAIN, QUEUES = range(13)
-"""Values of Vcpu.stage: the step at next_ns. WAITING, OUT and FAULTS are not on the agenda; PFN: the host page is known;
-EXITED: a PML buffer was drained; FAULTS: the host is asked for the page; AGAIN: the host has answered, and the vCPU looks
-the page up again; QUEUES: a reader has met a writer, and is on its way into the queue.
+IN_GUEST, ENTRY, RESUME, REQUEST, PFN, AGAIN, QUEUES, DONE, EXITED, LEAVING, WAITING, OUT, FAULTS = range(13)
+"""Values of Vcpu.stage: the step at next_ns. PFN: the host page is known; AGAIN: the host has answered, and the vCPU looks
+the page up again; QUEUES: a reader has met a writer, and is on its way into the queue; EXITED: a PML buffer was drained;
+WAITING, OUT and FAULTS are not on the agenda; FAULTS: the host is asked for the page.
+Steps of the guest come first and stages without a step last, so that one comparison tells them.
 """
 
 UNIFORM, BY_WEIGHT, BY_VISIT = range(3)
@@ -47,9 +48,9 @@ RING = 2 * BLOCK
 """Draws of a stream that are kept: two blocks, as hints look a draw ahead."""
 TRIED = 4
 """Places, and pages of a region, whose words are made ahead; a draw seldom tries more."""
-THINS, PLACES, REGIONS, PROBES = 0, 1, 1 + TRIED, 1 + 2 * TRIED
-"""Rows of a stream in Kvm.words: thinning; TRIED places; TRIED times whether the region of a place is taken; TRIED - 1
-pages of a region, as the first one tried is the place.
+THINS, PLACES, SHARES, PROBES = 0, 1, 1 + TRIED, 1 + 2 * TRIED
+"""Rows of a stream in Kvm.words: thinning; TRIED places; TRIED numbers below REGION_PAGES, and the region of a place is
+taken if it has more armed pages; TRIED - 1 pages of a region, by their number in it, as the first one tried is the place.
 """
 N_ROWS = 3 * TRIED
 LEVELS_MAX = 7
@@ -323,7 +324,7 @@ class Call(Record):
 class Kvm(ByReference):
     """One VM. Records and arrays are changed in place.
 
-    sptes; needs, arming: uint8[2 * 2 * 256], answers of hostsim.kvm.loops.armed by is_logged, is_write and flags; zero:
+    sptes; answers: uint16[2 * 2 * 256], by is_logged, large and flags, of hostsim.kvm.loops.armed; zero:
     uint8[n_pages], 1 = reads as zeros; version: uint16[n_pages]. counts: int64[3, n_regions + n_supers], armed pages by
     is_write and by region, then by 512 regions; STALE_ROW. parts: [n_parts], those of sweeps last; ints:
     int64[n_classes, N_INTS] of hostsim.guest.touch; classes, rates: [n_classes]; page_weights: int64, of WEIGHTED classes
@@ -345,8 +346,7 @@ class Kvm(ByReference):
     """
 
     sptes: Sptes
-    needs: NDArray[np.uint8]
-    arming: NDArray[np.uint8]
+    answers: NDArray[np.uint16]
     zero: NDArray[np.uint8]
     version: Versions
     counts: Ints

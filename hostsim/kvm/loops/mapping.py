@@ -8,7 +8,7 @@ from __future__ import annotations
 from hostsim.compiled.jit import inlined, late, part
 from hostsim.costs.cost_rules import PML_ENTRIES
 from hostsim.costs.exits import MAP, SPLIT, TRACK
-from hostsim.kvm.loops.armed import armed_as, count_range, disarm_page, is_armed, span_end, span_first
+from hostsim.kvm.loops.armed import answers_of, armed_by, count_range, disarm_page, span_end, span_first
 from hostsim.kvm.loops.hptes import at_cap, unmap_all
 from hostsim.kvm.loops.layout import IN_GUEST, LOG, REGION_BITS, YOUNG, Kvm, State
 from hostsim.kvm.loops.streams import pass_by, rearm
@@ -18,13 +18,11 @@ from hostsim.spte_index.spte import AGED, BLANK, DIRTY, IN_LOG, KEPT, PRESENT, R
 @inlined
 def set_spte(k: Kvm, page: int, value: int) -> None:
     """Set the byte of the 4 KiB spte of ``page``, with the page's flags (KEPT), to ``value``: never arms it."""
-    # Read before the change: the counts held the page as it was armed before.
-    read, write = armed_as(k, page, 0), armed_as(k, page, 1)
+    # The counts hold the page as it was armed before.
+    before, after = answers_of(k, page, k.sptes.spte[page]), answers_of(k, page, value)
     k.sptes.spte[page] = value
-    if is_armed(k, page, 0):
-        read = 0
-    if is_armed(k, page, 1):
-        write = 0
+    read = armed_by(before, 0) if armed_by(after, 0) == 0 else 0
+    write = armed_by(before, 1) if armed_by(after, 1) == 0 else 0
     disarm_page(k, page, read, write)
 
 

@@ -6,13 +6,13 @@ from hostsim.compiled.jit import inlined, late, part
 from hostsim.core.rng import keyed_uniform, keyed_word
 from hostsim.guest.touch import DATA_OFFSET, FIRST_GFN, KIND, WEIGHTED
 from hostsim.kvm.loops.armed import FULL, STOPPED, armed_as, is_armed, super_at, wanted_flags, weight_of
-from hostsim.kvm.loops.draws import TRIES, column, word_at
+from hostsim.kvm.loops.draws import TRIES, column, in_region, word_at
 from hostsim.kvm.loops.layout import (
     BY_WEIGHT,
     PLACES,
     PROBES,
     REGION_BITS,
-    REGIONS,
+    SHARES,
     STALE_ROW,
     SUPER_BITS,
     TRIED,
@@ -34,9 +34,9 @@ def place(part: Part, word: int) -> int:
 
 
 @inlined
-def within(page: int, word: int) -> int:
-    """The page in the region of ``page`` on which ``word`` falls."""
-    return int(page - page % REGION_PAGES + (word >> (32 - REGION_BITS)))
+def within(page: int, number: int) -> int:
+    """Page ``number`` of the region of ``page``."""
+    return int(page - page % REGION_PAGES + number)
 
 
 @inlined
@@ -49,21 +49,22 @@ def is_nearly_all(part: Part) -> bool:
 @inlined
 def pick(k: Kvm, p: int, s: int) -> int:
     """An armed gfn of part ``p``, of which there is one at least, by the draw under way of stream ``s``."""
-    part, key0, key1, draw = k.parts[p], int(k.streams[s].key0), int(k.streams[s].key1), int(k.streams[s].draws)
+    part, stream = k.parts[p], k.streams[s]
     # While many pages are armed, a drawn place is armed after a few tries, each of which reads a count or a byte. The walk
     # over the counts reads hundreds of them, but its length does not grow as armed pages become few.
     if part.kind != BY_WEIGHT and part.armed * SPARSE >= part.end - part.first:
-        page = _take(k, part, column(s, draw))
+        page = _take(k, part, column(s, stream.draws))
         if page < 0:
-            page = _try(k, p, key0, key1, draw)
+            page = _try(k, p, s)
         if page >= 0:
             return page
     elif _are_alike(k, p) and part.armed // UNIT * SPARSE >= part.end - part.first:
-        page = _try_weights(k, p, key0, key1, draw)
+        page = _try_weights(k, p, s)
         if page >= 0:
             return page
     # The product of a number below 1 may round up to ``armed`` itself.
-    rest = min(int(keyed_uniform(key0, key1, draw, TRIES) * part.armed), part.armed - 1)
+    share = keyed_uniform(int(stream.key0), int(stream.key1), int(stream.draws), TRIES)
+    rest = min(int(share * part.armed), part.armed - 1)
     return _weigh_out(k, p, rest) if part.kind == BY_WEIGHT else _walk(k, p, rest)
 
 
@@ -74,49 +75,48 @@ def _are_alike(k: Kvm, p: int) -> bool:
 
 
 @inlined
-def _is_cut(part: Part, page: int) -> bool:
-    """Whether a part of the region of ``page`` lies outside ``part``, so that the region's count says too much."""
-    start = page - page % REGION_PAGES
-    return bool(start < part.first or start + REGION_PAGES > part.end)
+def _has_cut(k: Kvm, part: Part, at: int, tried: int) -> bool:
+    """Whether one of the first ``tried`` places of a draw is in a region that reaches out of ``part``.
+
+    The count of such a region says too much.
+    at: the ``column`` of the draw.
+    """
+    first, end = -(-part.first // REGION_PAGES) * REGION_PAGES, part.end - part.end % REGION_PAGES
+    for n in range(tried):
+        page = place(part, word_at(k.words, at, PLACES + n))
+        if page < first or page >= end:
+            return True
+    return False
 
 
 @inlined
-def first_taken(k: Kvm, part: Part, at: int) -> int:
-    """Number of the first place of a draw whose region is taken, by its share of armed pages, or cut; TRIED: none.
+def taken_place(k: Kvm, part: Part, at: int, tried: int) -> int:
+    """Of the first ``tried`` places of a draw, the first whose region is taken, by its share of armed pages; -1: none.
 
     at: the ``column`` of the draw.
     """
-    for n in range(TRIED):
+    # All places are looked at, without a branch: no processor foresees which of them is taken.
+    found = -1
+    for n in range(tried - 1, -1, -1):
         page = place(part, word_at(k.words, at, PLACES + n))
-        counted = k.counts[part.is_write, page >> REGION_BITS]
-        if word_at(k.words, at, REGIONS + n) >> (32 - REGION_BITS) < counted or _is_cut(part, page):
-            return n
-    return TRIED
-
-
-@inlined
-def likely_place(k: Kvm, part: Part, at: int) -> int:
-    """The page that ``first_taken`` will likely find at the draw; that of the last place where it finds none."""
-    # All places are looked at, without a branch: which of them is taken no processor foresees, and a hint has time.
-    page = place(part, word_at(k.words, at, PLACES + TRIED - 1))
-    for n in range(TRIED - 2, -1, -1):
-        other = place(part, word_at(k.words, at, PLACES + n))
-        is_taken = word_at(k.words, at, REGIONS + n) >> (32 - REGION_BITS) < k.counts[part.is_write, other >> REGION_BITS]
-        page = other if is_taken else page
-    return int(page)
+        is_taken = word_at(k.words, at, SHARES + n) < k.counts[part.is_write, page >> REGION_BITS]
+        found = page if is_taken else found
+    return int(found)
 
 
 @inlined
 def _take(k: Kvm, part: Part, at: int) -> int:
     """As ``_try``, with the words made ahead; -1 where these words decide for no page."""
-    n = first_taken(k, part, at)
-    if n == TRIED:
+    if is_nearly_all(part):
+        # The hint has fetched the first place alone, and the others may be in no cache: a branch does not wait for them.
+        page = taken_place(k, part, at, 1)
+        if page >= 0 and not _has_cut(k, part, at, 1) and is_armed(k, page, part.is_write):
+            return page
+    if _has_cut(k, part, at, TRIED):
         return -1
-    page = place(part, word_at(k.words, at, PLACES + n))
-    if _is_cut(part, page) or k.sptes.level[page >> REGION_BITS] != 0:
+    page = taken_place(k, part, at, TRIED)
+    if page < 0 or k.sptes.level[page >> REGION_BITS] != 0:
         return -1
-    if k.counts[part.is_write, page >> REGION_BITS] == REGION_PAGES:
-        return page
     return _first_armed(k, page, part.is_write, at)
 
 
@@ -125,19 +125,17 @@ def _first_armed(k: Kvm, page: int, is_write: int, at: int) -> int:
     """The first of ``page``, whose region has 4 KiB sptes, and the pages there tried after it that is armed; -1: none."""
     wanted = wanted_flags(k.state, is_write)
     mask = wanted | STOPPED | (BLANK if is_write == 1 else 0)
-    if k.sptes.spte[page] & mask != wanted:
-        return page
-    for n in range(TRIED - 1):
+    found = -1
+    for n in range(TRIED - 2, -1, -1):
         other = within(page, word_at(k.words, at, PROBES + n))
-        if k.sptes.spte[other] & mask != wanted:
-            return other
-    return -1
+        found = other if k.sptes.spte[other] & mask != wanted else found
+    return int(page if k.sptes.spte[page] & mask != wanted else found)
 
 
 @late
-def _try(k: Kvm, p: int, key0: int, key1: int, draw: int) -> int:
+def _try(k: Kvm, p: int, s: int) -> int:
     """Places drawn until one is armed, or -1 after TRIES: the region by its share of armed pages, then the page."""
-    part = k.parts[p]
+    part, key0, key1, draw = k.parts[p], int(k.streams[s].key0), int(k.streams[s].key1), int(k.streams[s].draws)
     first, end, is_write = part.first, part.end, part.is_write
     for attempt in range(TRIES):
         page = place(part, keyed_word(key0, draw, attempt))
@@ -154,15 +152,15 @@ def _try(k: Kvm, p: int, key0: int, key1: int, draw: int) -> int:
         if start < first or start + REGION_PAGES > end:
             if is_armed(k, page, is_write):
                 return int(page)
-        elif keyed_word(key1, draw, attempt) >> (32 - REGION_BITS) < counted:
+        elif in_region(keyed_word(key1, draw, attempt)) < counted:
             return _within(k, page, is_write, counted, key1, draw)
     return -1
 
 
 @late
-def _try_weights(k: Kvm, p: int, key0: int, key1: int, draw: int) -> int:
+def _try_weights(k: Kvm, p: int, s: int) -> int:
     """Places drawn until one is kept, each with its weight out of UNIT, or -1 after TRIES."""
-    part = k.parts[p]
+    part, key0, key1, draw = k.parts[p], int(k.streams[s].key0), int(k.streams[s].key1), int(k.streams[s].draws)
     for attempt in range(TRIES):
         page = place(part, keyed_word(key0, draw, attempt))
         seen = armed_as(k, page, part.is_write)
@@ -180,7 +178,7 @@ def _within(k: Kvm, page: int, is_write: int, counted: int, key: int, draw: int)
     for attempt in range(TRIES):
         if is_armed(k, probe, is_write):
             return probe
-        probe = within(page, keyed_word(key, draw, TRIES + attempt))
+        probe = within(page, in_region(keyed_word(key, draw, TRIES + attempt)))
     rest = (keyed_word(key, draw, 2 * TRIES) * counted) >> 32
     probe = page - page % REGION_PAGES
     while rest > 0 or not is_armed(k, probe, is_write):

@@ -43,7 +43,7 @@ from hostsim.kvm.loops.layout import (
     Part,
     Stream,
 )
-from hostsim.kvm.loops.pick import is_nearly_all, likely_place, pick, place, within
+from hostsim.kvm.loops.pick import is_nearly_all, pick, place, taken_place, within
 from hostsim.kvm.loops.visits import clear_visit, next_visit
 from hostsim.kvm.loops.work import active_time, touch_ns, work_time
 
@@ -156,7 +156,7 @@ def _expect(k: Kvm, s: int, p: int) -> None:
         # More hints than are used cost more than they save.
         _fetch(k, part, place(part, word_at(k.words, at, PLACES)))
         return
-    page = likely_place(k, part, at)
+    page = max(taken_place(k, part, at, TRIED), part.first)
     _fetch(k, part, page)
     for n in range(TRIED - 1):
         prefetch(k.sptes.spte, within(page, word_at(k.words, at, PROBES + n)))

@@ -1,6 +1,6 @@
-"""Steps of a vCPU: touch, request, state set, entry.
+"""Steps of a vCPU: entry and touches in the guest; request, state set and the end of an exit in the host.
 
-Each step ends in one of a few ways (``step``); that each is written once matters: it is compiled into one loop.
+All steps are compiled into one loop, so what several of them do is called at one place.
 """
 
 from __future__ import annotations
@@ -41,10 +41,8 @@ from hostsim.kvm.loops.streams import choose, go_on, page_of, pass_by
 from hostsim.kvm.loops.work import start_clocks, stop_clocks
 from hostsim.spte_index.spte import PRESENT, STALE
 
-PASSES, STALLS, LEAVES, EXIT_OVER, RUNS, WAITS = range(6)
-"""How a step ends: the access is over and the guest runs on; .. and the vCPU stands still for a PML entry; the vCPU leaves
-the guest; its exit has been handled; it runs; it waits for its next event.
-"""
+PASSES, STALLS, LEAVES = range(3)
+"""How an event of a vCPU in the guest ends: the guest runs on, stands still for a PML entry, or is left by the vCPU."""
 
 
 @inlined
@@ -247,48 +245,59 @@ def _exit_over(k: Kvm, v: int) -> None:
 
 
 @inlined
-def _begin(k: Kvm, v: int) -> int:
-    """The event of vCPU ``v`` that is due; returns how its step ends."""
+def _enter(k: Kvm, v: int) -> int:
+    """VCPU ``v`` enters the guest at next_ns, unless it is kicked; returns how its step ends."""
     vcpu = k.vcpus[v]
-    stage = vcpu.stage
-    if stage == IN_GUEST:
-        return _touch(k, v)
-    if stage in (ENTRY, RESUME):
-        vcpu.kind = NOTHING
-        return LEAVES if vcpu.is_kicked == 1 else RUNS
+    vcpu.kind = NOTHING
+    if vcpu.is_kicked == 1:
+        return LEAVES
+    _note_exit(k, v)
+    vcpu.entered_ns = vcpu.next_ns
+    start_clocks(k, v, vcpu.next_ns)
+    return PASSES
+
+
+@inlined
+def _step_in_guest(k: Kvm, v: int) -> None:
+    """A touch of vCPU ``v``, or its entry."""
+    vcpu = k.vcpus[v]
+    if vcpu.stage == IN_GUEST:
+        end = _touch(k, v)
+        if end != PASSES:
+            _stop(k, v)
+        # A fault keeps its candidate: the access is made again at the entry. A touch that passed, or that the hardware
+        # logged, is over.
+        if end != LEAVES or vcpu.kind == PML_FULL:
+            go_on(k, vcpu.stream)
+    else:
+        end = _enter(k, v)
+    if end == PASSES:
+        choose(k, v)
+    elif end == LEAVES:
+        _leave(k, v)
+    else:
+        vcpu.exit_kind = NO_EXIT
+        vcpu.next_ns, vcpu.stage = vcpu.next_ns + k.costs.pml_ns, RESUME
+
+
+@inlined
+def _step_in_host(k: Kvm, v: int) -> None:
+    """A step of the exit of vCPU ``v``."""
+    stage = k.vcpus[v].stage
     if stage in (REQUEST, PFN, AGAIN):
         _request(k, v)
-        return WAITS
-    if stage == QUEUES:
+    elif stage == QUEUES:
         _queue(k, v)
-        return WAITS
-    if stage == DONE:
-        _done(k, v)
-    return EXIT_OVER
+    else:
+        if stage == DONE:
+            _done(k, v)
+        _exit_over(k, v)
 
 
 @inlined
 def step(k: Kvm, v: int) -> None:
     """One event of vCPU ``v``."""
-    vcpu = k.vcpus[v]
-    in_guest = vcpu.stage == IN_GUEST
-    end = _begin(k, v)
-    if end == RUNS:
-        _note_exit(k, v)
-        vcpu.entered_ns = vcpu.next_ns
-        start_clocks(k, v, vcpu.next_ns)
-    if in_guest and end != PASSES:
-        _stop(k, v)
-    # A fault keeps its candidate: the access is made again at the entry. A touch that passed, or that the hardware logged,
-    # is over.
-    if end in (PASSES, STALLS) or (in_guest and vcpu.kind == PML_FULL):
-        go_on(k, vcpu.stream)
-    if end == STALLS:
-        vcpu.exit_kind = NO_EXIT
-        vcpu.next_ns, vcpu.stage = vcpu.next_ns + k.costs.pml_ns, RESUME
-    elif end == LEAVES:
-        _leave(k, v)
-    elif end == EXIT_OVER:
-        _exit_over(k, v)
-    elif end != WAITS:
-        choose(k, v)
+    if k.vcpus[v].stage in (IN_GUEST, ENTRY, RESUME):
+        _step_in_guest(k, v)
+    else:
+        _step_in_host(k, v)
