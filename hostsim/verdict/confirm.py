@@ -13,7 +13,10 @@ from dataclasses import dataclass, replace
 from functools import cache
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from hostsim.core.constants import NS_PER_MS, NS_PER_S
+from hostsim.results.work import sleeps
 from hostsim.scenario.schema import DURATION_MAX_NS
 from hostsim.verdict.diagnose import diagnose, stuck_after_all
 from hostsim.verdict.ended import with_margins
@@ -52,6 +55,7 @@ THROTTLE_INITIAL = 20
 ALIKE = 1.05
 MARGIN_SHARES = (0.0, 0.25, 0.5, 0.75)
 """Shares of the way from the computed margin to the present value, on a logarithmic scale."""
+NOT_RUN = "computed, not run again (too much work; --confirm runs it)"
 Show = Callable[[str], None]
 
 
@@ -62,7 +66,10 @@ def ignore(what: str) -> None:
 
 @dataclass
 class Purse:
-    """Work that is left for trials. most: of one, after which it counts as one that does not complete."""
+    """Work that is left for trials.
+
+    most: of one, sleeps of a throttle left out, after which the trial counts as one that does not complete.
+    """
 
     scenario: Scenario
     left: float
@@ -87,7 +94,7 @@ class Purse:
             return None
         self.show(f"{what}, seed {seed}")
         gc.collect()  # a machine is full of circles, and a large one may leave no room for the next
-        trial = try_out(self.scenario, changes, seed, min(self.left, self.most))
+        trial = try_out(self.scenario, changes, seed, self.left, self.most)
         self.left -= trial.work
         return None if trial.status == "stopped" and self.left <= 0 else trial
 
@@ -169,7 +176,16 @@ def _with_seeds(verdict: Verdict) -> Verdict:
 def _work_of(result: RunResult, ram_pages: float, index: int) -> tuple[float, float]:
     """(Work of the run, counted as for a trial; its part of pages and exits alone)."""
     pages, exits, syncs = _pages_of(result), _exits_of(result, index), len(result.migrations[index].rounds)
-    return counted(pages, exits, syncs, ram_pages, result.end_ns), counted(pages, exits, 0, 0, 0)
+    slept = _sleeps_of(result, index)
+    return counted(pages, exits, syncs, ram_pages, result.end_ns, slept), counted(pages, exits, 0, 0, 0)
+
+
+def _sleeps_of(result: RunResult, index: int) -> float:
+    """Sleeps of all vCPUs under the throttle, by the time for which it left them awake."""
+    series = result.migrations[index].series
+    percent, spans_ns = series["throttle_percent"], np.diff(series["t_ns"], prepend=0)
+    awake_ns = float(np.sum(np.where(percent > 0, spans_ns * (1 - percent / 100), 0.0)))
+    return sleeps(awake_ns, int(result.scenario["vm"]["vcpus"]))
 
 
 def _exits_of(result: RunResult, index: int) -> int:
@@ -260,7 +276,7 @@ def _not_run(remedy: Remedy, evidence: Evidence) -> Remedy:
     if remedy.kind in ("downtime_limit", "bandwidth") and (remedy.value or 0.0) <= _now(remedy.kind, evidence):
         text = f"{how.name}: more than {_what(remedy, _now(remedy.kind, evidence))}; no run has found how much more"
         return replace(remedy, text=text, value=None, command="", certain=False)
-    return replace(remedy, text=f"{remedy.text}; computed, not run again")
+    return replace(remedy, text=f"{remedy.text}; {NOT_RUN}")
 
 
 def _rounded_up(kind: str, value: float) -> float:
@@ -381,7 +397,7 @@ def _given_time(verdict: Verdict, evidence: Evidence, purse: Purse) -> Verdict:
     if trials == ():
         return stuck_after_all(evidence)
     if trials is None:
-        again = replace(remedy, text=f"{remedy.text}; computed, not run again")
+        again = replace(remedy, text=f"{remedy.text}; {NOT_RUN}")
     else:
         again = _confirmed(remedy, evidence, rounded_up(MARGIN * max(trial.total_s for trial in trials)), trials)
         again = replace(again, text=again.text.replace(_late_words(evidence, trials), ""))
