@@ -8,8 +8,8 @@ from hostsim.qemu.cpu_throttle import TIMESLICE_NS
 EXIT_WORK, WINDOW_WORK, SWAP_WORK, SLEEP_WORK = 16, 2000, 100, 200
 """Work of an exit of a KVM guest, of 100 ms of simulated time, of a page swapped in, and of a sleep of a throttled vCPU.
 
-Measured: 0.4 to 1.1 us an exit, 0.1 ms a window, some 5 us a swap-in, 10 us a sleep (it is an event of the clock and an exit),
-against 0.05 us for a page that is sent or harvested.
+Measured: 0.4 to 1.1 us an exit, 0.1 ms a window, some 5 us a swap-in, 10 us a sleep (an event of the clock and an exit of
+the vCPU), against 0.05 us for a page that is sent or harvested.
 """
 WINDOW_NS = 100 * NS_PER_MS
 SYNC_SHARE = 0.15

@@ -36,7 +36,7 @@ def computed_work(scenario: Scenario) -> float:
 
 
 def _sleeps_work(scenario: Scenario, throttled_s: float) -> float:
-    """The work of the sleeps of all vCPUs in ``throttled_s``, at most: the first step of the throttle lets them wake most."""
+    """The most work that sleeps of all vCPUs in ``throttled_s`` take: the first step of the throttle wakes them most often."""
     migration = scenario.migration
     if migration is None or not migration.auto_converge:
         return 0.0
