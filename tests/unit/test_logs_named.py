@@ -443,7 +443,7 @@ def sized(form: str, unit: str) -> MigrationLog:
 
 @pytest.mark.parametrize("form", SIZED)
 @pytest.mark.parametrize(("unit", "factor"), [("MB", 1e6), ("MiB", MIB), ("GB", 1e9), ("GiB", 1024 * MIB), ("kB", 1e3)])
-def test_a_size_that_no_tool_printed_is_in_its_own_unit_and_a_decimal_one_is_said(form: str, unit: str, factor: float) -> None:
+def test_a_size_that_no_tool_printed_is_in_its_unit_and_decimals_are_said(form: str, unit: str, factor: float) -> None:
     log = sized(form, unit)
     assert log.remaining_bytes.tolist() == pytest.approx([factor * (8 - i) for i in range(1, 7)])
     assert log.total_bytes[0] == pytest.approx(8 * factor)

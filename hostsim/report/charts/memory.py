@@ -143,7 +143,7 @@ def _of(table: Table, vm: str, column: str) -> Array:
 def _frames(memories: Sequence[dict[str, Any]], series: Table) -> Panel:
     """Free frames and watermarks of each host, the source first."""
     looks: tuple[tuple[Colour, Colour], ...] = (("ink", "vermilion"), ("blue", "purple"))
-    lines = []
+    lines, drawn = [], set[float]()
     for memory, (colour, mark_colour) in zip(memories, looks, strict=False):
         first = memory["vms"][0]["vm"]
         of = f", {first}" if len(memories) > 1 else ""
@@ -151,8 +151,12 @@ def _frames(memories: Sequence[dict[str, Any]], series: Table) -> Panel:
         free = _of(series, first, "free_frames").astype(float)
         lines.append(Line(LABELS["free_frames"] + of, t_s, free, colour, "before"))
         for number, mark in enumerate(("high", "low", "min"), start=1):
-            level = np.full(2, float(memory["watermarks"][mark]))
-            lines.append(Line(f"watermark {mark}{of}", t_s[[0, -1]], level, mark_colour, "level", number))
+            level = float(memory["watermarks"][mark])
+            both = all(level == other["watermarks"][mark] for other in memories)
+            if not (both and level in drawn):  # two equal hosts have one line, not two of which one hides the other
+                name, at = f"watermark {mark}{'' if both else of}", np.full(2, level)
+                lines.append(Line(name, t_s[[0, -1]], at, mark_colour, "level", number))
+            drawn.add(level)
     is_log = spans_decades(np.concatenate([line.y for line in lines]).tolist())
     return Panel(Axis("free frames", "", is_log), tuple(lines))
 

@@ -36,7 +36,7 @@ def computed_work(scenario: Scenario) -> float:
 
 
 def _sleeps_work(scenario: Scenario, throttled_s: float) -> float:
-    """The most work that sleeps of all vCPUs in ``throttled_s`` take: the first step of the throttle wakes them most often."""
+    """The most work that sleeps of all vCPUs take in ``throttled_s``: at the first step of the throttle they wake most."""
     migration = scenario.migration
     if migration is None or not migration.auto_converge:
         return 0.0
