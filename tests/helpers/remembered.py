@@ -40,9 +40,9 @@ def try_out(
 def remembered() -> Iterator[None]:
     """Within it commands of this process run and try scenarios by the functions above."""
     from hostsim import simulation
-    from hostsim.verdict import confirm
+    from hostsim.verdict import purse
 
-    with mock.patch.object(simulation, "run", _Remembering(simulation.run)), mock.patch.object(confirm, "try_out", try_out):
+    with mock.patch.object(simulation, "run", _Remembering(simulation.run)), mock.patch.object(purse, "try_out", try_out):
         yield
 
 
