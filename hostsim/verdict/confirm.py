@@ -50,6 +50,8 @@ NEAR_SHARE = 0.75
 """A change of which three quarters do not do is the least, near enough (assumed)."""
 PERIODS = 2
 """Periods for which a guest with windows is given time to meet a pause, beside the time it had."""
+PAUSE_SHARE = 0.5
+"""Part of all work that these trials may take; the rest, and what they leave, is for values."""
 PASSES, PASSES_MOST = 3, 12
 """Work in passes over all memory, sent and harvested: of a trial that completes at once; a trial ends after the second
 (assumed).
@@ -370,19 +372,20 @@ def _within(seconds: float) -> int:
 
 
 def _with_pause(verdict: Verdict, evidence: Evidence, purse: Purse) -> Verdict:
-    """``verdict`` with more time as a remedy, if a guest with windows gets through in a pause from each start."""
-    period_s = moments_of(purse.scenario, SEEDS).period_ns / NS_PER_S
-    if not period_s or verdict.remedy("timeout") is not None:
+    """``verdict`` with more time as a remedy, if a guest with windows gets through in a pause, or after its work."""
+    moments, start_s = moments_of(purse.scenario, SEEDS), _start_s(purse)
+    over_s = moments.over_ns / NS_PER_S - start_s
+    if not (moments.period_ns or over_s > evidence.elapsed_s) or verdict.remedy("timeout") is not None:
         return verdict
-    cap_s = evidence.elapsed_s + PERIODS * period_s
-    with purse.part(1 / (len(verdict.remedies) + 1)) as part:
-        trials = part.all_complete("more time", {"migration.timeout": 0, "duration": _within(_start_s(purse) + cap_s)})
+    cap_s = evidence.elapsed_s + max(over_s, PERIODS * moments.period_ns / NS_PER_S)
+    with purse.part(PAUSE_SHARE) as part:
+        trials = part.all_complete("more time", {"migration.timeout": 0, "duration": _within(start_s + cap_s)})
     found = forecast(evidence)
-    if not trials or len(trials) < SEEDS or found is None:
+    if not trials or (moments.period_ns and len(trials) < SEEDS) or found is None:
         return verdict
     value_s = rounded_up(MARGIN * max(trial.total_s for trial in trials))
     remedy = more_time(evidence, found, value_s)
-    text = f"{remedy.text}; run again, it completes in a pause of the guest, in {_span_words([t.total_s for t in trials])}"
+    text = f"{remedy.text}; run again, it completes when the guest pauses, in {_span_words([t.total_s for t in trials])}"
     remedy = replace(remedy, text=text, confirmed=True, seeds=tuple(trial.seed for trial in trials))
     rest = sorted((_beside_time(one) for one in verdict.remedies), key=lambda one: not one.helps)
     return replace(verdict, remedies=(remedy, *rest))

@@ -56,12 +56,39 @@ def test_the_advised_value_does_from_each_start_and_three_quarters_of_the_change
 def test_a_pause_ends_a_migration_that_is_given_time_for_it() -> None:
     verdict = confirmed(LATE_PAUSE, run(LATE_PAUSE))
     remedy, value_s = of_kind(verdict, "timeout")
-    assert "in a pause of the guest" in remedy.text
+    assert "when the guest pauses" in remedy.text
     longer = LATE_PAUSE.model_copy(
         update={"migration": LATE_PAUSE.migration.model_copy(update={"timeout": int(value_s * 1e9)})}  # type: ignore[union-attr]
     )
     assert run(longer).migrations[0].status == "completed"
     assert verdict.remedy("auto_converge").helps is False  # type: ignore[union-attr]
+
+
+def test_work_that_ends_lets_a_migration_end() -> None:
+    """The job ends at 30 s, and the time-out comes at 20 s: the value to raise is the time-out."""
+    once = windowed("30s", "never", "100k/s", timeout="20s")
+    verdict = confirmed(once, run(once))
+    _, value_s = of_kind(verdict, "timeout")
+    assert 30 < value_s < 40
+
+
+def test_a_guest_that_thinks_gets_the_least_value_too() -> None:
+    thinks = thinking("500ms")
+    verdict, limit_ms = confirmed(thinks, run(thinks)), 100
+    _, value = of_kind(verdict, "downtime_limit")
+    assert all(from_each_start(thinks, "downtime_limit", value))
+    assert not all(from_each_start(thinks, "downtime_limit", limit_ms + 0.7 * (value - limit_ms)))
+
+
+def test_pauses_shorter_than_a_window_of_qemu_are_none() -> None:
+    assert moments_of(thinking("50ms"), SEEDS).period_ns == 0
+    assert moments_of(thinking("500ms"), SEEDS).period_ns == 10**9
+
+
+def thinking(sleep: str) -> Scenario:
+    load = {"pattern": "uniform", "size": "128MiB", "write_rate": "100k/s", "think": {"work": "500ms", "sleep": sleep}}
+    vm, migration = {"memory": "256MiB", "workload": [load]}, {"timeout": "20s", "downtime_limit": "100ms"}
+    return Scenario.model_validate({"duration": "60s", "vm": vm, "link": {"bandwidth": "1Gbit/s"}, "migration": migration})
 
 
 def test_the_verdict_tells_the_starts() -> None:
