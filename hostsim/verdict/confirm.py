@@ -50,6 +50,8 @@ NEAR_SHARE = 0.75
 """A change of which three quarters do not do is the least, near enough (assumed)."""
 PERIODS = 2
 """Periods for which a guest with windows is given time to meet a pause, beside the time it had."""
+SEEN_BELOW = 0.8
+"""Remaining below this share of the forecast's least refutes the forecast (assumed)."""
 PAUSE_SHARE = 0.5
 """Part of all work that these trials may take; the rest, and what they leave, is for values."""
 PASSES, PASSES_MOST = 3, 12
@@ -203,9 +205,9 @@ class Worked(NamedTuple):
 
 
 def _least_of(remedy: Remedy, evidence: Evidence, purse: Purse, worked: Worked) -> Remedy:
-    """``remedy`` as ``worked`` confirms it; for a guest with windows with the least value that does, found by halving."""
-    now = _now(remedy.kind, evidence)
-    while purse.varies and remedy.kind in LOWERED and worked.below - now < NEAR_SHARE * (worked.value - now):
+    """``remedy`` as ``worked`` confirms it; with the least value that does, by halving, where the forecast is too high."""
+    now, may_fall = _now(remedy.kind, evidence), purse.varies or _fell_below(evidence)
+    while may_fall and remedy.kind in LOWERED and worked.below - now < NEAR_SHARE * (worked.value - now):
         middle = _rounded_up(remedy.kind, (worked.below + worked.value) / 2)
         if not worked.below < middle < worked.value:
             break
@@ -214,6 +216,13 @@ def _least_of(remedy: Remedy, evidence: Evidence, purse: Purse, worked: Worked) 
             break
         worked = Worked(worked.below, middle, trials) if trials else worked._replace(below=middle)
     return _confirmed(remedy, evidence, worked.value, worked.trials)
+
+
+def _fell_below(evidence: Evidence) -> bool:
+    """Whether a sync of the run found clearly less than the forecast has for the least: the guest is held back or rests."""
+    found = forecast(evidence)
+    least = min((one.remaining_pages for one in evidence.rounds[1:]), default=float("inf"))
+    return found is not None and least < SEEN_BELOW * found.floor[0]
 
 
 def _values(remedy: Remedy, evidence: Evidence) -> Sequence[float]:
