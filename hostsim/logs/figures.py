@@ -66,10 +66,7 @@ def number(digits: str, *, whole: bool = False) -> float:
 
 
 def bytes_factor(unit: str) -> float:
-    """Powers of 1024: virsh prints KiB, MiB .., the monitor "kbytes", vdsm and old Proxmox "MB" for 2^20.
-
-    vdsm: lib/vdsm/virt/migration.py, ``// 1024 // 1024``; Proxmox: PVE/QemuMigrate.pm, ``/ (1024 * 1024)``.
-    """
+    """Powers of 1024: virsh prints KiB, MiB .., the monitor "kbytes", vdsm and old Proxmox "MB" for 2^20."""
     match = re.fullmatch(r"([kmgtpe]?)(?:i?b|bytes?)?", unit.lower())
     return float(1024 ** EXPONENT[match.group(1)]) if match else math.nan
 

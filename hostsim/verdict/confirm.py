@@ -401,10 +401,10 @@ def _with_pause(verdict: Verdict, evidence: Evidence, purse: Purse) -> Verdict:
 
 
 def _beside_time(remedy: Remedy) -> Remedy:
-    """``remedy`` where more time alone does: a throttle, which needs more time too, is no help of its own."""
+    """``remedy`` where more time alone does: a trial of a throttle has more time too, and does not tell which of them did."""
     if remedy.kind != "auto_converge" or not remedy.helps:
         return remedy
-    text = "auto-converge: its steps need more time, too, and with more time the migration completes without it"
+    text = "auto-converge: not run, as with more time the migration completes without a throttle"
     return replace(remedy, text=text, value=None, command="", helps=False)
 
 

@@ -451,6 +451,5 @@ def test_a_size_that_no_tool_printed_is_in_its_unit_and_decimals_are_said(form: 
 
 
 def test_vdsm_and_proxmox_mean_powers_of_1024_by_mb() -> None:
-    """vdsm: lib/vdsm/virt/migration.py; Proxmox: PVE/QemuMigrate.pm."""
     assert written("9MB", "bytes") == 9e6
     assert quantity("9MB", "bytes") == 9 * MIB
