@@ -401,7 +401,7 @@ def _with_pause(verdict: Verdict, evidence: Evidence, purse: Purse) -> Verdict:
 
 
 def _beside_time(remedy: Remedy) -> Remedy:
-    """``remedy`` where more time alone does: a trial of a throttle has more time too, and does not tell which of them did."""
+    """``remedy`` where more time alone does: a trial of a throttle has more time too, and does not tell which did."""
     if remedy.kind != "auto_converge" or not remedy.helps:
         return remedy
     text = "auto-converge: not run, as with more time the migration completes without a throttle"
