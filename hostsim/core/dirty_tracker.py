@@ -68,6 +68,10 @@ class DirtyTracker(Protocol):
         """uint8[n_pages], 1: the record has left the log, and the next sync puts it into the bitmap; None: no records."""
         ...
 
+    def spans(self) -> tuple[tuple[int, int], ...]:
+        """(first gfn, end) of the ranges outside of which no page gets a record while the log is on, ascending."""
+        ...
+
     def stop_log(self) -> Timed[None]:
         """Switch logging off."""
         ...

@@ -28,6 +28,7 @@ def stream_key(seed: int, name: str) -> tuple[int, int]:
 @jit
 def mix32(word: int) -> int:
     """Bijection of 32-bit words with low bias (constants: C. Wellons, "Prospecting for hash functions", 2018)."""
+    word = int(word)  # NumPy's scalars would warn where Python's integers grow
     word = word ^ (word >> 16)
     word = (word * 0x7FEB352D) & 0xFFFFFFFF
     word = word ^ (word >> 15)
@@ -38,7 +39,7 @@ def mix32(word: int) -> int:
 @jit
 def keyed_word(key: int, page: int, after_ns: int) -> int:
     """32 bits keyed by (key, page, after_ns); a bijection of the page for fixed ``key`` and ``after_ns``."""
-    page, after_ns = int(page), int(after_ns)  # NumPy's scalars would warn where Python's integers grow
+    page, after_ns = int(page), int(after_ns)
     word = mix32(key ^ (page & 0xFFFFFFFF))
     word = mix32(word ^ (page >> 32) ^ (after_ns & 0xFFFFFFFF))
     return mix32(word ^ (after_ns >> 32))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator
+from contextlib import suppress
 from typing import Any, Protocol
 
 import numpy as np
@@ -48,8 +49,10 @@ class Vcpu:
         self._paused = False
         self._stopped: simpy.Event = env.event()
         self._resumed: simpy.Event = env.event()
-        self._stop_request: simpy.Event = env.event()
-        self._awake: simpy.Event = env.event().succeed()
+        self._at_once: simpy.Event = env.event().succeed()
+        self._awake: simpy.Event | None = None
+        """Fires at the end of the sleep under way; made when a thread waits for that: a sleep is an event, no more."""
+        self._sleeps = False
         self.process = env.process(self._loop())
 
     @property
@@ -67,15 +70,16 @@ class Vcpu:
     def throttle(self, sleep_ns: int) -> None:
         """Kick the vCPU out to sleep, unless it sleeps already (softmmu/cpu-throttle.c::cpu_throttle_timer_tick)."""
         if self._sleep_ns == 0 and not self._paused:
-            self._sleep_ns, self._awake = sleep_ns, self._env.event()
+            self._sleep_ns = sleep_ns
             self._kick(THROTTLE)
 
     def pause(self) -> simpy.Event:
         """Stop the vCPU; the returned event fires when it is out of the guest. Ends a throttled sleep early."""
         self._paused = True
         self._stopped, self._resumed = self._env.event(), self._env.event()
-        if not self._stop_request.triggered:
-            self._stop_request.succeed()
+        if self._sleeps:
+            self._sleeps = False
+            self.process.interrupt()
         self._kick(PAUSE)
         return self._stopped
 
@@ -89,6 +93,9 @@ class Vcpu:
 
         cpus-common.c::run_on_cpu. The throttle sleeps inside a work item, so a later item runs after the sleep.
         """
+        if not self._sleep_ns:
+            return self._at_once
+        self._awake = self._awake or self._env.event()
         return self._awake
 
     def _kick(self, reason: str) -> None:
@@ -116,8 +123,16 @@ class Vcpu:
         yield self._resumed
 
     def _sleep(self) -> Generator[simpy.Event, Any, None]:
-        self._stop_request = self._env.event()
         if not self._paused:
-            yield self._env.any_of([self._env.timeout(self._sleep_ns), self._stop_request])
-        self._sleep_ns = 0
-        self._awake.succeed()
+            yield from self._timeout()
+        self._sleep_ns, awake = 0, self._awake
+        self._awake = None
+        if awake is not None:
+            awake.succeed()
+
+    def _timeout(self) -> Generator[simpy.Event, Any, None]:
+        """Return after the sleep, or at once when the vCPU is paused."""
+        self._sleeps = True
+        with suppress(simpy.Interrupt):
+            yield self._env.timeout(self._sleep_ns)
+        self._sleeps = False

@@ -119,15 +119,22 @@ class DirtyLog:
         vcpus = self._state.kvm.vcpus
         return np.asarray(vcpus["ring_entries"] - vcpus["ring_taken"], np.int64)
 
-    def reset_rings(self, now_ns: int) -> None:
-        """Do KVM_RESET_DIRTY_RINGS: reset the entries that user space has collected."""
+    def reset_rings(self, now_ns: int) -> NDArray[np.int64]:
+        """Do KVM_RESET_DIRTY_RINGS: reset the entries that user space has collected; return their pages, int64[entries]."""
+        pages = np.empty(int(self._state.kvm.vcpus["ring_taken"].sum()), np.int64)
+        dirty_log.taken_pages(self._state.kvm, pages)
         self._state.about_to_protect()
         dirty_log.reset_rings(self._state.kvm, now_ns)
         self._state.changed(now_ns)
+        return pages
 
     def first_unrecorded(self, first: int = 0, end: int | None = None) -> int:
         """First of gfns [first, end), all by default, that is writable without an exit and has no record, or -1."""
         return int(law.first_unrecorded(self._state.kvm, first, self._state.memory.n_pages if end is None else end))
+
+    def first_unrecorded_of(self, pages: NDArray[np.int64]) -> int:
+        """As ``first_unrecorded``, of ``pages`` (int64[n]) alone."""
+        return int(law.first_unrecorded_of(self._state.kvm, pages))
 
     def first_unharvested(self, got: Bytes) -> int:
         """First gfn with a record that user space has not collected, or -1."""

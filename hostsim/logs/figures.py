@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Iterable
 from typing import Any
 
 NUMBER = r"[-+]?(?:nan|inf|\d[\d.,]*(?:[eE][+-]?\d+)?)"
@@ -12,6 +13,9 @@ THOUSANDS = re.compile(r"\d{1,3}(?:(?P<sign>[.,'])\d{3})(?:(?P=sign)\d{3})*")
 WHOLE = ("kbytes", "bytes", "pages", "ms", "milliseconds")
 """Units in which QEMU prints whole numbers."""
 EXPONENT = {"": 0, "k": 1, "m": 2, "g": 3, "t": 4, "p": 5, "e": 6}
+DECIMAL = re.compile(r"([kmgtpe])b(?:/s)?", re.IGNORECASE)
+DECIMALS = re.compile(rf"\d\s?{DECIMAL.pattern}(?!\w)", re.IGNORECASE)
+DECIMAL_READ = "kB, MB and GB of this log are read as powers of 1000 (KiB, MiB and GiB would be powers of 1024)"
 FIGURE_MAX = 2.0**63
 """No counter of QEMU or libvirt exceeds 63 bits; larger is -1 read as unsigned, or a broken log."""
 TIME_MS = {"": 1.0, "ms": 1.0, "milliseconds": 1.0, "s": 1000.0, "sec": 1000.0, "seconds": 1000.0, "us": 0.001}
@@ -33,6 +37,18 @@ def quantity(text: str, kind: str) -> float:
     return sane(number(match["number"], whole=kind == "plain" or unit.lower() in WHOLE) * FACTORS[kind](unit))
 
 
+def written(text: str, kind: str) -> float:
+    """As ``quantity``, of a text in no tool's form: kB, MB and GB are powers of 1000 there, KiB, MiB and GiB of 1024."""
+    match = QUANTITY.fullmatch(text)
+    decimal = DECIMAL.fullmatch((match["unit"] or "").strip("()")) if match else None
+    return quantity(text, kind) * ((1000 / 1024) ** EXPONENT[decimal[1].lower()] if decimal else 1.0)
+
+
+def decimal_read(texts: Iterable[str]) -> str:
+    """A remark if one of ``texts`` has a size that ``written`` reads as a power of 1000, else ""."""
+    return DECIMAL_READ if any(map(DECIMALS.search, texts)) else ""
+
+
 def number(digits: str, *, whole: bool = False) -> float:
     """``digits`` with a decimal point or comma, or with either between thousands; NaN if that is no number.
 
@@ -50,7 +66,7 @@ def number(digits: str, *, whole: bool = False) -> float:
 
 
 def bytes_factor(unit: str) -> float:
-    """Virsh prints KiB, MiB .., the monitor "kbytes" for 1024 bytes, old Proxmox "MB" for 2^20."""
+    """Powers of 1024: virsh prints KiB, MiB .., the monitor "kbytes", vdsm and old Proxmox "MB" for 2^20."""
     match = re.fullmatch(r"([kmgtpe]?)(?:i?b|bytes?)?", unit.lower())
     return float(1024 ** EXPONENT[match.group(1)]) if match else math.nan
 

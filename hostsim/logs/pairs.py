@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from hostsim.logs.figures import QUANTITY, quantity
+from hostsim.logs.figures import QUANTITY, decimal_read, quantity, written
 from hostsim.logs.items import Item
 from hostsim.logs.metrics import keep_named, with_ends
 from hostsim.logs.model import Sample
@@ -96,6 +96,7 @@ class Pairs(Reader):
         tag = next((text.strip("\"'") for key, text in pairs if key.lower() in TAGS), "")
         sample = self.add(item, status if status in STATUSES else JOB_TYPES.get(status.lower(), "active"), tag)
         self._head(sample, item, PAIR)
+        sample.remark = decimal_read(text for one, text in named if one)
         for one, text in named:
             _keep(sample, one, text)
         nanoseconds = NANOSECONDS.search(item.text)
@@ -124,6 +125,7 @@ class Pairs(Reader):
         if figures:
             sample = self.add(item, "active")
             sample.figures.update(figures)
+            sample.remark = decimal_read([item.text])
             self._head(sample, item, EITHER)
         return bool(figures)
 
@@ -176,6 +178,6 @@ def _keep(sample: Sample, named: Named | None, text: str) -> None:
     value = quantity(whole.group(1) if whole else text, "plain")
     match = QUANTITY.fullmatch(text)
     if named is not None and not whole and match and match["unit"] and named.column.endswith("_bytes"):
-        value = quantity(text, "bytes") / named.factor
+        value = written(text, "bytes") / named.factor
     if named is not None and value >= 0:
         keep_named(sample.figures, named, value)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 
-from hostsim.logs.figures import quantity
+from hostsim.logs.figures import quantity, written
 from hostsim.logs.named import SIZES
 
 SIZE = r"\d[\d.,]*\s?[KMGTP]i?B(?![/\w])"
@@ -27,12 +27,12 @@ def figures_in(text: str) -> dict[str, float]:
     if first is None:
         return {}
     pattern = WORD_FIRST if first["word"] else SIZE_FIRST
-    found = {_column(match["word"]): quantity(match["size"], "bytes") for match in pattern.finditer(text)}
+    found = {_column(match["word"]): written(match["size"], "bytes") for match in pattern.finditer(text)}
     if "remaining_bytes" not in found:
         return {}
     whole, speed, throttle = WHOLE.search(text), SPEED.search(text), THROTTLE.search(text)
     if whole:
-        found.setdefault("total_bytes", quantity(whole["size"], "bytes"))
+        found.setdefault("total_bytes", written(whole["size"], "bytes"))
     if speed:
         found["mbps"] = _mbps(speed["speed"])
     if throttle:
@@ -46,4 +46,4 @@ def _column(word: str) -> str:
 
 def _mbps(text: str) -> float:
     unit = next((unit for unit in BITS if text.lower().endswith(unit)), "")
-    return quantity(text[: -len(unit)], "plain") * BITS[unit] if unit else quantity(text, "mbps")
+    return quantity(text[: -len(unit)], "plain") * BITS[unit] if unit else written(text, "mbps")

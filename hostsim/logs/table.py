@@ -7,7 +7,7 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-from hostsim.logs.figures import QUANTITY, quantity, sane
+from hostsim.logs.figures import QUANTITY, decimal_read, quantity, sane, written
 from hostsim.logs.metrics import LABEL, NAMES, keep_named
 from hostsim.logs.model import Sample
 from hostsim.logs.named import TAGS, Named, figure_named, is_status, is_time
@@ -138,7 +138,8 @@ def _samples(heading: Heading, rows: Sequence[tuple[int, Cells]]) -> Iterator[Sa
             figures = _of_guest(heading, cells, guest)
             if figures:
                 times = _time(cells[at]) if at >= 0 else {}
-                yield Sample(line, _status(cells, heading.status), tag, figures=figures | times)
+                status, remark = _status(cells, heading.status), decimal_read(cells)
+                yield Sample(line, status, tag, figures=figures | times, remark=remark)
 
 
 def _of_guest(heading: Heading, cells: Cells, guest: str) -> dict[str, float]:
@@ -166,7 +167,7 @@ def _of_series(heading: Heading, rows: Sequence[tuple[int, Cells]]) -> Iterator[
         at = cells[heading.time]
         value = _figure(cells[heading.value], named) if named else sane(None)
         if named and not math.isnan(value):
-            sample = found.setdefault(at, Sample(line, "active", figures=_time(at)))
+            sample = found.setdefault(at, Sample(line, "active", figures=_time(at), remark=decimal_read(cells)))
             keep_named(sample.figures, named, value)
     whole = [sample for sample in found.values() if "remaining_bytes" in sample.figures]
     yield from sorted(whole, key=lambda s: s.figures.get("stamp_s", s.figures.get("t_s", 0.0)))
@@ -203,7 +204,7 @@ def _figure(cell: str, named: Named) -> float:
     kind = "mbps" if named.column == "mbps" else KINDS.get(named.column.rsplit("_", 1)[-1], "plain")
     if match is None or not match["unit"]:
         return quantity(cell, "mbps" if named.column == "mbps" else "plain")
-    return quantity(cell, kind) / named.factor
+    return written(cell, kind) / named.factor
 
 
 def _time(cell: str) -> dict[str, float]:

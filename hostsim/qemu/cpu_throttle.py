@@ -28,7 +28,7 @@ def sleep_ns(percent: int) -> int:
 
 
 class CpuThrottle:
-    """The throttle of one VM: one timer for all vCPUs."""
+    """The throttle of one VM: one timer for all vCPUs. sleeps: that it has asked of them so far."""
 
     def __init__(self, env: Clock, vm: VmBase, sheet: HostSheet, seed: int) -> None:
         """Make an idle throttle.
@@ -38,7 +38,7 @@ class CpuThrottle:
         the current time, so the lateness adds up (cpu_throttle_timer_tick).
         seed: of the run.
         """
-        self.percent = 0
+        self.percent = self.sleeps = 0
         self._env, self._vm = env, vm
         mean_ns, spread_ns = sheet.throttle_overshoot_ns, sheet.throttle_overshoot_spread_ns
         self._wakes = [Lateness(seed, f"throttled vCPU {i}", mean_ns, spread_ns) for i in range(len(vm.vcpus))]
@@ -61,6 +61,7 @@ class CpuThrottle:
         while self.percent and self._vm.running:
             for vcpu, wake in zip(self._vm.vcpus, self._wakes, strict=True):
                 vcpu.throttle(sleep_ns(self.percent) + wake.next_ns())
+            self.sleeps += len(self._wakes)
             yield self._env.timeout(period_ns(self.percent) + self._late.next_ns())
         self._ticking = False
 

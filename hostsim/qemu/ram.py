@@ -277,9 +277,11 @@ class RamState:
         """Return when no page is with a channel any more; a single stream hands over each page as it is read."""
         yield from ()
 
-    def check_bitmap(self) -> None:
-        """Check the bitmap against the versions of the pages.
+    def check_bitmap(self, *, everywhere: bool = False) -> None:
+        """Check the bitmap against the versions of the pages: in the spans of the log, or ``everywhere``.
 
+        Outside of the spans no page gets a record or a version, and each copy is the newest. The check at the
+        switchover is everywhere.
         InvariantError if a page is stale at the destination and not marked, or marked and not counted, if a written page
         would be sent as a zero page, or if an invariant of the host's memory breaks.
         """
@@ -288,13 +290,19 @@ class RamState:
         if marked != counted:
             raise InvariantError(f"{marked} pages are marked to be sent, {counted} are counted as remaining")
         memory, harvested = self._vm.memory, self._tracker.harvested()
-        gfn = -1 if self._tracker.logs_reads else first_false_zero(memory.version, memory.zero)
-        if gfn >= 0:
-            raise InvariantError(f"gfn {gfn}: written by the guest, and still taken for a zero page")
         waiting = self._waiting()
-        gfn = first_stale(memory.version, self.copied, waiting if harvested is None else waiting | harvested)
+        waiting = waiting if harvested is None else waiting | harvested
+        for low, end in ((0, memory.n_pages),) if everywhere else self._tracker.spans():
+            self._check_span(slice(low, end), waiting)
+
+    def _check_span(self, span: slice, waiting: NDArray[np.uint8]) -> None:
+        memory = self._vm.memory
+        gfn = -1 if self._tracker.logs_reads else first_false_zero(memory.version[span], memory.zero[span])
         if gfn >= 0:
-            raise InvariantError(f"gfn {gfn}: the destination's copy is old and the bitmap does not say so")
+            raise InvariantError(f"gfn {span.start + gfn}: written by the guest, and still taken for a zero page")
+        gfn = first_stale(memory.version[span], self.copied[span], waiting[span])
+        if gfn >= 0:
+            raise InvariantError(f"gfn {span.start + gfn}: the destination's copy is old and the bitmap does not say so")
 
     def _waiting(self) -> NDArray[np.uint8]:
         """uint8[n_pages], 1: the page is still to be read and sent."""
@@ -304,7 +312,7 @@ class RamState:
         """InvariantError unless every destination page has the newest content of its source page."""
         if self.send_state[send.DIRTY_PAGES] != 0 or self.bmap.any():
             raise InvariantError("switched over with dirty pages not sent")
-        self.check_bitmap()
+        self.check_bitmap(everywhere=True)
         sent = self.normal_pages + self.zero_pages
         if sent < len(self.bmap):
             raise InvariantError(f"{sent} pages sent of {len(self.bmap)}")

@@ -42,6 +42,7 @@ class TcgTracker:
         self._due = np.zeros(vm.memory.n_pages, np.uint8)
         self.clear_marks = np.zeros(1, np.uint8)
         self._syncs = 0
+        self._spans = _united([vm.guest.table.ints[c, [touch.FIRST_GFN, touch.N_PAGES]].tolist() for c in self._classes])
 
     def start_log(self) -> Timed[None]:
         """Arm every page of every writing class. Takes no time."""
@@ -73,7 +74,7 @@ class TcgTracker:
     def first_unharvested(self, now_ns: int) -> int:
         """First gfn written before now and not harvested, or -1."""
         self._mark_written()
-        return int(self._due.argmax()) if self._due.any() else -1
+        return next((low + int(due.argmax()) for low, due in self._due_in_spans() if due.any()), -1)
 
     def before_send(self, gfn: int) -> Timed[None]:
         """Do nothing: a sync has cleared the whole log."""
@@ -82,6 +83,10 @@ class TcgTracker:
     def harvested(self) -> None:
         """None: a sync moves all records into the bitmap at once."""
         return
+
+    def spans(self) -> tuple[tuple[int, int], ...]:
+        """The regions of the writing classes: a check of all pages would cost by the size of memory at each sync."""
+        return self._spans
 
     def stop_log(self) -> Timed[None]:
         """Nothing to undo."""
@@ -98,15 +103,17 @@ class TcgTracker:
 
     def _mark_written(self) -> None:
         vm = self._vm
-        self._due[:] = 0
+        for _, due in self._due_in_spans():
+            due[:] = 0
         for c in self._classes:
             mark_written(vm.guest.table, c, vm.class_work(c), vm.armed, self._due)
 
     def _check(self, bmap: NDArray[np.uint8], now_ns: int) -> None:
         """Check law 3 after a harvest: written pages are in the bitmap, and every page is armed again. InvariantError."""
-        lost = first_lost(self._due, bmap)
-        if lost >= 0:
-            raise InvariantError(f"gfn {lost}: written before the sync at {now_ns} ns, and not in the bitmap after it")
+        for low, due in self._due_in_spans():
+            lost = first_lost(due, bmap[low : low + len(due)])
+            if lost >= 0:
+                raise InvariantError(f"gfn {low + lost}: written before the sync at {now_ns} ns, not in the bitmap after it")
         late = self.first_unharvested(now_ns)
         if late >= 0:
             raise InvariantError(f"gfn {late}: a write before the sync at {now_ns} ns still waits to be harvested after it")
@@ -114,6 +121,9 @@ class TcgTracker:
             if not self._is_armed(c):
                 raise InvariantError(f"touch class {c}: not every page awaits its next write after the sync at {now_ns} ns")
         self._syncs += 1
+
+    def _due_in_spans(self) -> list[tuple[int, NDArray[np.uint8]]]:
+        return [(low, self._due[low:end]) for low, end in self._spans]
 
     def _is_armed(self, c: int) -> bool:
         vm = self._vm
@@ -129,3 +139,14 @@ class TcgTracker:
     def _chunks(self, c: int) -> list[tuple[int, int]]:
         n_pages, step = int(self._vm.guest.table.ints[c, touch.N_PAGES]), self._knobs.harvest_chunk_pages
         return [(low, min(low + step, n_pages)) for low in range(0, n_pages, step)]
+
+
+def _united(regions: list[list[int]]) -> tuple[tuple[int, int], ...]:
+    """(first gfn, end) of the ranges that ``regions``, (first gfn, pages) each, cover together."""
+    found: list[tuple[int, int]] = []
+    for first, pages in sorted(regions):
+        if found and first <= found[-1][1]:
+            found[-1] = (found[-1][0], max(found[-1][1], first + pages))
+        else:
+            found.append((first, first + pages))
+    return tuple(found)

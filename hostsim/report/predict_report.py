@@ -153,17 +153,23 @@ def prediction_lines(found: Prediction) -> list[str]:
 def converges_words(found: Prediction) -> str:
     """``it converges in 30 of 30 runs (P >= 0.89 at 95 %)``."""
     share = found.converges
-    counted = f"{share.k} of {share.n} runs ({chance_words(share)})"
+    counted = f"{share.k} of {share.n} runs" if share.n > 1 else "its only run"
+    counted += f" ({chance_words(share)})"
     if share.k == share.n:
         return f"it converges in {counted}"
     ends = Counter(status for status in found.statuses if status != "completed")
     told = ", ".join(f"{count} {ENDED.get(end, end)}" for end, count in ends.items())
     within = f" within {seconds_words(parse_duration(found.scenario['duration']) / 1e9)}" if "active" in ends else ""
     if share.k == 0 and set(ends) == {"active"} and found.mean("syncs") == 1:
-        return f"cannot tell: none of {share.n} runs got through the first pass{within}; --set duration=1h gives an hour"
+        return f"cannot tell: {none_of(share.n)} got through the first pass{within}; --set duration=1h gives an hour"
     if share.k == 0:
-        return f"it does not converge: none of {share.n} runs completed{within} ({chance_words(share)})"
+        return f"it does not converge: {none_of(share.n)} completed{within} ({chance_words(share)})"
     return f"it converges in {counted}; {told}{within}"
+
+
+def none_of(n: int) -> str:
+    """``none of 30 runs``."""
+    return f"none of {n} runs" if n > 1 else "not even its only run"
 
 
 def chance_words(share: Share) -> str:

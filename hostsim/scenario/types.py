@@ -92,6 +92,26 @@ _share_schema = WithJsonSchema({"type": ["string", "number"], "description": "sh
 Share = Annotated[
     float, _from(units.parse_fraction), _share_schema
 ]
+MIB_PER_S_WANTED = ("a whole number of MiB/s, as QEMU takes it", "5MiB/s")
+
+
+def _read_mib_per_s(value: object) -> int:
+    """5 of 5, QEMU's own form, and of "5MiB/s"."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        return value
+    try:
+        mib, rest = divmod(units.parse_speed(value), 1 << 20)
+    except UnitError:
+        rest = 1
+    if rest:
+        raise UnitError(shown(value), *MIB_PER_S_WANTED)
+    return mib
+
+
+MibPerS = Annotated[
+    int, _from(_read_mib_per_s),
+    WithJsonSchema({"type": ["integer", "string"], "description": MIB_PER_S_WANTED[0], "examples": [5, "5MiB/s"]}),
+]  # fmt: skip
 Flag = Annotated[bool, Strict()]
 Count = Annotated[int, Strict()]
 Number = Annotated[float, Strict(), Field(allow_inf_nan=False)]

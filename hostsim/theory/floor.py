@@ -14,7 +14,7 @@ extreme lies at a corner. ``page_s`` is seconds per page on the wire.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import numpy as np
 
@@ -27,7 +27,6 @@ ROUNDING = 1e-9
 BISECTIONS = 45
 WINDOW_S = 0.1
 """A pass of QEMU's loop under a rate limit (migration/migration.c::BUFFER_DELAY)."""
-FORECAST_ROUNDS_MAX = 5000
 
 
 def sweep_s(curve: DirtyCurve, sent_pages_per_s: float) -> float:
@@ -106,10 +105,6 @@ def speed_needed(curve: DirtyCurve, sent_pages_per_s: float, limit_s: float) -> 
         return 1.0
     return _last_true(lambda f: floor_pages(curve.slowed(f), sent_pages_per_s) <= allowed, 1e-4, 1.0)
 
-SETTLED = 1e-9
-"""A round that leaves remaining within this share of the round before has met a fixed point, which no later round leaves."""
-
-
 
 def time_to_converge_s(
     curve: DirtyCurve, sent_pages_per_s: float, threshold_pages: float, remaining_pages: float
@@ -118,31 +113,13 @@ def time_to_converge_s(
 
     curve: distinct pages that the guest dirties within a time. sent_pages_per_s: above 0.
     A round lasts until the threshold is reached and at least a window, unless all is sent before the window ends:
-    then the loop does not sleep. Pages still pending at a sync are not dirtied anew; they are taken to be as hot
-    as the guest's other pages, which is exact for uniform writes. Where that finds no end although the floor lies below
-    the threshold, pages that wait keep their popularity (hostsim.theory.cyclic_sweep).
+    then the loop does not sleep. Pages beyond those that the guest ever writes wait for their first turn, and go once.
     """
-    elapsed, before = 0.0, remaining_pages
-    for duration, found in _rounds(curve, sent_pages_per_s, threshold_pages, remaining_pages):
-        elapsed += duration
-        if found < threshold_pages:
-            return elapsed
-        if abs(found - before) <= SETTLED * before:
-            break
-        before = found
     if floor_pages(curve, sent_pages_per_s) >= threshold_pages:
         return None
-    return time_by_stretches_s(curve, sent_pages_per_s, threshold_pages, remaining_pages, WINDOW_S)
-
-
-def _rounds(curve: DirtyCurve, sent_per_s: float, threshold: float, remaining: float) -> Iterator[tuple[float, float]]:
-    written = max(curve.ceiling_pages, 1.0)
-    for _ in range(FORECAST_ROUNDS_MAX):
-        whole = remaining / sent_per_s
-        duration = max(min(WINDOW_S, whole), whole - threshold / sent_per_s)
-        pending = max(0.0, remaining - duration * sent_per_s)
-        remaining = pending + curve(duration) * max(0.0, 1 - pending / written)
-        yield duration, remaining
+    once = max(0.0, remaining_pages - curve.ceiling_pages)
+    left_s = time_by_stretches_s(curve, sent_pages_per_s, threshold_pages, remaining_pages - once, WINDOW_S)
+    return None if left_s is None else once / sent_pages_per_s + left_s
 
 
 def _last_true(holds: Callable[[float], bool], low: float, high: float) -> float:

@@ -177,7 +177,7 @@ def _tolerance(case: Case, name: str, middle: float) -> float:
 
 
 def _of_one_repeat(case: Case, name: str, middle: float) -> float:
-    """Share of ``middle`` by which a single repeat may lie beside the median of many, which nobody has measured."""
+    """Share of ``middle`` by which a single repeat may lie beside the median of many, which is not measured."""
     if name == "dirty_sync_count":
         return 1 / middle
     return ONE_IN_TEN_THROTTLED if "auto-converge" in case.inputs["capabilities"] else ONE_IN_TEN

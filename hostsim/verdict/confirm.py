@@ -7,13 +7,17 @@ A remedy is confirmed if the scenario with this change alone completes with the 
 from __future__ import annotations
 
 import gc
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
 
 from hostsim.core.constants import NS_PER_MS, NS_PER_S
+from hostsim.results.work import sleeps
 from hostsim.scenario.schema import DURATION_MAX_NS
 from hostsim.verdict.diagnose import diagnose, stuck_after_all
 from hostsim.verdict.ended import with_margins
@@ -22,15 +26,16 @@ from hostsim.verdict.forecast import MARGIN, Forecast, forecast
 from hostsim.verdict.from_result import evidence_from_result
 from hostsim.verdict.mechanism import Changes, Tried, mechanisms
 from hostsim.verdict.model import Remedy, Verdict
+from hostsim.verdict.moments import Moments, moments_of
+from hostsim.verdict.purse import SEEDS, Purse, Show, ignore
 from hostsim.verdict.remedies import LIMIT_MAX_S, THROTTLE_MAX, bandwidth, downtime_limit, more_time, throttle
-from hostsim.verdict.trial import Trial, counted, seeds_of, try_out
+from hostsim.verdict.trial import Trial, counted
 from hostsim.verdict.words import bandwidth_words, rounded_up, seconds_words
 
 if TYPE_CHECKING:
     from hostsim.results.tables import RunResult
     from hostsim.scenario import Scenario
 
-SEEDS = 3
 STEPS = (1.0, 1.05, 1.1, 1.2, 1.35, 1.6, 2.0, 2.8, 4.0)
 """A value that does not do is raised, first by a twentieth, up to so many times."""
 FROM_NOW = 1.05
@@ -39,6 +44,16 @@ WORK_LEAST, WORK_MOST, TIMES_THE_RUN = 40_000_000, 400_000_000, 3
 """Bounds of the work of all trials of a run: TIMES_THE_RUN times the run's own, from about 2 s to about 20 s of work."""
 MARGINS_WORK, AS_LONG = 48_000_000, 1.2
 """Work for all margins of a migration that completed (about 2 s); work of one trial over that of the run."""
+LOWERED = ("downtime_limit", "bandwidth")
+"""Kinds of values that are lowered to the least that does."""
+NEAR_SHARE = 0.75
+"""A change of which three quarters do not do is the least, near enough (assumed)."""
+PERIODS = 2
+"""Periods for which a guest with windows is given time to meet a pause, beside the time it had."""
+SEEN_BELOW = 0.8
+"""Remaining below this share of the forecast's least refutes the forecast (assumed)."""
+PAUSE_SHARE = 0.5
+"""Part of all work that these trials may take; the rest, and what they leave, is for values."""
 PASSES, PASSES_MOST = 3, 12
 """Work in passes over all memory, sent and harvested: of a trial that completes at once; a trial ends after the second
 (assumed).
@@ -52,66 +67,16 @@ THROTTLE_INITIAL = 20
 ALIKE = 1.05
 MARGIN_SHARES = (0.0, 0.25, 0.5, 0.75)
 """Shares of the way from the computed margin to the present value, on a logarithmic scale."""
-Show = Callable[[str], None]
-
-
-def ignore(what: str) -> None:
-    """Takes ``what``, a line on the progress, and shows nothing."""
-    del what
-
-
-@dataclass
-class Purse:
-    """Work that is left for trials. most: of one, after which it counts as one that does not complete."""
-
-    scenario: Scenario
-    left: float
-    most: float
-    show: Show = ignore
-
-    @contextmanager
-    def part(self, share: float) -> Iterator[Purse]:
-        """A purse with ``share`` of the work left; work that it does not spend comes back to this purse."""
-        inner = replace(self, left=self.left * share)
-        before = inner.left
-        yield inner
-        self.left = max(0.0, self.left - (before - inner.left)) if self.left < float("inf") else self.left
-
-    def spend(self, what: str, changes: Changes, seed: int) -> Trial | None:
-        """A trial of the scenario with ``changes`` and ``seed``; its work leaves the purse.
-
-        what: the value under trial, in words, for the line that shows the progress.
-        None if no work is left for the trial, or if the trial stopped because the work ran out.
-        """
-        if self.left <= 0:
-            return None
-        self.show(f"{what}, seed {seed}")
-        gc.collect()  # a machine is full of circles, and a large one may leave no room for the next
-        trial = try_out(self.scenario, changes, seed, min(self.left, self.most))
-        self.left -= trial.work
-        return None if trial.status == "stopped" and self.left <= 0 else trial
-
-    def all_complete(self, what: str, changes: Changes) -> tuple[Trial, ...] | None:
-        """Trials of ``changes`` with as many seeds as the work allows.
-
-        what: the value under trial, in words, as in ``spend``.
-        () if one of the trials does not complete, None if no work is left for the first.
-        """
-        found: list[Trial] = []
-        for seed in seeds_of(self.scenario, SEEDS):
-            trial = self.spend(what, changes, seed)
-            if trial is None:
-                break
-            if not trial.completed:
-                return ()
-            found.append(trial)
-        return tuple(found) or None
+NOT_RUN = "computed, not run again (too much work; --confirm runs it)"
 
 
 def confirmed(
     scenario: Scenario, result: RunResult, index: int = 0, *, all_of_it: bool = False, show: Show = ignore
 ) -> Verdict:
     """The verdict on the ``index``-th migration of ``result``, the result of ``scenario``; runs confirm its values.
+
+    A guest that works in windows is tried from starts over its whole period, and an advice is then the least value that
+    completes from each: its forecast takes the worst window for all time.
 
     all_of_it: without a limit of work; show: called with words for each trial. InvariantError as of a run.
     """
@@ -132,9 +97,9 @@ def confirmed(
         if verdict.converged:
             verdict = with_margins(verdict, evidence, tuple(_kept(verdict.margins, evidence, purse)))
         else:
-            verdict = _given_time(verdict, evidence, purse)
+            verdict = _given_time(_with_pause(verdict, evidence, purse), evidence, purse)
             verdict = replace(verdict, remedies=tuple(_all_tried(verdict.remedies, evidence, purse)))
-    return _with_seeds(verdict)
+    return _with_seeds(verdict, moments_of(scenario, SEEDS))
 
 
 def unconfirmed(result: RunResult, index: int = 0) -> Verdict:
@@ -153,7 +118,7 @@ def _only_new_garbage() -> Iterator[None]:
         gc.unfreeze()
 
 
-def _with_seeds(verdict: Verdict) -> Verdict:
+def _with_seeds(verdict: Verdict, moments: Moments) -> Verdict:
     """``verdict`` with a note on how its values were confirmed."""
     runs = [one.seeds for one in (*verdict.remedies, *verdict.margins) if one.confirmed]
     what = "Each margin was confirmed by a run of" if verdict.converged else '"Run again" means a run of'
@@ -162,14 +127,23 @@ def _with_seeds(verdict: Verdict) -> Verdict:
     most, least = max(runs, key=len), min(runs, key=len)
     told = f"seed{'s' * (len(most) > 1)} {', '.join(map(str, most))}"
     told += f"; some with seed{'s' * (len(least) > 1)} {', '.join(map(str, least))} alone" if least != most else ""
-    note = f"{what} this scenario with that change alone ({told})"
+    note = f"{what} this scenario with that change alone ({told}{moments.words()})"
     return replace(verdict, notes=(*verdict.notes, note))
 
 
 def _work_of(result: RunResult, ram_pages: float, index: int) -> tuple[float, float]:
     """(Work of the run, counted as for a trial; its part of pages and exits alone)."""
     pages, exits, syncs = _pages_of(result), _exits_of(result, index), len(result.migrations[index].rounds)
-    return counted(pages, exits, syncs, ram_pages, result.end_ns), counted(pages, exits, 0, 0, 0)
+    slept = _sleeps_of(result, index)
+    return counted(pages, exits, syncs, ram_pages, result.end_ns, slept), counted(pages, exits, 0, 0, 0)
+
+
+def _sleeps_of(result: RunResult, index: int) -> float:
+    """Sleeps of all vCPUs under the throttle, by the time for which it left them awake."""
+    series = result.migrations[index].series
+    percent, spans_ns = series["throttle_percent"], np.diff(series["t_ns"], prepend=0)
+    awake_ns = float(np.sum(np.where(percent > 0, spans_ns * (1 - percent / 100), 0.0)))
+    return sleeps(awake_ns, int(result.scenario["vm"]["vcpus"]))
 
 
 def _exits_of(result: RunResult, index: int) -> int:
@@ -208,17 +182,47 @@ def _all_tried(remedies: Sequence[Remedy], evidence: Evidence, purse: Purse) -> 
 
 def _tried(remedy: Remedy, evidence: Evidence, purse: Purse) -> Remedy:
     """``remedy`` with the least value, from its own on, that completes; if none was run, ``remedy`` with a note."""
-    values = _values(remedy, evidence)
+    values, below = _values(remedy, evidence), _now(remedy.kind, evidence)
     for value in values:
         trials = purse.all_complete(_what(remedy, value), tried()[remedy.kind].changes(value, evidence))
         if trials is None:
             return _not_run(remedy, evidence)
         if trials:
-            return _confirmed(remedy, evidence, value, trials)
+            return _least_of(remedy, evidence, purse, Worked(below, value, trials))
+        below = value
     if not values:
         return remedy
     how, most = tried()[remedy.kind], _what(remedy, values[-1])
     return replace(remedy, text=f"{how.name}: run again with {how.up_to} {most}, it did not complete", helps=False)
+
+
+class Worked(NamedTuple):
+    """below: a value that does not do; value: one that does, with its trials."""
+
+    below: float
+    value: float
+    trials: tuple[Trial, ...]
+
+
+def _least_of(remedy: Remedy, evidence: Evidence, purse: Purse, worked: Worked) -> Remedy:
+    """``remedy`` as ``worked`` confirms it; with the least value that does, by halving, where the forecast is too high."""
+    now, may_fall = _now(remedy.kind, evidence), purse.varies or _fell_below(evidence)
+    while may_fall and remedy.kind in LOWERED and worked.below - now < NEAR_SHARE * (worked.value - now):
+        middle = _rounded_up(remedy.kind, (worked.below + worked.value) / 2)
+        if not worked.below < middle < worked.value:
+            break
+        trials = purse.all_complete(_what(remedy, middle), tried()[remedy.kind].changes(middle, evidence))
+        if trials is None or 0 < len(trials) < len(worked.trials):
+            break
+        worked = Worked(worked.below, middle, trials) if trials else worked._replace(below=middle)
+    return _confirmed(remedy, evidence, worked.value, worked.trials)
+
+
+def _fell_below(evidence: Evidence) -> bool:
+    """Whether a sync of the run found clearly less than the forecast has for the least: the guest is held back or rests."""
+    found = forecast(evidence)
+    least = min((one.remaining_pages for one in evidence.rounds[1:]), default=float("inf"))
+    return found is not None and least < SEEN_BELOW * found.floor[0]
 
 
 def _values(remedy: Remedy, evidence: Evidence) -> Sequence[float]:
@@ -243,6 +247,8 @@ def _rising(remedy: Remedy, evidence: Evidence) -> Sequence[float]:
 
 
 def _now(kind: str, evidence: Evidence) -> float:
+    if kind == "auto_converge":
+        return 0.0
     return evidence.limit_s * 1000 if kind == "downtime_limit" else evidence.bandwidth_bytes_per_s or 0.0
 
 
@@ -260,11 +266,13 @@ def _not_run(remedy: Remedy, evidence: Evidence) -> Remedy:
     if remedy.kind in ("downtime_limit", "bandwidth") and (remedy.value or 0.0) <= _now(remedy.kind, evidence):
         text = f"{how.name}: more than {_what(remedy, _now(remedy.kind, evidence))}; no run has found how much more"
         return replace(remedy, text=text, value=None, command="", certain=False)
-    return replace(remedy, text=f"{remedy.text}; computed, not run again")
+    return replace(remedy, text=f"{remedy.text}; {NOT_RUN}")
 
 
 def _rounded_up(kind: str, value: float) -> float:
-    """``value`` rounded up to two digits; a bandwidth to two digits of bit/s."""
+    """``value`` rounded up to two digits; a bandwidth to two digits of bit/s; a throttle is a whole number."""
+    if kind == "auto_converge":
+        return float(math.ceil(value))
     return rounded_up(value * 8) / 8 if kind == "bandwidth" else rounded_up(value)
 
 
@@ -304,7 +312,8 @@ def _lost_words(remedy: Remedy, trials: Sequence[Trial]) -> str:
 
 
 def _late_words(evidence: Evidence, trials: Sequence[Trial]) -> str:
-    most_s, limit_s = max(trial.total_s for trial in trials), (evidence.timeout_ms or 0.0) / 1000
+    most_s = max(trial.total_s - trial.downtime_s for trial in trials)  # a guest that is stopped is not cancelled any more
+    limit_s = (evidence.timeout_ms or 0.0) / 1000
     return f": raise migration.timeout, {seconds_words(limit_s)} now, above that" if 0 < limit_s < most_s else ""
 
 
@@ -371,17 +380,50 @@ def _within(seconds: float) -> int:
 # -- more time
 
 
+def _with_pause(verdict: Verdict, evidence: Evidence, purse: Purse) -> Verdict:
+    """``verdict`` with more time as a remedy, if a guest with windows gets through in a pause, or after its work."""
+    moments, start_s = moments_of(purse.scenario, SEEDS), _start_s(purse)
+    over_s = moments.over_ns / NS_PER_S - start_s
+    if not (moments.period_ns or over_s > evidence.elapsed_s) or verdict.remedy("timeout") is not None:
+        return verdict
+    cap_s = evidence.elapsed_s + max(over_s, PERIODS * moments.period_ns / NS_PER_S)
+    with purse.part(PAUSE_SHARE) as part:
+        trials = part.all_complete("more time", {"migration.timeout": 0, "duration": _within(start_s + cap_s)})
+    found = forecast(evidence)
+    if not trials or (moments.period_ns and len(trials) < SEEDS) or found is None:
+        return verdict
+    value_s = rounded_up(MARGIN * max(trial.total_s for trial in trials))
+    remedy = more_time(evidence, found, value_s)
+    text = f"{remedy.text}; run again, it completes when the guest pauses, in {_span_words([t.total_s for t in trials])}"
+    remedy = replace(remedy, text=text, confirmed=True, seeds=tuple(trial.seed for trial in trials))
+    rest = sorted((_beside_time(one) for one in verdict.remedies), key=lambda one: not one.helps)
+    return replace(verdict, remedies=(remedy, *rest))
+
+
+def _beside_time(remedy: Remedy) -> Remedy:
+    """``remedy`` where more time alone does: a trial of a throttle has more time too, and does not tell which did."""
+    if remedy.kind != "auto_converge" or not remedy.helps:
+        return remedy
+    text = "auto-converge: not run, as with more time the migration completes without a throttle"
+    return replace(remedy, text=text, value=None, command="", helps=False)
+
+
+def _start_s(purse: Purse) -> float:
+    assert purse.scenario.migration is not None, "a trial is a migration"
+    return purse.scenario.migration.start / NS_PER_S
+
+
 def _given_time(verdict: Verdict, evidence: Evidence, purse: Purse) -> Verdict:
     """The verdict with the time that trials take without a time-out; if no trial completes, it does not converge."""
     remedy = verdict.remedy("timeout")
-    if remedy is None or remedy.value is None:
+    if remedy is None or remedy.value is None or remedy.confirmed:
         return verdict
     cap_s = PATIENCE * max(remedy.value, evidence.elapsed_s)
     trials = purse.all_complete("more time", {"migration.timeout": 0, "duration": _within(cap_s)})
     if trials == ():
         return stuck_after_all(evidence)
     if trials is None:
-        again = replace(remedy, text=f"{remedy.text}; computed, not run again")
+        again = replace(remedy, text=f"{remedy.text}; {NOT_RUN}")
     else:
         again = _confirmed(remedy, evidence, rounded_up(MARGIN * max(trial.total_s for trial in trials)), trials)
         again = replace(again, text=again.text.replace(_late_words(evidence, trials), ""))

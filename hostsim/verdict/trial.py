@@ -1,6 +1,6 @@
 """A scenario run again with some keys changed, to confirm a verdict: did it complete, in what time, at what cost.
 
-The limit of a trial's work is in pages and exits, never in seconds, so that all machines give equal answers.
+The limit of a trial's work is in pages, exits and sleeps, never in seconds, so that all machines give equal answers.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from typing import Any
 
 from hostsim.core.trace import muted
 from hostsim.machine.machine import Machine
+from hostsim.results.work import EXIT_WORK, SLEEP_WORK, SYNC_SHARE, WINDOW_NS, WINDOW_WORK
 from hostsim.scenario import Scenario
 from hostsim.scenario.build import build
 from hostsim.scenario.schema import SEED_MAX
@@ -19,7 +20,7 @@ from hostsim.verdict.mechanism import Changes
 
 @dataclass(frozen=True)
 class Trial:
-    """seed: of its draws; status: as QEMU's, "stopped" if the work ran out first; work: pages and exits, counted.
+    """seed: of its draws; status: as QEMU's, "stopped" if the work ran out first; work: as ``counted``.
 
     total_s, downtime_s: of a completed migration; lost_share: of the guest's work while it was migrated; throttle_percent:
     the greatest.
@@ -59,12 +60,17 @@ def seeds_of(scenario: Scenario, count: int) -> list[int]:
     return [(scenario.seed + i) % (SEED_MAX + 1) for i in range(count)]
 
 
-def try_out(scenario: Scenario, changes: Changes, seed: int, work_most: float) -> Trial:
-    """Run ``scenario`` with ``changes`` until it ends or ``work_most`` is spent. InvariantError."""
+def try_out(scenario: Scenario, changes: Changes, seed: int, work_most: float, sent_most: float = float("inf")) -> Trial:
+    """Run ``scenario`` with ``changes`` until it ends or its work is spent. InvariantError.
+
+    work_most: of all its work. sent_most: of its work without the sleeps of a throttle, which a migration with more vCPUs
+    has more of though it is as near to its end.
+    """
     machine = Machine(build(changed(scenario, changes, seed)))
 
     def look(now_ns: int, _info: Mapping[str, Any]) -> None:
-        if _work(machine, now_ns) > work_most:
+        work = _work(machine, now_ns)
+        if work > work_most or work - SLEEP_WORK * _sleeps(machine) > sent_most:
             raise _WorkSpentError
 
     try:
@@ -102,19 +108,15 @@ def _work(machine: Machine, now_ns: int) -> int:
     exits = recorder.tallies[-1].faults if recorder.tallies else 0
     harvested = sum(sync.dirtied_pages for sync in recorder.syncs)
     pages = ram.normal_pages + ram.zero_pages + harvested
-    return counted(pages, exits, len(recorder.syncs), len(ram.bmap), now_ns)
+    return counted(pages, exits, len(recorder.syncs), len(ram.bmap), now_ns, _sleeps(machine))
 
 
-EXIT_WORK = 16
-"""An exit is as much work as this many pages sent (measured: 0.4 to 1.1 us against 0.05 us)."""
-REPORT_WORK = 2000
-"""Work counted for 100 ms of simulated time, even if little happens in them (measured: about 0.1 ms)."""
-REPORT_NS = 100_000_000
-SYNC_SHARE = 0.15
-"""Work counted for each page of the guest at a sync, which also checks all of them (measured: 7.5 ns against 50 ns)."""
+def _sleeps(machine: Machine) -> int:
+    assert machine.migration is not None, "a trial is a migration"
+    return machine.migration.throttle.sleeps
 
 
-def counted(pages: float, exits: int, syncs: int, ram_pages: float, simulated_ns: int) -> int:
+def counted(pages: float, exits: int, syncs: int, ram_pages: float, simulated_ns: int, sleeps: float = 0) -> int:
     """Work of a run.
 
     pages: sent and harvested.
@@ -122,5 +124,7 @@ def counted(pages: float, exits: int, syncs: int, ram_pages: float, simulated_ns
     syncs: of the dirty bitmap.
     ram_pages: of the guest.
     simulated_ns: from the begin of the run.
+    sleeps: of throttled vCPUs.
     """
-    return int(pages + EXIT_WORK * exits + SYNC_SHARE * syncs * ram_pages + REPORT_WORK * simulated_ns // REPORT_NS)
+    waits = SLEEP_WORK * sleeps + WINDOW_WORK * simulated_ns // WINDOW_NS
+    return int(pages + EXIT_WORK * exits + SYNC_SHARE * syncs * ram_pages + waits)

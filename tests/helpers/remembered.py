@@ -24,22 +24,25 @@ def run(scenario: Scenario, progress: Any = None, knobs: Any = None) -> RunResul
     return once(f"run {run_key(scenario)}", lambda: _simulate(simulation)(scenario, progress))
 
 
-def try_out(scenario: Scenario, changes: Mapping[str, Any], seed: int, work_most: float) -> Trial:
+def try_out(
+    scenario: Scenario, changes: Mapping[str, Any], seed: int, work_most: float, sent_most: float = float("inf")
+) -> Trial:  # fmt: skip
     """``hostsim.verdict.trial.try_out`` likewise."""
     from hostsim.study.compare.identity import run_key
     from hostsim.verdict import trial
 
     key = run_key(trial.changed(scenario, changes, seed))
-    return once(f"trial {key} {work_most:.6g}", lambda: trial.try_out(scenario, changes, seed, work_most))
+    most = f"{work_most:.6g} {sent_most:.6g}"
+    return once(f"trial {key} {most}", lambda: trial.try_out(scenario, changes, seed, work_most, sent_most))
 
 
 @contextmanager
 def remembered() -> Iterator[None]:
     """Within it commands of this process run and try scenarios by the functions above."""
     from hostsim import simulation
-    from hostsim.verdict import confirm
+    from hostsim.verdict import purse
 
-    with mock.patch.object(simulation, "run", _Remembering(simulation.run)), mock.patch.object(confirm, "try_out", try_out):
+    with mock.patch.object(simulation, "run", _Remembering(simulation.run)), mock.patch.object(purse, "try_out", try_out):
         yield
 
 

@@ -14,9 +14,12 @@ from hostsim import Scenario, run
 from hostsim.cli.main import build_app
 from hostsim.core.trace import muted, tracer
 from hostsim.results.tables import RunResult
+from hostsim.study.compare.figures import figures_of
+from hostsim.study.compare.work import work_of
 from hostsim.verdict import Remedy, Verdict, diagnose, evidence_from_result, render
 from hostsim.verdict import confirm as confirming
 from hostsim.verdict.confirm import confirmed, tried
+from hostsim.verdict.purse import Purse
 from hostsim.verdict.trial import Trial, changed, try_out
 
 ENOUGH = 1e9
@@ -126,6 +129,40 @@ def test_without_work_left_nothing_is_called_confirmed(stuck: tuple[Scenario, Ru
         assert not any(remedy.confirmed for remedy in told.remedies)
         assert "--confirm runs them" in render(told)
         assert confirmed(asked, result, all_of_it=True).remedy("bandwidth").confirmed  # type: ignore[union-attr]
+
+
+def throttled(vcpus: int) -> Scenario:
+    """More vCPUs share the same writes."""
+    return floor(auto_converge=True).model_copy(update={"vm": floor().vm.model_copy(update={"vcpus": vcpus})})
+
+
+def test_sleeps_of_a_throttle_are_work() -> None:
+    one, many = (try_out(throttled(vcpus), {}, 1, ENOUGH) for vcpus in (1, 32))
+    assert many.work > 2 * one.work
+    assert try_out(throttled(32), {}, 1, one.work).status == "stopped"
+
+
+def test_work_of_a_run_is_that_of_its_trial() -> None:
+    """The run's sleeps are counted from its throttle, those of the trial one by one."""
+    asked = throttled(32)
+    trial, result = try_out(asked, {}, 1, ENOUGH), run(asked)
+    ram_pages = asked.vm.memory_pages
+    assert confirming._work_of(result, ram_pages, 0)[0] == pytest.approx(trial.work, rel=0.15)
+    assert 1 / 2 < work_of(figures_of(result), asked) / trial.work < 2
+
+
+def test_a_migration_with_many_vcpus_is_not_given_up_for_its_sleeps() -> None:
+    """A trial is given up after so many passes over memory; sleeps bring it no nearer to that."""
+    sent = try_out(throttled(1), {}, 1, ENOUGH)
+    assert try_out(throttled(32), {}, 1, ENOUGH, sent_most=2 * sent.work).completed == sent.completed
+
+
+def test_a_value_that_was_too_much_work_to_run_says_how_to_run_it(stuck: tuple[Scenario, RunResult, Verdict]) -> None:
+    asked, result, _ = stuck
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Purse, "spend", lambda *_: None)
+        told = confirmed(asked, result)
+    assert "--confirm runs it" in told.remedy("bandwidth").text  # type: ignore[union-attr]
 
 
 @pytest.mark.long

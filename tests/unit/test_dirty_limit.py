@@ -166,3 +166,15 @@ def test_the_capability_has_its_rules(keys: dict[str, Any]) -> None:
     vm = {"memory": "32MiB", "dirty_tracking": "dirty-ring"}
     with pytest.raises(InputError, match=r"migration\."):
         Scenario(vm=vm, migration={"dirty_limit": True, **keys})
+
+
+def capability(quota: object) -> Scenario:
+    vm = {"memory": "32MiB", "dirty_tracking": "dirty-ring"}
+    return Scenario.model_validate({"vm": vm, "migration": {"dirty_limit": True, "vcpu_dirty_limit": quota}})
+
+
+def test_the_quota_of_the_capability_is_a_number_of_mib_per_s_or_a_text_with_this_unit() -> None:
+    assert [capability(quota).migration.vcpu_dirty_limit for quota in (5, "5MiB/s")] == [5, 5]  # type: ignore[union-attr]
+    for wrong in ("5", "5MB/s", "5.5MiB/s", 5.5, True, "0MiB/s"):
+        with pytest.raises(InputError, match=r"vcpu_dirty_limit: .*(MiB/s|at least 1)"):
+            capability(wrong)

@@ -7,6 +7,7 @@ from fractions import Fraction
 from itertools import pairwise
 from typing import Any
 
+import numpy as np
 import pytest
 
 from hostsim.core.errors import InvariantError
@@ -18,7 +19,7 @@ from hostsim.kvm.tally import Tally
 from hostsim.machine.machine import Machine
 from hostsim.qemu.link import LinkSpec
 from hostsim.qemu.parameters import MigrationParameters
-from hostsim.spte_index.spte import IN_LOG
+from hostsim.spte_index.spte import IN_LOG, PRESENT, WRITABLE
 from tests.helpers.live import MS, TRACKING, live_machine, vm_of
 
 N_PAGES = 4096
@@ -156,6 +157,40 @@ def test_a_ring_entry_that_is_overlooked_ends_the_run(monkeypatch: pytest.Monkey
     monkeypatch.setattr(engine.log, "take_rings", overlook)
     with pytest.raises(InvariantError, match="gfn 150: the destination's copy is old"):
         one.run()
+
+
+def test_a_page_that_a_reset_of_the_rings_leaves_writable_ends_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The check after a reset looks at the pages of the reset alone; it sees each of them."""
+    one = migrating("dirty-ring", MmuSpec(), writes=20_000)
+    engine = vm_of(one).engine
+    reset = engine.log.reset_rings
+
+    def forget(now_ns: int) -> Any:
+        pages = reset(now_ns)
+        engine._state.kvm.sptes.spte[pages[-1]] |= PRESENT | WRITABLE
+        return pages
+
+    monkeypatch.setattr(engine.log, "reset_rings", forget)
+    with pytest.raises(InvariantError, match=r"writable without a record at .* after a reset of the rings"):
+        one.run()
+
+
+def test_a_reset_of_the_rings_returns_the_pages_that_it_protects() -> None:
+    one = migrating("dirty-ring", MmuSpec(), writes=20_000)
+    log, found = vm_of(one).engine.log, list[list[int]]()
+    reset = log.reset_rings
+
+    def protected(now_ns: int) -> Any:
+        spte = vm_of(one).engine._state.kvm.sptes.spte
+        before = np.flatnonzero(spte & IN_LOG)
+        pages = reset(now_ns)
+        assert sorted(set(pages.tolist())) == sorted(set(before.tolist()) - set(np.flatnonzero(spte & IN_LOG).tolist()))
+        found.append(pages.tolist())
+        return pages
+
+    log.reset_rings = protected  # type: ignore[method-assign]
+    one.run()
+    assert sum(map(len, found)) > 1000
 
 
 def test_a_chunk_is_cleared_once_a_sync() -> None:

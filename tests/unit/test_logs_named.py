@@ -13,6 +13,7 @@ import pytest
 
 from hostsim.core.errors import InputError
 from hostsim.fitting.inputs import is_curve
+from hostsim.logs.figures import quantity, written
 from hostsim.logs.model import MigrationLog
 from hostsim.logs.named import figure_named
 from hostsim.logs.sniff import parse_logs
@@ -423,3 +424,32 @@ def test_the_limit_that_the_monitor_shows_is_the_limit() -> None:
 def test_progress_of_other_programs_is_refused_by_name(text: str, wanted: str) -> None:
     with pytest.raises(InputError, match=wanted):
         parse_logs(text)
+
+
+SIZED = {
+    "pairs": "{at} status=active transferred={sent}{unit} remaining={left}{unit} total=8{unit}",
+    "sentence": "{at} {left} {unit} remaining, {sent} {unit} transferred of 8 {unit}",
+    "table": "{at},{left} {unit},{sent} {unit},8 {unit}",
+}
+
+
+def sized(form: str, unit: str) -> MigrationLog:
+    """Answers in sizes of ``unit``, as a form of no tool prints them."""
+    rows = (SIZED[form].format(at=at(i).isoformat(), sent=i, left=8 - i, unit=unit) for i in range(1, 7))
+    head = ["time,remaining,transferred,total"] if form == "table" else []
+    (log,) = parse_logs("\n".join([*head, *rows]), "sizes.txt")
+    return log
+
+
+@pytest.mark.parametrize("form", SIZED)
+@pytest.mark.parametrize(("unit", "factor"), [("MB", 1e6), ("MiB", MIB), ("GB", 1e9), ("GiB", 1024 * MIB), ("kB", 1e3)])
+def test_a_size_that_no_tool_printed_is_in_its_unit_and_decimals_are_said(form: str, unit: str, factor: float) -> None:
+    log = sized(form, unit)
+    assert log.remaining_bytes.tolist() == pytest.approx([factor * (8 - i) for i in range(1, 7)])
+    assert log.total_bytes[0] == pytest.approx(8 * factor)
+    assert any("powers of 1000" in note for note in log.notes) == ("i" not in unit)
+
+
+def test_vdsm_and_proxmox_mean_powers_of_1024_by_mb() -> None:
+    assert written("9MB", "bytes") == 9e6
+    assert quantity("9MB", "bytes") == 9 * MIB

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -326,3 +327,13 @@ def test_a_figure_that_is_as_far_as_it_can_be_says_so(guest: Guest, knob: str, t
     knobs = [one for one in KNOBS if one.name == knob]
     (margin,) = margins_of(scenario_of(guest)[0], True, converging(1.0), Bench(1), knobs)
     assert margin_words(margin) == told
+
+
+ONE_RUN = [(True, "it converges in its only run (P"), (False, "not even its only run")]
+
+
+@pytest.mark.parametrize(("completed", "said"), ONE_RUN)
+def test_one_run_is_not_said_to_be_one_of_several(completed: bool, said: str) -> None:
+    found = predict_drawn(same_guest(scenario_of(GUEST)[0]), Wanted(1), Bench(1))
+    share = replace(found.converges, k=int(completed))
+    assert said in converges_words(replace(found, converges=share, statuses=("completed" if completed else "cancelled",)))

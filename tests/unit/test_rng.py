@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hostsim.core.rng import keyed_exponential, keyed_uniform, keyed_word, mix32, natural_log, stream_key, uniform_of
+from tests.helpers.plain import plain_output
 
 N = 20_000
 KEYS = stream_key(1, "load/all/write")
@@ -73,3 +74,13 @@ def test_neighbours_are_independent() -> None:
 @given(st.integers(0, (1 << 36) - 1), st.integers(0, 1 << 61))
 def test_uniform_draws_lie_inside_the_unit_interval(page: int, after_ns: int) -> None:
     assert 0.0 < keyed_uniform(*KEYS, page, after_ns) < 1.0
+
+
+PLAIN = """\
+import warnings; import numpy as np; from hostsim.core.rng import mix32
+warnings.simplefilter('error'); print([mix32(np.int64(word)) for word in {words}])"""
+
+
+def test_mix32_of_numpys_scalars_is_silent_in_plain_python() -> None:
+    words = [0, 1, 0x80000000, 0xFFFFFFFF]
+    assert plain_output("tests.helpers.evaluate", PLAIN.format(words=words)).strip() == str([mix32(word) for word in words])

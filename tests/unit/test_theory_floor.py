@@ -81,6 +81,17 @@ def test_the_time_of_geometric_rounds() -> None:
     assert time_to_converge_s(DirtyCurve.uniform(W, 24576.0), 8000.0, 2400.0, 30000.0) is None
 
 
+def test_pages_that_the_guest_never_writes_are_sent_once() -> None:
+    """A large threshold ends the first pass before its end, and the sync finds pages that wait for their first turn."""
+    loop = Loop(uniform(3000, 2000.0), 9000, 1000.0, 2.3, duration_s=60)
+    assert loop.run()
+    second = next(one for one in loop.answers if one["info"]["ram"]["dirty-sync-count"] == 2)
+    remaining, end_s = second["info"]["ram"]["remaining"] / PAGE, loop.answers[-1]["t"]
+    assert remaining > 3000
+    left_s = time_to_converge_s(DirtyCurve.uniform(3000, 2000.0), 1000.0, 2300.0, remaining)
+    assert left_s == pytest.approx(end_s - second["t"], rel=0.25)
+
+
 @pytest.mark.parametrize("rate", [1800.0, 2000.0, 2200.0])
 def test_hot_pages_that_wait_for_the_cursor_count_once(rate: float) -> None:
     """Zipf near the threshold: from each sync on, the time left is that of the loop within a tenth and three windows."""

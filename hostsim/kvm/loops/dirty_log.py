@@ -342,6 +342,16 @@ def take_rings(k: Kvm, got: Bytes, n: NDArray[np.int64], first: int, end: int) -
 
 
 @jit
+def taken_pages(k: Kvm, found: NDArray[np.int64]) -> None:
+    """Put the pages of all ring entries that user space has collected into ``found`` (int64[entries], in place)."""
+    size, at = k.buffers.shape[1] - PML_ENTRIES, 0
+    for v in range(len(k.vcpus)):
+        for i in range(k.vcpus[v].ring_taken):
+            found[at] = k.buffers[v, PML_ENTRIES + (k.vcpus[v].ring_head + i) % size]
+            at += 1
+
+
+@jit
 def reset_rings(k: Kvm, now_ns: int) -> None:
     """KVM_RESET_DIRTY_RINGS at ``now_ns``: collected entries leave the rings, and their pages are write-protected again.
 

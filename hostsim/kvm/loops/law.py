@@ -68,6 +68,20 @@ def first_unrecorded(k: Kvm, first: int, end: int) -> int:
 
 
 @jit
+def first_unrecorded_of(k: Kvm, pages: NDArray[np.int64]) -> int:
+    """As ``first_unrecorded``, of ``pages`` (int64[n]) alone: a reset of rings changes no other page."""
+    if k.state.is_logged == 0 or (k.state.has_d_bits == 1 and k.state.has_pml == 0):
+        return -1
+    _note_buffers(k)
+    found, wanted = -1, PRESENT | WRITABLE | (DIRTY if k.state.has_d_bits == 1 else 0)
+    for i in range(len(pages)):
+        if found < 0:
+            found = _first_unseen(k, pages[i], pages[i] + 1, wanted)
+    _forget_buffers(k)
+    return found
+
+
+@jit
 def first_unharvested(k: Kvm, got: NDArray[np.uint8], n_pages: int) -> int:
     """First of gfns [0, n_pages) with a record that user space has not got, or -1.
 

@@ -101,8 +101,8 @@ class DirtyRing(KvmLog):
         hold_ns = self._plan.reset_hold_ns(masks, entries)
         yield from self._vm.lock.hold(EXCLUSIVE, hold_ns, max(1, hold_ns // masks))
         yield from self._vm.flush()
-        self._engine.log.reset_rings(self._env.now_ns)
-        self._check_recorded("after a reset of the rings")
+        pages = self._engine.log.reset_rings(self._env.now_ns)
+        self._refuse(self._engine.log.first_unrecorded_of(pages), "after a reset of the rings")
 
     def _move(self, bmap: NDArray[np.uint8]) -> Harvest:
         found, newly = np.count_nonzero(self._reaped), np.count_nonzero(self._reaped > bmap)

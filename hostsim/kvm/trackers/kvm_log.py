@@ -43,6 +43,10 @@ class KvmLog:
         """Protect all sptes, or set the whole log. Takes slots_lock and, to protect, mmu_lock; then flushes."""
         yield from self._vm.slots_lock.of(self._start())
 
+    def spans(self) -> tuple[tuple[int, int], ...]:
+        """All memory: a read that maps a page writable leaves a record, too."""
+        return ((0, self._n_pages),)
+
     def stop_log(self) -> Timed[None]:
         """Switch the log off and recover huge pages. Takes slots_lock and mmu_lock."""
         yield from self._vm.slots_lock.of(self._stop())
@@ -184,6 +188,8 @@ class KvmLog:
 
     def _check_recorded(self, when: str, first: int = 0, end: int | None = None) -> None:
         """Check law 3: each page of [first, end) that the guest can write without an exit has a record. InvariantError."""
-        gfn = self._engine.log.first_unrecorded(first, end)
+        self._refuse(self._engine.log.first_unrecorded(first, end), when)
+
+    def _refuse(self, gfn: int, when: str) -> None:
         if gfn >= 0:
             raise InvariantError(f"gfn {gfn}: writable without a record at {self._env.now_ns} ns, {when}")

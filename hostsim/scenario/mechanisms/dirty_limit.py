@@ -14,7 +14,7 @@ from hostsim.qemu.mechanisms.dirty_limit import NAME, DirtyLimitParameters
 from hostsim.scenario.dirty_limit_schema import limit_findings
 from hostsim.scenario.mechanism import Kind, Mechanism
 from hostsim.scenario.section import Section
-from hostsim.scenario.types import Count, Duration, Flag
+from hostsim.scenario.types import Duration, Flag, MibPerS
 
 if TYPE_CHECKING:
     # Circle of types: [migration] is made of the section here, whose checks get it.
@@ -31,7 +31,7 @@ class DirtyLimitKeys(Section):
         default=QEMU_DEFAULTS.dirty_limit,
         description="capability dirty-limit (8.1, dirty rings): writers sleep at full rings, in place of auto_converge",
     )
-    vcpu_dirty_limit: Count = Field(
+    vcpu_dirty_limit: MibPerS = Field(
         default=QEMU_DEFAULTS.vcpu_dirty_limit, ge=1, le=1 << 20,
         description="dirty_limit: quota of each vCPU once the guest is to be held back [MiB/s]",
     )  # fmt: skip

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from hostsim.core.errors import InputError
+from hostsim.results.work import EXIT_WORK
 from hostsim.scenario.build import workloads_of
 from hostsim.scenario.schema import Scenario
 from hostsim.study.compare.figures import Figures
-from hostsim.study.compare.work import EXIT_WORK
 from hostsim.study.predict.bench import Bench
 from hostsim.study.predict.forecast import forecast
 from hostsim.study.predict.replications import same_guest

@@ -49,7 +49,7 @@ def predict_page(content: Content) -> Page:
     return Page(
         title=f"Will {main['name']} migrate?",
         kicker=f"hostsim predict, {_counted(share.n)}",
-        cards=(lines_card(_lines(main), _tone(share), f"{share.k} of {share.n} runs converge"),),
+        cards=(lines_card(_lines(main), _tone(share), f"{share.k} of {_counted(share.n)} converge{'s' * (share.n == 1)}"),),
         tiles=tiles_of(notes, lambda: _tiles(main, share, estimates)),
         sections=sections_of(
             notes,

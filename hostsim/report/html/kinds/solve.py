@@ -173,7 +173,7 @@ def _changed(change: Change) -> Bar:
 
 
 def _reached(share: Share) -> Bar:
-    return Bar(100 * share.share, 100 * share.low, 100 * share.high, f"{share.k} of {share.n} runs")
+    return Bar(100 * share.share, 100 * share.low, 100 * share.high, f"{share.k} of {share.n} run{'s' * (share.n > 1)}")
 
 
 def _axis(name: str, labels: Sequence[str]) -> Axis:
