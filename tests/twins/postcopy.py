@@ -43,8 +43,6 @@ class ClassStream:
         touch, clock = self.peek(), self.work.clock
         if touch is None:
             return None
-        if clock.tick_ns:
-            clock.next_tick_ns = clock._next_tick(clock.since_ns)
         return max(clock.when(touch[0]), now_ns)
 
 

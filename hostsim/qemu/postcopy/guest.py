@@ -13,7 +13,7 @@ from hostsim.compiled.jit import part
 from hostsim.core.latency import note
 from hostsim.core.rng import NEVER, keyed_word
 from hostsim.guest.clocks import class_work
-from hostsim.guest.pacing import BURST, CLOSED, MODE, T0, TICK, W0, resume, stop, work_at
+from hostsim.guest.pacing import CLOSED, IS_PLAIN, MODE, T0, TICK, W0, resume, stop, work_at
 from hostsim.guest.touch import CLOCK_COUNT, CLOCK_FIRST, KEY0, TouchTable
 from hostsim.qemu.postcopy import streams
 from hostsim.qemu.postcopy.frames import fill_frame
@@ -64,7 +64,7 @@ def touch_time_of(table: TouchTable, clocks: Ints, c: int, work_ns: int, now_ns:
     NEVER: not before ``limit_ns``, if no clock changes.
     """
     row = clocks[table.ints[c, CLOCK_FIRST]]
-    if table.ints[c, CLOCK_COUNT] == 1 and row[MODE] == CLOSED and row[TICK] == 0 and row[BURST] == 0:
+    if table.ints[c, CLOCK_COUNT] == 1 and row[MODE] == CLOSED and row[TICK] == 0 and row[IS_PLAIN] == 1:
         at = max(row[T0] + work_ns - row[W0], now_ns)
         return at if at < limit_ns else NEVER
     if class_work(table.ints, clocks, c, now_ns + 1) > work_ns:
