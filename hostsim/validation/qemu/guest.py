@@ -86,16 +86,24 @@ def workloads_of(case: Case, repeat: Mapping[str, Any]) -> list[Workload]:
     if inputs["pattern"] == "none" or not rate:
         return loads
     pages_per_s = Fraction(float(rate)).limit_denominator(1000)
-    return [*loads, *(_writer(case, repeat, pages_per_s, part) for part in range(_parts(inputs)))]
+    each = [(part, vcpus) for part in range(_parts(inputs)) for vcpus in _together(inputs)]
+    return [*loads, *(_writer(case, repeat, pages_per_s, part, vcpus) for part, vcpus in each)]
 
 
-def _writer(case: Case, repeat: Mapping[str, Any], rate: Fraction, part: int) -> Workload:
-    """The writes to working set number ``part``; rate: of all vCPUs [pages/s]."""
+def _together(inputs: Mapping[str, Any]) -> list[tuple[int, ...]]:
+    """The vCPUs of each workload. Sweeps of several vCPUs begin at one page, side by side: each is a workload."""
+    vcpus = tuple(range(int(inputs["vcpus"])))
+    return [(vcpu,) for vcpu in vcpus] if inputs["pattern"] == "seq" else [vcpus]
+
+
+def _writer(case: Case, repeat: Mapping[str, Any], rate: Fraction, part: int, vcpus: tuple[int, ...]) -> Workload:
+    """The writes of ``vcpus`` to working set number ``part``; rate: of all vCPUs of the guest [pages/s]."""
     inputs = case.inputs
+    names = ["writer", *([str(part)] if part else []), *([f"vcpu{vcpus[0]}"] if vcpus[0] else [])]
     n_pages, active = int(inputs["ws_pages"]), _active(inputs, repeat, part)
     return Workload(
-        f"writer-{part}" if part else "writer", PATTERNS[inputs["pattern"]], tuple(range(int(inputs["vcpus"]))),
-        int(inputs["ws_start_page"]) + part * n_pages, n_pages, rate, pacing=_pacing(inputs),
+        "-".join(names), PATTERNS[inputs["pattern"]], vcpus, int(inputs["ws_start_page"]) + part * n_pages, n_pages,
+        rate * len(vcpus) / int(inputs["vcpus"]), pacing=_pacing(inputs),
         hot_pages=int(inputs["hot_pages"] or 0), hot_share=float(inputs["hot_prob"] or 0.0),
         start_page=_start_phase(case, repeat) % n_pages, active=active,
         changed_bytes=int(inputs.get("bytes_changed_per_write") or 1), changed_place=inputs.get("changed_place") or "same",
