@@ -11,9 +11,12 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any
 
+from hostsim.core.rng import keyed_word
 from hostsim.machine.machine import MachineSpec
 
 MS = 1_000_000
+FAULT_KEY = 0x0FA17
+TICK, SLICE = 4_000_000, 1_400_000
 PS_PER_S = 10**12
 DELIVER, DELIVER_BACK, GAIN_ROOM, PLACE, PLACE_URGENT, HANDLE, ARRIVE, THREAD, RUN, TOUCH = range(10)
 
@@ -64,6 +67,86 @@ def class_streams(spec: MachineSpec, works: list[Any]) -> list[ClassStream]:
     return found
 
 
+class CoreTurns:
+    """A vCPU and the loader on one of two cores: the one that has run less goes first, at the scheduler's next look."""
+
+    def __init__(self, phase: Any) -> None:
+        self.phase, self.costs = phase, phase.costs
+        self.on = self.costs.turn_block_ns > 0 and phase.spec.link.latency_ns == 0
+        self.from_ns: int | None = None
+        self.waiter: int | None = None
+        self.ahead_ns = self.since_ns = 0
+
+    def _guest_has_it(self) -> bool:
+        return self.from_ns is not None and self.from_ns <= self.phase.now
+
+    def fault_ns(self, page: int) -> int:
+        if not self._guest_has_it():
+            return int(self.costs.fault_ns)
+        spread = self.costs.turn_fault_spread_ns
+        drawn = keyed_word(FAULT_KEY, page, self.phase.faults) * 2 * spread >> 32
+        return int(self.costs.turn_block_ns + self.costs.turn_fault_ns - spread + drawn)
+
+    def vcpu_sleeps(self) -> None:
+        if not self._guest_has_it():
+            return
+        self.since_ns = self.phase.now + self.costs.turn_block_ns
+        self.ahead_ns += self.since_ns - self.from_ns
+        self.from_ns = self.waiter = None
+        self._loader_goes_on(self.since_ns + self.costs.turn_place_ns)
+
+    def _loader_goes_on(self, at_ns: int) -> None:
+        """The first page is placed at ``at_ns``, each later one when it is there and the one before is placed."""
+        phase = self.phase
+        for i, entry in enumerate(phase.wire):
+            cost = self.costs.place_page_ns if entry[1] >= 4104 else self.costs.place_zero_ns
+            at_ns = entry[2] = max(at_ns, entry[2] - cost) + cost if i else at_ns
+            phase.await_place(entry, at_ns)
+        if phase.wire:
+            phase.read_until = max(phase.read_until, at_ns)
+
+    def takes_core(self) -> bool:
+        phase = self.phase
+        is_early = phase.now < phase.fault_busy + self.costs.request_ns
+        return bool(self.on and is_early and phase.sending and phase.wire and self.from_ns is None)
+
+    def take(self, vcpu: int) -> int:
+        now = self.phase.now
+        if self.ahead_ns > 0:
+            self.ahead_ns = max(0, self.ahead_ns - max(0, now - self.since_ns))
+        self.from_ns = now
+        if self.ahead_ns > 0:
+            self.waiter, self.from_ns = vcpu, ((now + self.ahead_ns) // TICK + 1) * TICK
+            self.ahead_ns -= self.from_ns - now
+        return self.from_ns
+
+    def schedule(self) -> None:
+        """The sender is woken on this core, or the loader sleeps."""
+        phase = self.phase
+        if self.waiter is None or phase.now >= self.from_ns:
+            return
+        ahead_ns = self.ahead_ns + self.from_ns - phase.now
+        if phase.wire and ahead_ns > 0:
+            return
+        vcpu, self.ahead_ns, self.waiter = self.waiter, ahead_ns, None
+        self.from_ns = phase.now if phase.wire else None
+        phase.wake(vcpu, phase.now + self.costs.wake_ns)
+
+    def put_off(self) -> int:
+        """When a page that is due now is placed."""
+        now = self.phase.now
+        return now if self.from_ns is None or now <= self.from_ns else max(now, self.from_ns + SLICE)
+
+    def loader_places(self) -> None:
+        """After a whole slice of the guest the loader has its core again."""
+        now = self.phase.now
+        if self.from_ns is None or self.from_ns >= now:
+            return
+        self.ahead_ns, self.since_ns = self.ahead_ns + now - self.from_ns, now
+        self.from_ns = self.waiter = None
+        self._loader_goes_on(now)
+
+
 class TwinPhase:
     def __init__(self, spec: MachineSpec, migration: Any, arrived_ns: int, run_ns: int) -> None:
         self.spec, self.m, self.p, self.costs = spec, migration, spec.migration, spec.inputs["postcopy"]
@@ -72,7 +155,8 @@ class TwinPhase:
         self.rate, self.latency = spec.link.stream_bytes_per_s, spec.link.latency_ns
         self.now, self.heap, self.number = migration.env.now, [], 0
         self.bitmap, self.missing = migration.ram.bitmap, set(migration.ram.bitmap)
-        self.wire: deque[tuple[int | None, int, int]] = deque()
+        self.wire: deque[Any] = deque()  # (page or None, bytes, placed at)
+        self.turns = CoreTurns(self)
         self.gathered: list[tuple[int | None, int]] = []
         self.gathered_pages = self.gathered_small = self.unread = 0
         self.read_until = self.urgent_until = arrived_ns
@@ -85,6 +169,7 @@ class TwinPhase:
         self.urgent_bytes = self.requests = self.faults = self.lost = 0
         self.sending = self.blocked = False
         self.waiting: dict[int, int] = {}
+        self.run_at: dict[int, int] = {}
         self.since: dict[int, int] = {}
         self.began: dict[int, int] = {}
         self.entries = [0] * spec.n_vcpus
@@ -173,8 +258,9 @@ class TwinPhase:
         for other in self.m.works:
             if other.who[1] == vcpu:
                 other.clock.leave(self.now)
+        self.fault_busy = max(self.fault_busy, self.now) + self.turns.fault_ns(gfn >> self.shift)
+        self.turns.vcpu_sleeps()
         self.faults += 1
-        self.fault_busy = max(self.fault_busy, self.now) + self.costs.fault_ns
         self.waiting[vcpu], self.since[vcpu] = gfn >> self.shift, self.now
         since = self.now
         self._at(self.fault_busy, HANDLE, lambda: self._handle(vcpu, since), vcpu)
@@ -190,6 +276,7 @@ class TwinPhase:
         self._at(self.now + self.costs.request_ns + self.latency, ARRIVE, lambda: self._arrive(gfn, life))
 
     def _place(self, gfn: int | None, wake_ups: int = 4) -> None:
+        on_main = wake_ups == 4
         if gfn is None:
             return
         host_page = gfn >> self.shift
@@ -199,6 +286,8 @@ class TwinPhase:
         for page in pages:
             self.m.ram.destination[page] = self.m.memory.content[page]
         busy = self.costs.busy_wake_ns * wake_ups // 4 if self.sending and self.wire else 0
+        takes_core = on_main and self.turns.takes_core()
+        busy = 0 if takes_core else busy
         woken = [v for v, page in sorted(self.waiting.items()) if page == host_page]
         known = [v for v in woken if v in self.began]
         if known and len(self.began) == self.spec.n_vcpus:
@@ -209,7 +298,13 @@ class TwinPhase:
                 self.blocked_ns[vcpu] += taken
                 self.latencies.append(taken)
             self.waiting[vcpu] = None
-            self._at(self.now + self.costs.wake_ns + busy, RUN, lambda vcpu=vcpu: self._run_again(vcpu), vcpu)
+            from_ns, takes_core = (self.turns.take(vcpu), False) if takes_core else (self.now, False)
+            self.wake(vcpu, from_ns + self.costs.wake_ns + busy)
+
+    def wake(self, vcpu: int, run_ns: int) -> None:
+        """The vCPU runs at ``run_ns``, whatever was said before."""
+        self.run_at[vcpu] = run_ns
+        self._at(run_ns, RUN, lambda: self._run_again(vcpu) if self.run_at.pop(vcpu, None) == self.now else None, vcpu)
 
     # -- stream
 
@@ -224,10 +319,9 @@ class TwinPhase:
             arrived = self._link(t_ns, n_bytes)
             cost = self.costs.place_page_ns if n_bytes >= 4104 else self.costs.place_zero_ns
             self.read_until = max(self.read_until, arrived) + cost
-            self.wire.append((gfn, n_bytes, self.read_until))
+            self.wire.append([gfn, n_bytes, self.read_until])
             self.unread += n_bytes
-            life = self.life
-            self._at(self.read_until, PLACE, lambda life=life: self._read(life))
+            self.await_place(self.wire[-1], self.read_until)
         if other:
             self.read_until = max(self.read_until, self._link(t_ns, other))
         self._written()
@@ -240,17 +334,35 @@ class TwinPhase:
         if self.spec.link.wake_bytes and not self.latency:  # unix_writable
             self.goes_on = min(self.room, self.unread - self.spec.link.wake_bytes)
 
+    def await_place(self, entry: Any, at_ns: int) -> None:
+        """An entry is due; it may be put off until then."""
+        life, due = self.life, entry[2]
+        self._at(at_ns, PLACE, lambda: self._due(life, entry, due))
+
+    def _due(self, life: int, entry: Any, due: int) -> None:
+        if life != self.life or entry[2] != due or not self.wire or entry is not self.wire[0]:
+            return
+        put_off_ns = self.turns.put_off()
+        if put_off_ns > self.now:
+            self.await_place(entry, put_off_ns)
+        else:
+            self._read(life)
+
     def _read(self, life: int) -> None:
         if life != self.life:
             return
+        self.turns.loader_places()
         gfn, n_bytes, _ = self.wire.popleft()
         self.unread -= n_bytes
         self._unblock()
+        if not self.wire:
+            self.turns.schedule()
         self._place(gfn)
 
     def _unblock(self) -> None:
         if self.blocked and self.unread <= self.goes_on:
             self.blocked, self.t_ns = False, max(self.t_ns, self.now)
+            self.turns.schedule()
 
     def _header(self, gfn: int, apart: bool) -> int:
         block = next(i for i, b in enumerate(self.m.memory.blocks) if b.first_gfn <= gfn < b.end_gfn)
@@ -366,6 +478,8 @@ class TwinPhase:
         """The source has all pages."""
 
     def _wait_for_room(self) -> None:
+        if self.turns.on and self.blocked:
+            self.until(1 << 62, -1, lambda: not self.blocked)
         while self.blocked:
             self.until(self.wire[0][2] + 1)
 
@@ -454,6 +568,7 @@ class TwinPhase:
         self.lost += len(lost)
         self.life += 1
         self.wire, self.gathered, self.queue = deque(), [], deque()
+        self.turns.from_ns = self.turns.waiter = None
         self.gathered_pages = self.gathered_small = self.unread = self.urgent_left = 0
         self.blocked = self.sending = False
         self.broken_ns, self.is_down = None, True
