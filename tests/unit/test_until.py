@@ -44,7 +44,8 @@ def test_a_window_of_the_hosts_clock_ends_with_it() -> None:
 
 def test_windows_with_a_period_are_of_the_hosts_clock_and_a_job_is_of_its_own() -> None:
     windows = ({"length": "5ms"}, {"length": "5ms", "period": "1s"}, {"length": "5ms", "period": "1s", "clock": "work"})
-    loads = build(scenario(*[SWEEP | {"active": window} for window in windows], SWEEP | {"writes": 9})).workloads
+    counted = {key: value for key, value in SWEEP.items() if key != "active"} | {"writes": 9}
+    loads = build(scenario(*[SWEEP | {"active": window} for window in windows], counted)).workloads
     assert [load.active.is_of_host for load in loads if load.active] == [False, True, False, False]
 
 
