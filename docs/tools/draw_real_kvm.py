@@ -14,6 +14,8 @@ from pictures import DOCS, Figures, run
 
 from hostsim.report.drawing import BLUE, GREEN, GREY, ORANGE, VERMILION, titled
 
+LATER = ("migration/blind_", "migration/second_", "migration/third_", "migration/fourth_")
+"""Groups of migrations that have tables of their own."""
 DATA = DOCS / "background" / "real-kvm.json"
 LOOKS = {
     "populate": (GREY, "v"), "dirty": (VERMILION, "D"), "enable": (ORANGE, "^"), "get": (BLUE, "o"), "clear": (GREEN, "s"),
@@ -52,7 +54,7 @@ def draw_phases(axes: Any) -> None:
 def draw_migrations(axes: Any) -> None:
     """Total time of each migration that completed, real beside simulated."""
     timed = [row for row in kept_rows() if row["quantity"] == "total_time_ms" and row["scored"]]
-    rows = [row for row in timed if not row["id"].startswith(("migration/blind_", "migration/second_", "migration/third_"))]
+    rows = [row for row in timed if not row["id"].startswith(LATER)]
     names = [row["id"].rpartition("/")[2].replace("_", " ") for row in rows]
     at = range(len(rows))
     for key, shift, colour, label in (("expected", -0.2, GREY, "real QEMU 7.2"), ("got", 0.2, BLUE, "simulated")):

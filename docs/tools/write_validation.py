@@ -36,7 +36,7 @@ FORMS = {
     "P4": "share of time left by cpu-throttle, by its arithmetic",
     "P4-run": "the same by the engine's vCPU and throttle timer",
 }
-BLIND, SECOND, THIRD = "blind_", "second_", "third_"
+BLIND, SECOND, THIRD, FOURTH = "blind_", "second_", "third_", "fourth_"
 """Beginnings of the ids of cases that were measured after the model was made."""
 TAIL_CASES = 20
 """Fewer cases than this have no tenth worth a number."""
@@ -174,6 +174,11 @@ def third_table() -> str:
     return _later_table(THIRD)
 
 
+def fourth_table() -> str:
+    """One line a case of group fourth, of suites kvm and qemu."""
+    return _later_table(FOURTH)
+
+
 def _later_table(group: str) -> str:
     header = (
         "case", "outcome", "total time, s", "got", "error", "transferred, MB", "got", "error", "syncs", "got",
@@ -288,7 +293,7 @@ def _summary_lines() -> Iterator[tuple[str, ...]]:
 TABLES = {
     "summary": summary_table, "errors": errors_table, "deviations": deviations_table, "cases": cases_table,
     "published": published_table, "series": series_table, "blind": blind_table, "second": second_table,
-    "third": third_table, "found": found_table,
+    "third": third_table, "fourth": fourth_table, "found": found_table,
 }  # fmt: skip
 
 

@@ -22,6 +22,9 @@ class PostcopyCosts:
     wake_ns: from the place of a page until the vCPU that waits for it runs.
     busy_wake_ns: more of it while the sender and the loader of the pages are at work: a host without a core for each thread.
         The sum over the wake-ups of a request; a page on the preempt channel takes one more (hostsim.qemu.postcopy.loop).
+    turn_block_ns: from a touch until the vCPU sleeps, where it has taken the core of the loader; 0: a core for each thread.
+    turn_place_ns: from there until the loader, on its core again, has placed the next page.
+    turn_fault_ns, turn_fault_spread_ns: from there until the fault thread has read the message, mean, and how far from it.
     discard_range_ns: the destination discards a range of stale pages (madvise), one by one, before it loads any page.
     device_load_ns: from there, with the package at the destination, until the guest runs.
     recover_ns: work of both sides in a recovery, without the link: connect, exchange of bitmaps.
@@ -34,6 +37,10 @@ class PostcopyCosts:
     request_ns: int
     wake_ns: int
     busy_wake_ns: int
+    turn_block_ns: int
+    turn_place_ns: int
+    turn_fault_ns: int
+    turn_fault_spread_ns: int
     discard_range_ns: int
     device_load_ns: int
     recover_ns: int

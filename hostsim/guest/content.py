@@ -33,8 +33,8 @@ from hostsim.guest.touch import (
     WINDOW_START,
     TouchTable,
     touch_index,
-    window_local,
 )
+from hostsim.guest.windows import window_local
 
 Place = Literal["same", "start", "scattered"]
 SAME, SCATTERED, START = range(3)

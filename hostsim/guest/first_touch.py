@@ -31,8 +31,8 @@ from hostsim.guest.touch import (
     first_touch_index,
     next_touches,
     touch_time,
-    window_global,
 )
+from hostsim.guest.windows import window_global
 
 Ints = NDArray[np.int64]
 LEFT_HOT, LEFT_COLD, NEXT_WRITE, HITS = range(4)

@@ -2,7 +2,8 @@
 
 One row of int64 a clock; ``work_at`` is the only reader. A touch at work time u has happened before the host
 event at T if and only if ``u < work_at(row, T)``: host events come first at equal times (rank 0).
-Closed-loop work stops with the vCPU; open-loop work arrives all the time, and the vCPU catches up with it.
+Closed-loop work stops with the vCPU; open-loop work arrives all the time, and the vCPU catches up with it. The clock of work
+in windows of the host's time stands between the windows.
 """
 
 from __future__ import annotations
@@ -14,14 +15,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hostsim.compiled.jit import jit, late, part
+from hostsim.guest.windows import window_global, window_local
 
 STOPPED, CLOSED, OPEN = 0, 1, 2
-MODE, T0, W0, SPEED_NUM, SPEED_DEN, TICK, LATE, LAST, RUN_MODE, MISSED, BURST, THINK, AWAKE, LEFT = range(14)
-N_FIELDS = 14
+(MODE, T0, W0, SPEED_NUM, SPEED_DEN, TICK, LATE, LAST, RUN_MODE, MISSED, BURST, THINK, AWAKE, LEFT, IS_PLAIN, ON_START,
+ ON_LENGTH, ON_PERIOD) = range(18)  # fmt: skip
+N_FIELDS = 18
 """MISSED: 1 while a tick that was missed fires at T0, which is after the host events of T0.
 
-AWAKE: host time up to which the task sleeps, or one that has passed [ns].
-LEFT: time of gaps whose work the guest has left, open loop [ns].
+AWAKE: ``on_ns`` up to which the task sleeps, or one that has passed [ns].
+LEFT: time of gaps whose work the guest has left, open loop, and ``on_ns`` at host time 0 [ns].
+IS_PLAIN: 1: the task neither thinks nor works in windows of the host's clock.
+ON_START, ON_LENGTH, ON_PERIOD: windows of the host's clock in which work is done or arrives [ns]; ON_LENGTH 0: always.
 """
 
 
@@ -54,9 +59,15 @@ class Pacing:
         return Fraction(self.burst_ns, self.burst_ns + self.think_ns) if self.burst_ns else Fraction(1)
 
 
-def clock_row(pacing: Pacing) -> NDArray[np.int64]:
-    """int64 row of a clock that is stopped at host time 0 with no work done."""
+def clock_row(pacing: Pacing, windows: tuple[int, int, int] = (0, 0, 0)) -> NDArray[np.int64]:
+    """int64 row of a clock that is stopped at host time 0 with no work done.
+
+    windows: ON_START, ON_LENGTH, ON_PERIOD [ns].
+    """
     row = np.zeros(N_FIELDS, np.int64)
+    row[[ON_START, ON_LENGTH, ON_PERIOD]] = windows
+    row[IS_PLAIN] = pacing.burst_ns == 0 and windows[1] == 0
+    row[LEFT] = window_local(*windows, 0) if pacing.open_loop and windows[1] else 0
     speed = pacing.catch_up.limit_denominator(1_000_000)
     row[SPEED_NUM], row[SPEED_DEN] = speed.numerator, speed.denominator
     row[TICK], row[LATE] = pacing.tick_ns, pacing.gap_ns if pacing.open_loop else pacing.tick_late_ns
@@ -71,6 +82,23 @@ def last_tick_before(tick_ns: int, t_ns: int) -> int:
     return ((t_ns - 1) // tick_ns) * tick_ns if t_ns > 0 else 0
 
 
+@late
+def _windows_ns(row: NDArray[np.int64], t_ns: int) -> int:
+    return int(window_local(row[ON_START], row[ON_LENGTH], row[ON_PERIOD], t_ns))
+
+
+@part
+def on_ns(row: NDArray[np.int64], t_ns: int) -> int:
+    """Time [ns] that has passed in the windows of the clock by host time ``t_ns``; without windows the host time."""
+    return int(t_ns) if row[ON_LENGTH] == 0 else int(_windows_ns(row, t_ns))
+
+
+@late
+def window_touch_ns(row: NDArray[np.int64], on: int) -> int:
+    """Host time at which ``on_ns`` passes ``on`` [ns]; NEVER if it does not."""
+    return int(window_global(row[ON_START], row[ON_LENGTH], row[ON_PERIOD], on)) if row[ON_LENGTH] else int(on)
+
+
 @part
 def burst_left(row: NDArray[np.int64]) -> int:
     """Work [ns] from W0 to the end of the burst."""
@@ -80,7 +108,7 @@ def burst_left(row: NDArray[np.int64]) -> int:
 @late
 def _bursts_work(row: NDArray[np.int64], t_ns: int) -> int:
     """Work of a task that thinks: the rest of its burst, whole cycles of sleep and burst, and a part of the last burst."""
-    worked, left = t_ns - max(row[T0], row[AWAKE]), burst_left(row)
+    worked, left = on_ns(row, t_ns) - max(on_ns(row, row[T0]), row[AWAKE]), burst_left(row)
     if worked <= left:
         return int(row[W0] + max(worked, 0))
     cycles, rest = (worked - left) // (row[THINK] + row[BURST]), (worked - left) % (row[THINK] + row[BURST])
@@ -93,20 +121,25 @@ def note_sleep(row: NDArray[np.int64], t_ns: int) -> None:
     # Model limit: a task that sleeps leaves its vCPU idle in guest mode; neither its halt nor the timer is an exit.
     if row[BURST] == 0:
         return
-    worked, left = t_ns - max(row[T0], row[AWAKE]), burst_left(row)
+    now = on_ns(row, t_ns)
+    worked, left = now - max(on_ns(row, row[T0]), row[AWAKE]), burst_left(row)
     if worked >= left:
         cycle = row[THINK] + row[BURST]
-        row[AWAKE] = t_ns - (worked - left) % cycle + row[THINK]
+        row[AWAKE] = now - (worked - left) % cycle + row[THINK]
 
 
 @late
-def burst_touch_ns(row: NDArray[np.int64], work_ns: int) -> int:
-    """Host time of the touch at ``work_ns`` of a task that thinks, on a clock that runs: the inverse of its work."""
-    begin, ahead, left = max(row[T0], row[AWAKE]), work_ns - row[W0], burst_left(row)
+def closed_touch_ns(row: NDArray[np.int64], work_ns: int) -> int:
+    """Host time of the touch at ``work_ns`` of a closed-loop task that thinks, or works in windows, on a clock that runs.
+
+    It is the inverse of the task's work.
+    """
+    begin, ahead = max(on_ns(row, row[T0]), row[AWAKE]), work_ns - row[W0]
+    left = burst_left(row) if row[BURST] else ahead + 1
     if ahead < left:
-        return int(begin + ahead)
+        return int(window_touch_ns(row, begin + ahead))
     cycles, rest = (ahead - left) // row[BURST], (ahead - left) % row[BURST]
-    return int(begin + left + cycles * (row[THINK] + row[BURST]) + row[THINK] + rest)
+    return int(window_touch_ns(row, begin + left + cycles * (row[THINK] + row[BURST]) + row[THINK] + rest))
 
 
 @part
@@ -114,19 +147,25 @@ def _closed_work(row: NDArray[np.int64], t_ns: int) -> int:
     if row[BURST] != 0:
         return _bursts_work(row, t_ns)
     if row[TICK] == 0:
-        return int(row[W0] + t_ns - row[T0])
+        return int(row[W0] + on_ns(row, t_ns) - on_ns(row, row[T0]))
     if row[MISSED] == 0:
-        return int(row[W0] + max(last_tick_before(row[TICK], t_ns) - row[LAST], 0))
+        return int(row[W0] + _ticks_work(row, row[LAST], t_ns))
     if t_ns <= row[T0]:
         return int(row[W0])
-    gap = row[T0] - row[LAST]
-    owed = gap if row[LATE] == 0 or gap <= row[LATE] else 0
-    return int(row[W0] + owed + max(last_tick_before(row[TICK], t_ns) - row[T0], 0))
+    is_owed = row[LATE] == 0 or row[T0] - row[LAST] <= row[LATE]
+    owed = on_ns(row, row[T0]) - on_ns(row, row[LAST]) if is_owed else 0
+    return int(row[W0] + owed + _ticks_work(row, row[T0], t_ns))
+
+
+@part
+def _ticks_work(row: NDArray[np.int64], from_ns: int, t_ns: int) -> int:
+    """Work of the ticks after ``from_ns`` and before ``t_ns``."""
+    return max(on_ns(row, last_tick_before(row[TICK], t_ns)) - on_ns(row, from_ns), 0)
 
 
 @part
 def _open_work(row: NDArray[np.int64], t_ns: int) -> int:
-    arrived = (t_ns if row[TICK] == 0 else last_tick_before(row[TICK], t_ns)) - row[LEFT]
+    arrived = on_ns(row, t_ns if row[TICK] == 0 else last_tick_before(row[TICK], t_ns)) - row[LEFT]
     elapsed = t_ns - row[T0]
     whole, rest = elapsed // row[SPEED_DEN], elapsed % row[SPEED_DEN]
     able = row[W0] + whole * row[SPEED_NUM] + rest * row[SPEED_NUM] // row[SPEED_DEN]
@@ -137,7 +176,7 @@ def _open_work(row: NDArray[np.int64], t_ns: int) -> int:
 def leave_gap(row: NDArray[np.int64], t_ns: int) -> None:
     """Leave the work of the gap that ends at ``t_ns``, of a clock stopped since T0, if the guest does not make up for it."""
     if row[RUN_MODE] == OPEN and t_ns - row[T0] > row[LATE]:
-        row[LEFT] += t_ns - row[T0]
+        row[LEFT] += on_ns(row, t_ns) - on_ns(row, row[T0])
 
 
 @jit

@@ -18,13 +18,15 @@ from numpy.typing import NDArray
 
 from hostsim.compiled.jit import jit, part
 from hostsim.core.rng import NEVER, keyed_exponential
+from hostsim.guest.windows import window_global, window_local
 
 FLAT, WEIGHTED, SWEEP, TRACE, PACED = range(5)
 
 (KIND, FIRST_GFN, N_PAGES, OFFSET, IS_WRITE, CLOCK_FIRST, CLOCK_COUNT, KEY0, KEY1, START_PAGE, STRIDE_GCD, STRIDE_INVERSE,
  CYCLE, RATE_NUM, RATE_DEN, WINDOW_START, WINDOW_LENGTH, WINDOW_PERIOD, DATA_OFFSET, HOT_PAGES,
- STRIDE) = range(21)  # fmt: skip
-N_INTS = 21
+ STRIDE, ON_START, ON_LENGTH, ON_PERIOD) = range(24)  # fmt: skip
+N_INTS = 24
+"""ON_START, ON_LENGTH, ON_PERIOD: as in the rows of its clocks (hostsim.guest.pacing)."""
 ALWAYS = -1
 """WINDOW_LENGTH of a class that is active all the time."""
 
@@ -32,7 +34,7 @@ ALWAYS = -1
 class TouchTable(NamedTuple):
     """All touch classes of a VM, struct of arrays, read-only.
 
-    ints: int64[n_classes, N_INTS], columns KIND ... STRIDE.
+    ints: int64[n_classes, N_INTS], columns KIND ... ON_PERIOD.
     mean_ns: float64[n_classes], FLAT: mean work time between touches of one page [ns]; PACED: share of writes that go to
     the first HOT_PAGES pages.
     page_mean_ns: float64[...], WEIGHTED: mean work time between touches of each page [ns], from DATA_OFFSET on.
@@ -45,31 +47,6 @@ class TouchTable(NamedTuple):
     page_mean_ns: NDArray[np.float64]
     trace_index: NDArray[np.int64]
     trace_ns: NDArray[np.int64]
-
-
-@jit
-def window_local(start: int, length: int, period: int, work_ns: int) -> int:
-    """Time [ns] spent inside the active windows by work time ``work_ns``.
-
-    start, length, period: of the windows [ns]; period 0: there is one window.
-    """
-    if work_ns <= start:
-        return 0
-    if period == 0:
-        return min(work_ns - start, length)
-    full, rest = (work_ns - start) // period, (work_ns - start) % period
-    return full * length + min(rest, length)
-
-
-@jit
-def window_global(start: int, length: int, period: int, local_ns: int) -> int:
-    """Inverse of ``window_local``: the work time at which active time passes ``local_ns``; NEVER if it does not.
-
-    start, length, period: of the windows [ns]; period 0: there is one window.
-    """
-    if period == 0:
-        return start + local_ns if local_ns < length else NEVER
-    return start + (local_ns // length) * period + local_ns % length
 
 
 @part

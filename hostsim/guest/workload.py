@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
+from functools import cached_property
 from itertools import accumulate, repeat
 from math import gcd
 from typing import Any
@@ -19,17 +20,23 @@ from hostsim.guest.content import CHANGED_BYTES, CHANGED_PLACE, PLACES, Content,
 from hostsim.guest.pacing import N_FIELDS, Pacing, clock_row
 from hostsim.guest.popularity import zipf_shares
 from hostsim.guest.touch import TouchTable
+from hostsim.guest.windows import window_local
 
 _DENOMINATOR_MAX = (1 << 31) - 1
 
 
 @dataclass(frozen=True)
 class Active:
-    """Windows of the work clock in which a workload runs; period_ns 0: once."""
+    """Windows in which a workload runs; period_ns 0: once.
+
+    is_of_host: of the host's clock: a vCPU that is out of the guest in a window has done less at its end. Else of the work
+    clock: each window has as much work, and lasts longer for a vCPU that is out of the guest.
+    """
 
     start_ns: int
     length_ns: int
     period_ns: int = 0
+    is_of_host: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,6 +101,20 @@ class Workload:
         return self.stride_pages if self.pattern == "strided" else 1
 
     @property
+    def host_windows(self) -> tuple[int, int, int]:
+        """Start, length, period [ns] of the windows of the host's clock; length 0: there are none."""
+        active = self.active
+        return (active.start_ns, active.length_ns, active.period_ns) if active and active.is_of_host else (0, 0, 0)
+
+    def nominal_speed(self, before_ns: int, after_ns: int) -> Fraction:
+        """Work of one of its clocks, undisturbed, over the time between two host times."""
+        windows = self.host_windows
+        if not windows[1] or after_ns <= before_ns:
+            return self.pacing.duty
+        on_ns = int(window_local(*windows, after_ns)) - int(window_local(*windows, before_ns))
+        return self.pacing.duty * Fraction(on_ns, after_ns - before_ns)
+
+    @property
     def rates(self) -> tuple[tuple[bool, Fraction], ...]:
         """(is_write, rate per second) of the streams that are not silent."""
         both = ((True, self.write_rate_per_s), (False, self.read_rate_per_s))
@@ -126,9 +147,19 @@ class Guest:
     clock_workload: NDArray[np.int64]
     content: Content
 
+    def nominal_speed(self, before_ns: int, after_ns: int) -> float:
+        """Work of all clocks, undisturbed, over the time between: one each, less if a task thinks or rests."""
+        if not self._rests:
+            return self._whole_speed
+        return float(sum(self.workloads[w].nominal_speed(before_ns, after_ns) for w in self.clock_workload.tolist()))
+
     @property
-    def nominal_speed(self) -> float:
-        """Work of all clocks in a unit of time, undisturbed: one each, less if its task thinks."""
+    def _rests(self) -> bool:
+        return any(load.host_windows[1] for load in self.workloads)
+
+    @cached_property
+    def _whole_speed(self) -> float:
+        """``nominal_speed`` of a guest that never rests."""
         return float(sum(self.workloads[w].pacing.duty for w in self.clock_workload.tolist()))
 
     @property
@@ -151,7 +182,7 @@ def build_guest(workloads: Sequence[Workload], seed: int) -> Guest:
     classes: list[_Class] = []
     for w, load in enumerate(workloads):
         first_clock = len(clocks)
-        clocks.extend(clock_row(load.pacing) for _ in load.vcpus)
+        clocks.extend(clock_row(load.pacing, load.host_windows) for _ in load.vcpus)
         owners.extend((vcpu, w) for vcpu in load.vcpus)
         classes.extend(_classes(load, first_clock, seed))
     vcpu_and_load = np.array(owners, np.int64).reshape(-1, 2)
@@ -310,7 +341,8 @@ def _row(load: Workload, part: _Part, kind: int, first_gfn: int, n_pages: int, i
     row[[touch.KIND, touch.FIRST_GFN, touch.N_PAGES, touch.IS_WRITE]] = kind, first_gfn, n_pages, is_write
     row[[touch.CLOCK_FIRST, touch.CLOCK_COUNT]] = part.clock_first, part.clock_count
     row[touch.WINDOW_LENGTH] = touch.ALWAYS
-    if load.active is not None:
+    row[[touch.ON_START, touch.ON_LENGTH, touch.ON_PERIOD]] = load.host_windows
+    if load.active is not None and not load.active.is_of_host:
         # Model limit: vCPUs that feed one stream leave and enter its active windows by their mean work clock.
         window = np.array([load.active.start_ns, load.active.length_ns, load.active.period_ns], np.int64)
         row[[touch.WINDOW_START, touch.WINDOW_LENGTH, touch.WINDOW_PERIOD]] = window * part.clock_count

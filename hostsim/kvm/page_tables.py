@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from hostsim.core.constants import NS_PER_S
 from hostsim.guest.pacing import work_at
-from hostsim.guest.touch import touch_index, window_local
+from hostsim.guest.touch import touch_index
+from hostsim.guest.windows import window_local
 from hostsim.guest.workload import Workload, part_sizes
 from hostsim.spte_index.spte import REGION_PAGES
 
@@ -97,7 +98,7 @@ class Space:
 
     def _writes_by(self, clock: NDArray[np.int64], now_ns: int) -> int:
         work_ns, active = int(work_at(clock, now_ns)), self._load.active
-        if active is not None:
+        if active is not None and not active.is_of_host:
             work_ns = int(window_local(active.start_ns, active.length_ns, active.period_ns, work_ns))
         return int(touch_index(self._per_ns.numerator, self._per_ns.denominator, work_ns))
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from hostsim.core.clock import NEVER_NS
 from hostsim.core.errors import InvariantError
-from hostsim.guest.pacing import BURST, CLOSED, RUN_MODE, SPEED_DEN, SPEED_NUM, TICK, work_at
+from hostsim.guest.pacing import CLOSED, IS_PLAIN, RUN_MODE, SPEED_DEN, SPEED_NUM, TICK, work_at
 
 if TYPE_CHECKING:
     # Circle of types: the VM makes these times, and they read the VM.
@@ -84,6 +84,6 @@ def _worked_ns(vm: LiveVm, vcpu: int) -> tuple[int, int]:
             least_ns = max(least_ns, work_ns * int(row[SPEED_DEN]) // int(row[SPEED_NUM]))
             continue
         least_ns = max(least_ns, work_ns)
-        # A task that thinks leaves its vCPU idle, in guest mode.
-        most_ns = most_ns if vm.page_waits.sleeps or row[BURST] else min(most_ns, work_ns)
+        # A task that thinks, or rests between windows, leaves its vCPU idle, in guest mode.
+        most_ns = most_ns if vm.page_waits.sleeps or not row[IS_PLAIN] else min(most_ns, work_ns)
     return least_ns, most_ns

@@ -167,11 +167,15 @@ class Machine:
         return self.vm.guest.clocks if there is None else there.clocks
 
     def _work(self) -> Generator[simpy.Event, Any, None]:
-        """Wait until all windows of work are done. Work is never ahead of time, so no wait overshoots."""
+        """Wait until all windows of work are done, those of the host's clock over. Work is never ahead of time."""
         guest = self.vm.guest
         for clock, number in enumerate(guest.clock_workload.tolist()):
             active = self.spec.workloads[number].active
             end_ns = 0 if active is None else active.start_ns + active.length_ns
+            if active is not None and active.is_of_host:
+                yield self.env.timeout(max(0, end_ns - self.env.now_ns))
+                # Work that arrived in the window may be left; what a closed loop did not do in it is not done.
+                end_ns = active.length_ns if self.spec.workloads[number].pacing.open_loop else 0
             while (left_ns := end_ns - int(work_at(self.work_clocks[clock], self.env.now_ns))) > 0:
                 yield self.env.timeout(left_ns)
         self.work_done_ns = self.env.now_ns

@@ -17,7 +17,17 @@ from hostsim.core.constants import PAGE_BYTES
 from hostsim.core.memory import harvests_between
 from hostsim.core.rng import keyed_uniform, natural_log
 from hostsim.guest.content import SCATTERED, START, Content, is_counted, natural_exp, touches
-from hostsim.guest.touch import CLOCK_COUNT, FIRST_GFN, IS_WRITE, N_PAGES, TouchTable
+from hostsim.guest.touch import (
+    CLOCK_COUNT,
+    FIRST_GFN,
+    IS_WRITE,
+    N_PAGES,
+    ON_LENGTH,
+    ON_PERIOD,
+    ON_START,
+    TouchTable,
+)
+from hostsim.guest.windows import window_local
 
 GFN, AGE, SENT_NS, ARMED_NS, SYNC, VERSION, FOUND = range(7)
 N_SLOT = 7
@@ -52,8 +62,17 @@ class Course(NamedTuple):
 
 
 @part
+def _on_ns(table: TouchTable, c: int, t_ns: int) -> int:
+    """Time in which the clocks of class ``c`` have run by ``t_ns``: they stand between windows of the host's clock."""
+    row = table.ints[c]
+    if row[ON_LENGTH] == 0:
+        return int(t_ns)
+    return int(window_local(row[ON_START], row[ON_LENGTH], row[ON_PERIOD], t_ns))
+
+
+@part
 def _speed(course: Course, table: TouchTable, c: int, sync: int) -> float:
-    """Work of class ``c`` a nanosecond after sync number ``sync``: up to the next sync, or as in the time before it.
+    """Work of class ``c`` a nanosecond of ``_on_ns`` after sync number ``sync``: up to the next sync, or as before it.
 
     The sync of a stopped VM says when the guest's work had ended, not how fast it went on before.
     """
@@ -63,8 +82,10 @@ def _speed(course: Course, table: TouchTable, c: int, sync: int) -> float:
         first, then = sync - 1, sync
     else:
         return float(table.ints[c, CLOCK_COUNT])
-    span_ns = course.sync_ns[then] - course.sync_ns[first]
-    return (course.sync_work[then, c] - course.sync_work[first, c]) / span_ns if span_ns > 0 else 0.0
+    span_ns = _on_ns(table, c, course.sync_ns[then]) - _on_ns(table, c, course.sync_ns[first])
+    if span_ns > 0:
+        return float((course.sync_work[then, c] - course.sync_work[first, c]) / span_ns)
+    return float(table.ints[c, CLOCK_COUNT]) if table.ints[c, ON_LENGTH] else 0.0
 
 
 @part
@@ -73,7 +94,8 @@ def work_by(course: Course, table: TouchTable, c: int, sync: int, t_ns: int) -> 
 
     # Model limit: XBZRLE takes the guest's work as even between two syncs, and after the last sync as in the time before it.
     """
-    work = int(course.sync_work[sync, c] + _speed(course, table, c, sync) * (t_ns - course.sync_ns[sync]))
+    since_ns = _on_ns(table, c, t_ns) - _on_ns(table, c, course.sync_ns[sync])
+    work = int(course.sync_work[sync, c] + _speed(course, table, c, sync) * since_ns)
     return min(work, course.sync_work[course.n_syncs - 1, c]) if course.is_stopped else work
 
 

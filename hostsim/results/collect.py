@@ -35,7 +35,7 @@ def migration_result(machine: Machine, migration: Migration, profile: str) -> Mi
     counters = state.last_answer or migration.counters()
     ended = status == "completed"
     kvm = _kvm(machine, migration)
-    moments = moments_of(migration, machine.vm.guest.nominal_speed)
+    moments = moments_of(migration, machine.vm.guest)
     return MigrationResult(
         status=status,
         query=_query(migration, counters, status),

@@ -19,6 +19,7 @@ from hostsim.results.latencies import Distribution, HostOf, distributions, hosts
 from hostsim.results.tables import Table
 
 if TYPE_CHECKING:
+    from hostsim.guest.workload import Guest
     from hostsim.kvm.live_vm import LiveVm
     from hostsim.machine.machine import Machine
     from hostsim.machine.monitor import HostSample, VmSample
@@ -31,13 +32,13 @@ ENDED, OUT_OF_MEMORY = "ended", "out-of-memory"
 class Span(NamedTuple):
     """The time between two samples of the host, as VM ``number`` spent it.
 
-    nominal_speed: of its guest; name: of the VM. is_here: False once post-copy has moved the guest to the destination.
+    guest: of the VM; name: of the VM. is_here: False once post-copy has moved the guest to the destination.
     """
 
     before: HostSample
     after: HostSample
     number: int
-    nominal_speed: float
+    guest: Guest
     name: str
     is_here: bool = True
 
@@ -56,7 +57,8 @@ class Span(NamedTuple):
         """Share of its nominal work that the guest did not do; NaN where it is not here."""
         if not self.is_here:
             return float("nan")
-        span_ns = (self.after.t_ns - self.before.t_ns) * self.nominal_speed
+        before_ns, after_ns = self.before.t_ns, self.after.t_ns
+        span_ns = (after_ns - before_ns) * self.guest.nominal_speed(before_ns, after_ns)
         return 1.0 - (self.now.work_ns - self.then.work_ns) / span_ns if span_ns else 0.0
 
 
@@ -285,7 +287,7 @@ def _of_vm(host: HostOf, memory: HostMemory, number: int) -> VmMemory:
     vm, samples = host.live_vms[number], host.monitor.samples
     times, left_ns = vcpu_times(vm), _left_ns(host, number)
     shares = times.page_wait_ns[_busy(vm)] / max(1, min(times.elapsed_ns, left_ns))
-    whole = Span(samples[0], samples[-1], number, vm.guest.nominal_speed, host.name_of(number))
+    whole = Span(samples[0], samples[-1], number, vm.guest, host.name_of(number))
     here = whole._replace(after=[sample for sample in samples if sample.t_ns <= left_ns][-1])
     return VmMemory(host.name_of(number), memory.vms[number], times.page_wait_ns, shares, whole, here)
 
@@ -315,4 +317,4 @@ def _spans(host: HostOf) -> Iterator[Span]:
     for before, after in pairwise([*samples[:1], *samples]):
         for number, vm in enumerate(host.live_vms):
             is_here = before.t_ns < _left_ns(host, number)
-            yield Span(before, after, number, vm.guest.nominal_speed, host.name_of(number), is_here)
+            yield Span(before, after, number, vm.guest, host.name_of(number), is_here)

@@ -11,6 +11,7 @@ from hostsim.core.constants import NS_PER_S
 from hostsim.results.columns import FLOAT, INT, STR, Column, Columns
 
 if TYPE_CHECKING:
+    from hostsim.guest.workload import Guest
     from hostsim.qemu.migration import Migration
     from hostsim.qemu.recorder import Sample
 
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 class Moment(NamedTuple):
     """A sample and the time since the sample before, None for the first one.
 
-    nominal_speed: work of all clocks of the guest in a unit of time, undisturbed: one each, less if its task thinks.
+    nominal_speed: work of all clocks of the guest over that time, undisturbed: one each, less if its task thinks or rests.
     """
 
     before: Sample | None
@@ -108,11 +109,14 @@ EVENTS: Columns[Mark] = (
 """Columns of ``events``: marks and throttle steps."""
 
 
-def moments_of(migration: Migration, nominal_speed: float) -> list[Moment]:
-    """The samples of ``migration``, each with the one before."""
+def moments_of(migration: Migration, guest: Guest) -> list[Moment]:
+    """The samples of ``migration`` of ``guest``, each with the one before."""
     samples = migration.recorder.samples
     each = zip([None, *samples], samples, _dirtied_per_s(migration), strict=False)
-    return [Moment(before, sample, rate, nominal_speed) for before, sample, rate in each]
+    return [
+        Moment(before, sample, rate, guest.nominal_speed(before.t_ns if before else sample.t_ns, sample.t_ns))
+        for before, sample, rate in each
+    ]
 
 
 def marks_of(migration: Migration) -> list[Mark]:

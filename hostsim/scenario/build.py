@@ -123,7 +123,7 @@ def _workload(scenario: Scenario, key: str, vm: schema.Vm, load: schema.Workload
         exponent=load.exponent,
         arrivals=load.arrivals,
         start_page=load.start_page,
-        active=Active(window.start, window.length, window.period) if (window := load.window) else None,
+        active=_active(load),
         trace=None if trace is None else TouchTrace(*trace),
         changed_bytes=load.changed_bytes,
         changed_place=load.changed_place,
@@ -132,6 +132,11 @@ def _workload(scenario: Scenario, key: str, vm: schema.Vm, load: schema.Workload
         invlpg_rate_per_s=load.invlpg_rate,
         fork_rate_per_s=load.fork_rate,
     )
+
+
+def _active(load: schema.Workload) -> Active | None:
+    window = load.window
+    return Active(window.start, window.length, window.period, window.is_of_host) if window else None
 
 
 def workloads_of(scenario: Scenario) -> tuple[Workload, ...]:

@@ -71,11 +71,22 @@ class RamBlock(Section):
 
 
 class Active(Section):
-    """``active``: windows of the workload's own clock in which it runs."""
+    """``active``: windows of time in which the workload runs."""
 
     start: Duration = Field(default=0, description="begin of the first window")
     length: Duration = Field(gt=0, description="length of a window", examples=["10s"])
     period: DurationOrNever = Field(default=0, description="from one window to the next; never: there is one window only")
+    clock: Literal["host", "work"] | None = Field(
+        default=None,
+        description="host: windows of the host's time, as of timers, office hours or a load test: a throttled vCPU has done "
+        "less at the end of a window. work: windows of the workload's own time, as of a job with a given amount of work: a "
+        "throttled vCPU works, and rests, for longer. Default: host with a period, work without",
+    )
+
+    @property
+    def is_of_host(self) -> bool:
+        """``clock`` as written; by default guests rest by timers, and a job without a period ends with its work."""
+        return self.clock == "host" if self.clock else self.period > 0
 
 
 class Think(Section):
@@ -173,7 +184,7 @@ class Workload(Section):
         "start: the first bytes of the page, as of a page header; scattered: each write changes bytes anywhere in the page "
         "(assumed)",
     )  # fmt: skip
-    active: Active | None = Field(default=None, description="windows of its clock in which it runs; default: always")
+    active: Active | None = Field(default=None, description="windows of time in which it runs; default: always")
     writes: Count | None = Field(
         default=None, ge=1, description="page writes after which it ends, over all its vCPUs; default: it does not end"
     )
@@ -198,7 +209,8 @@ class Workload(Section):
         """``active`` as written, or the window in which ``writes`` page writes are made."""
         if self.writes is None or self.write_rate == 0:
             return self.active
-        return Active.model_construct(start=0, length=max(1, int(self.writes * NS_PER_S / self.write_rate)), period=0)
+        length = max(1, int(self.writes * NS_PER_S / self.write_rate))
+        return Active.model_construct(start=0, length=length, period=0, clock="work")
 
     def vcpu_numbers(self, n_vcpus: int) -> tuple[int, ...]:
         """Numbers of the vCPUs that run the workload, of a VM with ``n_vcpus``."""

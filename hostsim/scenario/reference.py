@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from types import NoneType
 from typing import Any, Literal, get_args, get_origin
 
 from pydantic import BaseModel
@@ -98,11 +99,19 @@ def _written(value: object) -> str:
 
 
 def _kind(field: FieldInfo) -> str:
-    choices = get_args(field.annotation) if get_origin(field.annotation) is Literal else ()
+    choices = _choices(field.annotation)
     if choices:
         return " \\| ".join(f'"{choice}"' for choice in choices)
     bounds = [text for text in (_bound(part, writer_of(field)) for part in metadata_of(field)) if text]
     return ", ".join([_schema_name(field), *bounds])
+
+
+def _choices(annotation: object) -> tuple[object, ...]:
+    """The choices of Literal[...], and of Literal[...] | None."""
+    if get_origin(annotation) is Literal:
+        return get_args(annotation)
+    given = [kind for kind in get_args(annotation) if kind is not NoneType]
+    return get_args(given[0]) if len(given) == 1 and get_origin(given[0]) is Literal else ()
 
 
 def _bound(part: object, write: Callable[[Any], str]) -> str:

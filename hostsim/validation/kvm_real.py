@@ -18,7 +18,7 @@ from hostsim.costs.costs import load_costs
 from hostsim.kvm.interfaces import Interface
 from hostsim.kvm.spec import MmuSpec
 from hostsim.measure.selftest.walked_vm import Timed, Walk, WalkedSpec, WalkedVm
-from hostsim.validation.kvm_blind import blind_cases, blind_rows, second_kvm_cases
+from hostsim.validation.kvm_blind import blind_rows, later_cases
 from hostsim.validation.kvm_dirty_rate import dirty_rate_rows
 from hostsim.validation.kvm_map_passes import map_rows
 from hostsim.validation.kvm_measured import measured_rows
@@ -29,7 +29,7 @@ from hostsim.validation.kvm_recycling import recycling_rows
 from hostsim.validation.kvm_swap import swap_rows
 from hostsim.validation.kvm_throttle import limit_rows, throttle_rows
 from hostsim.validation.kvm_unsync import unsync_rows
-from hostsim.validation.qemu.cases import load_cases, third_cases
+from hostsim.validation.qemu.cases import load_cases
 from hostsim.validation.rows import Row, absolute, relative, selected
 
 TOLERANCE = 0.15
@@ -70,8 +70,7 @@ def rows(
     work |= {"map": map_rows, "recycling": recycling_rows, "one-page": one_page_rows, "unsync": unsync_rows}
     work |= {case.id: partial(case_rows, case) for case in kvm_cases()} | {"dirty-limit": limit_rows, "swap-in": swap_rows}
     work["log_randflat_postcopy"] = postcopy_rows
-    later = (*blind_cases(), *second_kvm_cases(), *third_cases())
-    work |= {case.id: partial(blind_rows, case) for case in later}
+    work |= {case.id: partial(blind_rows, case) for case in later_cases()}
     work |= {"auto-converge": throttle_rows, "calc-dirty-rate": dirty_rate_rows}
     found: list[Row] = []
     for i, (name, make) in enumerate(work.items()):

@@ -164,6 +164,8 @@ def _guests() -> Iterator[tuple[str, Table]]:
         "tick": {"pattern": "uniform", "size": "4MiB", "write_rate": "9000/s", "tick": "10ms", "tick_late": "20ms"},
         "active": {"pattern": "uniform", "size": "4MiB", "write_rate": "9000/s",
                    "active": {"length": "100ms", "period": "300ms"}},
+        "active by work": {"pattern": "uniform", "size": "4MiB", "write_rate": "9000/s",
+                           "active": {"length": "100ms", "period": "300ms", "clock": "work"}},
     }  # fmt: skip
     for name, load in loads.items():
         case = _kvm("16MiB", load)

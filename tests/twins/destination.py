@@ -25,12 +25,13 @@ from hostsim.kvm.loops.layout import AWAY, RESIDENT, UNTOUCHED
 from hostsim.machine.spec import MachineSpec
 from hostsim.qemu.postcopy import steps
 from hostsim.qemu.postcopy.live import LiveDestination
+from tests.twins import class_streams
 from tests.twins import migration as twin_migration
-from tests.twins import postcopy as twin_postcopy
+from tests.twins.class_streams import ClassStream
 from tests.twins.compare import first_difference
 from tests.twins.configs import MS, drawn_knobs
 from tests.twins.machine import Facts
-from tests.twins.postcopy import PLACE, PLACE_URGENT, ClassStream, TwinPhase
+from tests.twins.postcopy import PLACE, PLACE_URGENT, TwinPhase
 from tests.twins.postcopy_compare import drawn_postcopy, engine_facts, twin_facts
 
 HOST = -1
@@ -384,7 +385,7 @@ def short_facts(seed: int, patched: Callable[..., None]) -> Facts:
     """Facts of the twin of machine ``seed`` with a short destination; ``patched``: sets attributes."""
     patched(TwinShortPhase, "seed", seed)
     patched(twin_migration, "TwinPhase", TwinShortPhase)
-    patched(twin_postcopy, "ClassStream", KeptStream)
+    patched(class_streams, "ClassStream", KeptStream)
     return twin_facts(drawn_short(seed))
 
 

@@ -7,7 +7,7 @@ from collections import Counter, defaultdict
 import simpy
 
 from hostsim.core.latency import Latencies
-from tests.twins.clock import TwinClock
+from tests.twins.clock import clock_of
 from tests.twins.kvm_case import Case
 from tests.twins.kvm_lock import TwinLock
 from tests.twins.kvm_memory import TwinMemory
@@ -24,7 +24,7 @@ class TwinGuest:
         self.wait_ns = self.hold_ns = self.populating = 0
         self.latencies: defaultdict[str, Latencies] = defaultdict(Latencies)
         self.log: list[tuple[int, int, int, str]] = []
-        self.clocks = {(w, v): TwinClock(load.pacing) for w, load in enumerate(case.workloads) for v in load.vcpus}
+        self.clocks = {(w, v): clock_of(load) for w, load in enumerate(case.workloads) for v in load.vcpus}
         self.vcpus = [self._vcpu(v) for v in range(case.n_vcpus)]
 
     def _vcpu(self, v: int) -> TwinVcpu:

@@ -8,7 +8,7 @@ import numpy as np
 import simpy
 
 from hostsim.machine.spec import MachineSpec
-from tests.twins.clock import TwinClock
+from tests.twins.clock import clock_of
 from tests.twins.guest import TwinMemory, TwinVcpu, TwinWork
 from tests.twins.migration import TwinMigration
 from tests.twins.streams import touches
@@ -22,7 +22,7 @@ class TwinMachine:
         self.spec, self.env = spec, simpy.Environment()
         self.memory = TwinMemory(spec.blocks)
         self.works = [
-            TwinWork(self.env, self.memory, (w, vcpu), TwinClock(load.pacing), touches(load, i, rng, spec.seed))
+            TwinWork(self.env, self.memory, (w, vcpu), clock_of(load), touches(load, i, rng, spec.seed))
             for w, load in enumerate(spec.workloads)
             for i, vcpu in enumerate(load.vcpus)
         ]

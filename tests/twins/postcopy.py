@@ -12,6 +12,8 @@ from collections.abc import Callable
 from typing import Any
 
 from hostsim.machine.spec import MachineSpec
+from tests.twins.class_streams import ClassStream, class_streams
+from tests.twins.core_turns import CoreTurns
 
 MS = 1_000_000
 PS_PER_S = 10**12
@@ -22,50 +24,6 @@ class BrokenError(Exception):
     """The connection is gone."""
 
 
-class ClassStream:
-    """The touches of one workload on one vCPU, of one kind."""
-
-    def __init__(self, work: Any, is_write: bool, shared: dict[bool, deque[Any]], order: tuple[int, ...]) -> None:
-        self.work, self.is_write, self.shared, self.order = work, is_write, shared, order
-
-    def peek(self) -> Any:
-        mine = self.shared[self.is_write]
-        while not mine and self.work.touch is not None:
-            touch, self.work.touch = self.work.touch, next(self.work.stream, None)
-            self.shared[touch[2]].append(touch)
-        return mine[0] if mine else None
-
-    def pop(self) -> Any:
-        self.peek()
-        return self.shared[self.is_write].popleft()
-
-    def due(self, now_ns: int) -> int | None:
-        touch, clock = self.peek(), self.work.clock
-        if touch is None:
-            return None
-        if clock.tick_ns:
-            clock.next_tick_ns = clock._next_tick(clock.since_ns)
-        return max(clock.when(touch[0]), now_ns)
-
-
-def class_streams(spec: MachineSpec, works: list[Any]) -> list[ClassStream]:
-    """In the order of hostsim's touch classes: of a workload writes of all vCPUs, then reads; of a trace vCPU by vCPU."""
-    found = []
-    for work in works:
-        w, vcpu = work.who
-        load = spec.workloads[w]
-        if load.pattern == "idle":
-            continue
-        shared: dict[bool, deque[Any]] = {True: deque(), False: deque()}
-        i = load.vcpus.index(vcpu)
-        rates = {True: load.write_rate_per_s, False: load.read_rate_per_s}
-        for is_write in (True, False):
-            order = (w, i, not is_write) if load.pattern == "trace" else (w, int(not is_write), i)
-            if load.pattern == "trace" or rates[is_write] > 0:
-                found.append(ClassStream(work, is_write, shared, order))
-    return found
-
-
 class TwinPhase:
     def __init__(self, spec: MachineSpec, migration: Any, arrived_ns: int, run_ns: int) -> None:
         self.spec, self.m, self.p, self.costs = spec, migration, spec.migration, spec.inputs["postcopy"]
@@ -74,7 +32,8 @@ class TwinPhase:
         self.rate, self.latency = spec.link.stream_bytes_per_s, spec.link.latency_ns
         self.now, self.heap, self.number = migration.env.now, [], 0
         self.bitmap, self.missing = migration.ram.bitmap, set(migration.ram.bitmap)
-        self.wire: deque[tuple[int | None, int, int]] = deque()
+        self.wire: deque[Any] = deque()  # (page or None, bytes, placed at)
+        self.turns = CoreTurns(self)
         self.gathered: list[tuple[int | None, int]] = []
         self.gathered_pages = self.gathered_small = self.unread = 0
         self.read_until = self.urgent_until = arrived_ns
@@ -87,6 +46,7 @@ class TwinPhase:
         self.urgent_bytes = self.requests = self.faults = self.lost = 0
         self.sending = self.blocked = False
         self.waiting: dict[int, int] = {}
+        self.run_at: dict[int, int] = {}
         self.since: dict[int, int] = {}
         self.began: dict[int, int] = {}
         self.entries = [0] * spec.n_vcpus
@@ -175,8 +135,9 @@ class TwinPhase:
         for other in self.m.works:
             if other.who[1] == vcpu:
                 other.clock.leave(self.now)
+        self.fault_busy = max(self.fault_busy, self.now) + self.turns.fault_ns(gfn >> self.shift)
+        self.turns.vcpu_sleeps()
         self.faults += 1
-        self.fault_busy = max(self.fault_busy, self.now) + self.costs.fault_ns
         self.waiting[vcpu], self.since[vcpu] = gfn >> self.shift, self.now
         since = self.now
         self._at(self.fault_busy, HANDLE, lambda: self._handle(vcpu, since), vcpu)
@@ -192,6 +153,7 @@ class TwinPhase:
         self._at(self.now + self.costs.request_ns + self.latency, ARRIVE, lambda: self._arrive(gfn, life))
 
     def _place(self, gfn: int | None, wake_ups: int = 4) -> None:
+        on_main = wake_ups == 4
         if gfn is None:
             return
         host_page = gfn >> self.shift
@@ -201,6 +163,8 @@ class TwinPhase:
         for page in pages:
             self.m.ram.destination[page] = self.m.memory.content[page]
         busy = self.costs.busy_wake_ns * wake_ups // 4 if self.sending and self.wire else 0
+        takes_core = on_main and self.turns.takes_core()
+        busy = 0 if takes_core else busy
         woken = [v for v, page in sorted(self.waiting.items()) if page == host_page]
         known = [v for v in woken if v in self.began]
         if known and len(self.began) == self.spec.n_vcpus:
@@ -211,7 +175,13 @@ class TwinPhase:
                 self.blocked_ns[vcpu] += taken
                 self.latencies.append(taken)
             self.waiting[vcpu] = None
-            self._at(self.now + self.costs.wake_ns + busy, RUN, lambda vcpu=vcpu: self._run_again(vcpu), vcpu)
+            from_ns, takes_core = (self.turns.take(vcpu), False) if takes_core else (self.now, False)
+            self.wake(vcpu, from_ns + self.costs.wake_ns + busy)
+
+    def wake(self, vcpu: int, run_ns: int) -> None:
+        """The vCPU runs at ``run_ns``, whatever was said before."""
+        self.run_at[vcpu] = run_ns
+        self._at(run_ns, RUN, lambda: self._run_again(vcpu) if self.run_at.pop(vcpu, None) == self.now else None, vcpu)
 
     # -- stream
 
@@ -226,10 +196,9 @@ class TwinPhase:
             arrived = self._link(t_ns, n_bytes)
             cost = self.costs.place_page_ns if n_bytes >= 4104 else self.costs.place_zero_ns
             self.read_until = max(self.read_until, arrived) + cost
-            self.wire.append((gfn, n_bytes, self.read_until))
+            self.wire.append([gfn, n_bytes, self.read_until])
             self.unread += n_bytes
-            life = self.life
-            self._at(self.read_until, PLACE, lambda life=life: self._read(life))
+            self.await_place(self.wire[-1], self.read_until)
         if other:
             self.read_until = max(self.read_until, self._link(t_ns, other))
         self._written()
@@ -242,17 +211,35 @@ class TwinPhase:
         if self.spec.link.wake_bytes and not self.latency:  # unix_writable
             self.goes_on = min(self.room, self.unread - self.spec.link.wake_bytes)
 
+    def await_place(self, entry: Any, at_ns: int) -> None:
+        """An entry is due; it may be put off until then."""
+        life, due = self.life, entry[2]
+        self._at(at_ns, PLACE, lambda: self._due(life, entry, due))
+
+    def _due(self, life: int, entry: Any, due: int) -> None:
+        if life != self.life or entry[2] != due or not self.wire or entry is not self.wire[0]:
+            return
+        put_off_ns = self.turns.put_off()
+        if put_off_ns > self.now:
+            self.await_place(entry, put_off_ns)
+        else:
+            self._read(life)
+
     def _read(self, life: int) -> None:
         if life != self.life:
             return
+        self.turns.loader_places()
         gfn, n_bytes, _ = self.wire.popleft()
         self.unread -= n_bytes
         self._unblock()
+        if not self.wire:
+            self.turns.schedule()
         self._place(gfn)
 
     def _unblock(self) -> None:
         if self.blocked and self.unread <= self.goes_on:
             self.blocked, self.t_ns = False, max(self.t_ns, self.now)
+            self.turns.schedule()
 
     def _header(self, gfn: int, apart: bool) -> int:
         block = next(i for i, b in enumerate(self.m.memory.blocks) if b.first_gfn <= gfn < b.end_gfn)
@@ -368,6 +355,8 @@ class TwinPhase:
         """The source has all pages."""
 
     def _wait_for_room(self) -> None:
+        if self.turns.on and self.blocked:
+            self.until(1 << 62, -1, lambda: not self.blocked)
         while self.blocked:
             self.until(self.wire[0][2] + 1)
 
@@ -456,6 +445,7 @@ class TwinPhase:
         self.lost += len(lost)
         self.life += 1
         self.wire, self.gathered, self.queue = deque(), [], deque()
+        self.turns.from_ns = self.turns.waiter = None
         self.gathered_pages = self.gathered_small = self.unread = self.urgent_left = 0
         self.blocked = self.sending = False
         self.broken_ns, self.is_down = None, True

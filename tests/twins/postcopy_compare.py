@@ -73,6 +73,7 @@ def _costs(rng: Random) -> PostcopyCosts:
         send_page_ns=pick(0, 0, 700, 40_000),
         place_page_ns=pick(1_000, 50_000, 300_000, MS), place_zero_ns=pick(1, 100, 50_000), fault_ns=pick(1, 1_000, 100_000),
         request_ns=pick(1, 1_000, 100_000), wake_ns=pick(1, 1_000, 50_000), busy_wake_ns=pick(0, 0, 300_000),
+        turn_block_ns=0, turn_place_ns=0, turn_fault_ns=0, turn_fault_spread_ns=0,
         device_load_ns=pick(1, MS, 20 * MS), recover_ns=pick(1, MS), discard_range_ns=pick(0, 1, 3_000, MS),
     )  # fmt: skip
 

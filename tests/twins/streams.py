@@ -29,7 +29,7 @@ def touches(load: Workload, i: int, rng: np.random.Generator | None = None, seed
 
 def through_windows(active: Active | None, stream: Iterator[Touch]) -> Iterator[Touch]:
     """Stretch the time axis: time passes for the stream inside its active windows only."""
-    if active is None:
+    if active is None or active.is_of_host:  # the clock stands between windows of the host's clock
         yield from stream
         return
     window, start_ns = 0, active.start_ns

@@ -18,9 +18,8 @@ from hostsim.guest.touch import (
     next_touches,
     touch_index,
     touch_time,
-    window_global,
-    window_local,
 )
+from hostsim.guest.windows import window_global, window_local
 from hostsim.guest.workload import Active, TouchTrace, Workload, build_guest
 from tests.twins.streams import touches
 

@@ -35,6 +35,20 @@ def test_a_run_ends_with_its_work() -> None:
     assert ran(scenario()).work_done_ns is None
 
 
+def test_a_window_of_the_hosts_clock_ends_with_it() -> None:
+    """Pages are populated meanwhile: less than 5 ms of work is done in 5 ms."""
+    machine = ran(scenario(SWEEP | {"active": {"length": "5ms", "clock": "host"}}, until="work"))
+    assert machine.work_done_ns == machine.env.now_ns == 5_000_000
+    assert machine.vm.work_ns() < 2 * 5_000_000
+
+
+def test_windows_with_a_period_are_of_the_hosts_clock_and_a_job_is_of_its_own() -> None:
+    windows = ({"length": "5ms"}, {"length": "5ms", "period": "1s"}, {"length": "5ms", "period": "1s", "clock": "work"})
+    counted = {key: value for key, value in SWEEP.items() if key != "active"} | {"writes": 9}
+    loads = build(scenario(*[SWEEP | {"active": window} for window in windows], counted)).workloads
+    assert [load.active.is_of_host for load in loads if load.active] == [False, True, False, False]
+
+
 def test_work_that_is_not_done_in_time_is_cut_by_the_duration() -> None:
     assert ran(scenario(until="work", duration="2ms")).env.now_ns == 2_000_000
 

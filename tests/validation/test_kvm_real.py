@@ -15,7 +15,7 @@ from hostsim.validation.rows import Row
 from tests.helpers.shared import once
 
 pytestmark = pytest.mark.long
-LATER = ("migration/blind_", "migration/second_", "migration/third_")
+LATER = ("migration/blind_", "migration/second_", "migration/third_", "migration/fourth_")
 """Groups that were measured after the model was made."""
 ROOT = Path(__file__).resolve().parents[2]
 MISSES = {"get-16/disable", "get-64/get1", "ring-64-1024/ring_reset2", "get-64-every20/dirty1", "get-64-guest2M/disable"}
@@ -185,3 +185,14 @@ def test_the_third_group_is_met(rows: list[Row]) -> None:
     assert [(row.id, row.quantity) for row in found if row.scored and not row.passed] == []
     of_host = {row.id for row in found if row.quantity == "total_time_ms" and not row.scored}
     assert of_host == {"migration/third_postcopy_at_once_rand"}
+
+
+def test_the_fourth_group_is_met(rows: list[Row]) -> None:
+    found = [row for row in rows if row.id.startswith("migration/fourth_")]
+    assert len({row.id for row in found}) == 23
+    assert [(row.id, row.quantity) for row in found if row.scored and not row.passed] == []
+    requests = [row for row in found if row.quantity == "postcopy_requests"]
+    assert [row.id.removeprefix("migration/fourth_") for row in requests if not row.scored] == [
+        "postcopy_at_once_seq_bw40", "postcopy2_seq_bw30", "preempt2_seq_bw35", "v10_postcopy1_seq_bw40",
+    ]  # fmt: skip
+    assert len(requests) == 10

@@ -35,11 +35,12 @@ def test_working_sets_are_written_in_turn_and_lie_one_behind_the_other() -> None
     assert {load.active.period_ns for load in loads if load.active} == {3600 * MS}
 
 
-def test_a_sweep_begins_at_the_page_that_was_read_less_its_writes_in_the_turn_before() -> None:
+def test_a_sweep_that_rests_begins_at_the_page_that_was_read() -> None:
     case = case_of("v10_phases_seq")
     repeat = {**case.repeats[0], "seq0": 0, "writes_at_start": 9000, "write_rate_before": 18_000.0, "phase_ms": 500.0}
     *_, writer = workloads_of(case, repeat)
-    assert writer.start_page == 0, "9000 writes at 18000 a second are the 500 ms of this turn"
+    assert writer.start_page == 9000, "its clock stands at 0 when `migrate` is issued"
+    assert writer.host_windows == (-500 * MS, 800 * MS, 2500 * MS)
 
 
 def test_pages_that_the_guest_has_written_are_not_zero_in_an_unfilled_working_set() -> None:

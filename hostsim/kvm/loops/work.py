@@ -5,8 +5,8 @@ from __future__ import annotations
 from hostsim.compiled.jit import inlined, inlined_and_called
 from hostsim.core.rng import NEVER
 from hostsim.guest.pacing import (
-    BURST,
     CLOSED,
+    IS_PLAIN,
     LATE,
     LEFT,
     MODE,
@@ -16,9 +16,10 @@ from hostsim.guest.pacing import (
     STOPPED,
     T0,
     W0,
-    burst_touch_ns,
+    closed_touch_ns,
     leave_gap,
     note_sleep,
+    window_touch_ns,
     work_at,
 )
 from hostsim.guest.touch import (
@@ -27,9 +28,8 @@ from hostsim.guest.touch import (
     WINDOW_LENGTH,
     WINDOW_PERIOD,
     WINDOW_START,
-    window_global,
-    window_local,
 )
+from hostsim.guest.windows import window_global, window_local
 from hostsim.kvm.loops.layout import Ints, Kvm
 
 
@@ -37,9 +37,10 @@ from hostsim.kvm.loops.layout import Ints, Kvm
 def touch_ns(row: Ints, work_ns: int) -> int:
     """Host time of a touch at ``work_ns`` of a clock that runs: it comes after the host events of that instant."""
     if row[MODE] == CLOSED:
-        return int(row[T0] + work_ns - row[W0]) if row[BURST] == 0 else burst_touch_ns(row, work_ns)
+        return int(row[T0] + work_ns - row[W0]) if row[IS_PLAIN] == 1 else closed_touch_ns(row, work_ns)
     able = row[T0] - 1 - (-(work_ns + 1 - row[W0]) * row[SPEED_DEN] // row[SPEED_NUM])
-    return int(max(work_ns + row[LEFT], able, row[T0]))
+    arrives = work_ns + row[LEFT] if row[IS_PLAIN] == 1 else window_touch_ns(row, work_ns + row[LEFT])
+    return int(max(arrives, able, row[T0]))
 
 
 @inlined
@@ -50,8 +51,8 @@ def stop_clocks(k: Kvm, v: int, now_ns: int) -> None:
         if k.own_clocks[at] < 0:  # its task sleeps until the host has the page
             continue
         row = k.clocks[k.own_clocks[at]]
-        # The work of a clock that neither thinks nor lags, which most do, is not worth a call.
-        if row[MODE] == CLOSED and row[BURST] == 0:
+        # The work of a clock that neither thinks, rests nor lags, which most do, is not worth a call.
+        if row[MODE] == CLOSED and row[IS_PLAIN] == 1:
             row[W0] += now_ns - row[T0]
         else:
             work_ns = work_at(row, now_ns)

@@ -103,6 +103,7 @@ class Destination:
         p = self.phase.p
         p[at.NOW_NS], p[at.LOAD_FREE_NS], p[at.URGENT_FREE_NS] = env.now_ns, listens_ns, listens_ns
         p[[at.URGENT_BLOCK, at.HELD]] = -1
+        p[at.HOLD_NS], p[at.WAITER] = NEVER, -1
         self._unread, self._life = ram.bmap.copy() if len(vm.backing) else vm.backing, 0
         self.phase.vcpus[:, at.WAKE_NS] = run_ns
         self._connect(("", "preempt"))
@@ -276,7 +277,7 @@ class Destination:
     def written(self) -> Generator[simpy.Event, Any, None]:
         """Return when write() does."""
         p = self.phase.p
-        if self._link.has_faults and p[at.IS_BLOCKED]:
+        if (self._link.has_faults or self.rules.turn_block_ns) and p[at.IS_BLOCKED]:
             p[at.AWAITS_ROOM] = 1
             yield from self.advance()
             p[at.AWAITS_ROOM] = 0
@@ -311,7 +312,7 @@ class Destination:
         p[at.URGENT_HEAD] = p[at.URGENT_TAIL]
         p[[at.GATHERED, at.SMALL_BYTES, at.UNREAD_BYTES, at.CHANNEL]] = 0
         p[[at.IS_BLOCKED, at.SENDING, at.IS_AWAITED, at.IS_DRAINING, at.AWAITS_ROOM]] = 0
-        p[at.RETURN_FREE_NS] = NEVER  # no request reaches the source
+        p[[at.RETURN_FREE_NS, at.HOLD_NS]], p[at.WAITER] = NEVER, -1  # no request reaches the source, no page the loader
         p[at.READS], p[at.HELD], self._life = 0, -1, self._life + 1
         self.broken_ns = NEVER
         return len(lost)

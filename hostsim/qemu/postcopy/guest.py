@@ -13,9 +13,9 @@ from hostsim.compiled.jit import part
 from hostsim.core.latency import note
 from hostsim.core.rng import NEVER, keyed_word
 from hostsim.guest.clocks import class_work
-from hostsim.guest.pacing import BURST, CLOSED, MODE, T0, TICK, W0, resume, stop, work_at
+from hostsim.guest.pacing import CLOSED, IS_PLAIN, MODE, T0, TICK, W0, resume, stop, work_at
 from hostsim.guest.touch import CLOCK_COUNT, CLOCK_FIRST, KEY0, TouchTable
-from hostsim.qemu.postcopy import streams
+from hostsim.qemu.postcopy import streams, turns
 from hostsim.qemu.postcopy.frames import fill_frame
 from hostsim.qemu.postcopy.state import (
     ALL_BLOCKED_MS,
@@ -64,7 +64,7 @@ def touch_time_of(table: TouchTable, clocks: Ints, c: int, work_ns: int, now_ns:
     NEVER: not before ``limit_ns``, if no clock changes.
     """
     row = clocks[table.ints[c, CLOCK_FIRST]]
-    if table.ints[c, CLOCK_COUNT] == 1 and row[MODE] == CLOSED and row[TICK] == 0 and row[BURST] == 0:
+    if table.ints[c, CLOCK_COUNT] == 1 and row[MODE] == CLOSED and row[TICK] == 0 and row[IS_PLAIN] == 1:
         at = max(row[T0] + work_ns - row[W0], now_ns)
         return at if at < limit_ns else NEVER
     if class_work(table.ints, clocks, c, now_ns + 1) > work_ns:
@@ -136,7 +136,7 @@ def touch(k: Phase, r: Rules, table: TouchTable, c: int, now_ns: int) -> None:
         if k.clock_vcpu[i] == v:
             _stop(k.clocks[i], now_ns)
     vcpu = k.vcpus[v]
-    k.p[FAULT_FREE_NS] = max(k.p[FAULT_FREE_NS], now_ns) + r.fault_ns
+    turns.wake_fault_thread(k, r, gfn >> r.host_shift, now_ns)
     vcpu[IS_WAITING], vcpu[WAITS_FOR], vcpu[SINCE_NS], vcpu[HANDLE_NS] = 1, gfn >> r.host_shift, now_ns, k.p[FAULT_FREE_NS]
     vcpu[BEGIN_NS] = -1
     k.p[FAULTS] += 1
@@ -183,10 +183,10 @@ def handle(k: Phase, r: Rules, v: int, now_ns: int) -> None:
 
 
 @part
-def place(k: Phase, r: Rules, entry: int, busy_ns: int, now_ns: int) -> None:
+def place(k: Phase, r: Rules, entry: int, busy_ns: int, is_on_main: bool, now_ns: int) -> None:
     """Place, at ``now_ns``, the host page of ``k`` whose last page is ``entry``; wake the vCPUs that wait for it.
 
-    busy_ns: wait of a vCPU, if it waits for a core.
+    busy_ns: wait of a vCPU, if it waits for a core. is_on_main: it comes over the main channel.
     """
     p = k.p
     if entry < 0:  # more pages of this host page are to come
@@ -204,12 +204,15 @@ def place(k: Phase, r: Rules, entry: int, busy_ns: int, now_ns: int) -> None:
         return
     known, were_down = 0, p[DOWN]
     is_busy = p[SENDING] == 1 and p[HEAD] < p[FLUSHED]
-    wake_ns = now_ns + r.wake_ns + (busy_ns if is_busy else 0)
+    takes_core = is_on_main and turns.preempts(k, r, now_ns)
+    wake_ns = now_ns + r.wake_ns + (busy_ns if is_busy and not takes_core else 0)
     for v in range(len(k.vcpus)):
         vcpu = k.vcpus[v]
         if vcpu[IS_WAITING] == 0 or vcpu[WAITS_FOR] != entry >> r.host_shift or vcpu[WAKE_NS] != NEVER:
             continue
         vcpu[WAKE_NS], vcpu[HANDLE_NS] = wake_ns, NEVER
+        if takes_core:
+            vcpu[WAKE_NS], takes_core = turns.take_core(k, v, now_ns) + r.wake_ns, False
         if vcpu[BEGIN_NS] >= 0:
             known += 1
             vcpu[KNOWN] += 1

@@ -22,6 +22,7 @@ from hostsim.qemu.postcopy import frames
 from hostsim.qemu.postcopy import state as at
 from hostsim.qemu.postcopy.destination import Destination, LinkBrokenError
 from hostsim.qemu.postcopy.loop import run_phase, upcoming_ns
+from hostsim.qemu.postcopy.turns import wake_fault_thread
 
 if TYPE_CHECKING:
     from hostsim.kvm.live_vm import LiveVm
@@ -192,7 +193,7 @@ class LiveDestination(Destination):
         """A vCPU has touched a missing page now (fs/userfaultfd.c::handle_userfault): the fault thread is woken."""
         phase, now_ns = self.phase, self._env.now_ns
         p, row = phase.p, phase.vcpus[vcpu]
-        p[at.FAULT_FREE_NS] = max(int(p[at.FAULT_FREE_NS]), now_ns) + self.rules.fault_ns
+        wake_fault_thread(phase, self.rules, page, now_ns)
         row[[at.IS_WAITING, at.WAITS_FOR, at.SINCE_NS]] = 1, page, now_ns
         row[at.HANDLE_NS], row[at.BEGIN_NS] = p[at.FAULT_FREE_NS], -1
         p[[at.FAULTS, at.WAITING]] += 1

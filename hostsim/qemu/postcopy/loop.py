@@ -10,7 +10,7 @@ from __future__ import annotations
 from hostsim.compiled.jit import inlined, jit, part
 from hostsim.core.rng import NEVER
 from hostsim.guest.touch import TouchTable
-from hostsim.qemu.postcopy import streams
+from hostsim.qemu.postcopy import streams, turns
 from hostsim.qemu.postcopy.frames import lacks_frame
 from hostsim.qemu.postcopy.guest import handle, look_ahead, place, run_again, touch
 from hostsim.qemu.postcopy.state import (
@@ -121,7 +121,7 @@ def _next_event(k: Phase, handle_ns: int, run_ns: int, touch_ns: int) -> tuple[i
     p, s = k.p, k.send
     now_ns, kind = NEVER, TOUCH
     if p[HEAD] < p[FLUSHED]:  # pages that are gathered and not written yet have no time of arrival
-        now_ns, kind = k.wire[p[HEAD] % len(k.wire), 2], PLACE
+        now_ns, kind = turns.place_ns(k, k.wire[p[HEAD] % len(k.wire), 2]), PLACE
     if p[URGENT_HEAD] < p[URGENT_TAIL]:
         now_ns, kind = _sooner(k.urgent[p[URGENT_HEAD] % len(k.urgent), 2], PLACE_URGENT, now_ns, kind)
     now_ns, kind = _sooner(handle_ns, HANDLE, now_ns, kind)
@@ -138,11 +138,14 @@ def _next_event(k: Phase, handle_ns: int, run_ns: int, touch_ns: int) -> tuple[i
 def _take_main(k: Phase, r: Rules, now_ns: int) -> None:
     """The destination has read and placed the first page on the main channel; the sockets have room for more."""
     p = k.p
+    turns.end_slice(k, r, now_ns)
     entry = k.wire[p[HEAD] % len(k.wire)]
     p[HEAD] += 1
     p[UNREAD_BYTES] -= entry[1]
     _unblock(k, r, now_ns)
-    place(k, r, entry[0], r.busy_wake_ns, now_ns)
+    if p[HEAD] == p[FLUSHED]:
+        turns.reschedule(k, r, now_ns)
+    place(k, r, entry[0], r.busy_wake_ns, True, now_ns)
 
 
 @inlined
@@ -152,6 +155,7 @@ def _unblock(k: Phase, r: Rules, now_ns: int) -> None:
     has_room = p[UNREAD_BYTES] <= p[ROOM_BYTES] and (r.path.faults.any == 0 or k.streams.groups[FORWARD, HAS_ROOM] == 1)
     if p[IS_BLOCKED] == 1 and has_room:
         p[IS_BLOCKED] = 0
+        turns.reschedule(k, r, now_ns)
         k.send[T_NS] = max(k.send[T_NS], now_ns)
 
 
@@ -170,7 +174,7 @@ def _take_urgent(k: Phase, r: Rules, now_ns: int) -> None:
     """The destination has placed the first page on the preempt channel."""
     entry = k.urgent[k.p[URGENT_HEAD] % len(k.urgent)]
     k.p[URGENT_HEAD] += 1
-    place(k, r, entry[0], r.busy_wake_ns * (WAKE_UPS + 1) // WAKE_UPS, now_ns)
+    place(k, r, entry[0], r.busy_wake_ns * (WAKE_UPS + 1) // WAKE_UPS, False, now_ns)
 
 
 @inlined

@@ -29,8 +29,9 @@ WOKEN: a vCPU of a live destination runs again.
  LOAD_FREE_NS, URGENT_HEAD, URGENT_TAIL, URGENT_FREE_NS, URGENT_BLOCK, URGENT_BYTES, REQUEST_HEAD, REQUEST_ARRIVED,
  REQUEST_TAIL, RETURN_FREE_NS, FAULT_FREE_NS, REQUESTS, FAULTS, DOWN, LAST_BEGIN_NS, ALL_BLOCKED_NS, ALL_BLOCKED_MS, PLACED,
  CHANNEL, WAITING, AWAITS_ROOM, READS, HELD, HELD_CHANNEL,
- FRAMES, PLACED_FRESH, LACKING, WOKEN_VCPU, ROOM_BYTES) = range(40)  # fmt: skip
-N_PHASE = 40
+ FRAMES, PLACED_FRESH, LACKING, WOKEN_VCPU, ROOM_BYTES, HOLD_NS, LEAD_NS, LEAD_SINCE_NS,
+ WAITER) = range(44)  # fmt: skip
+N_PHASE = 44
 """Columns of Phase.p.
 
 SENDING: the migration thread is in ram_save_iterate. IS_AWAITED, IS_DRAINING, AWAITS_ROOM: return at REQUESTED, DRAINED,
@@ -43,6 +44,7 @@ CHANNEL: 1 while the migration thread writes to the preempt channel (7.2).
 READS: threads of the source that wait in do_swap_page.
 HELD: page that the migration thread has chosen and found swapped out, -1: none; HELD_CHANNEL: the channel to which it goes.
 FRAMES: free frames of the destination at hand for pages to be placed. PLACED_FRESH: pages in Phase.fresh.
+HOLD_NS, LEAD_NS, LEAD_SINCE_NS: hostsim.qemu.postcopy.turns.
 LACKING: the channel whose page has no frame (NO_FRAME). WOKEN_VCPU: the vCPU that runs again (WOKEN).
 """
 MAIN, URGENT, RETURN = 0, 1, 2
@@ -96,6 +98,10 @@ class Rules(NamedTuple):
     request_ns: int
     wake_ns: int
     busy_wake_ns: int
+    turn_block_ns: int
+    turn_place_ns: int
+    turn_fault_ns: int
+    turn_fault_spread_ns: int
     link_bytes_per_s: int
     latency_ns: int
     buffer_bytes: int

@@ -297,7 +297,9 @@ def _rules(migration: Migration) -> Rules:
     return Rules(
         _limit_bytes(migration), migration.behaviour.flush_pages, preempt, costs.send_page_ns or sheet.page_send_ns,
         sheet.zero_page_ns, costs.place_page_ns, costs.place_zero_ns, costs.fault_ns, costs.request_ns, costs.wake_ns,
-        costs.busy_wake_ns, spec.stream_bytes_per_s, spec.latency_ns, _buffer_bytes(spec, costs.place_page_ns), wake_bytes,
+        costs.busy_wake_ns, 0 if spec.latency_ns else costs.turn_block_ns, costs.turn_place_ns, costs.turn_fault_ns,
+        costs.turn_fault_spread_ns, spec.stream_bytes_per_s, spec.latency_ns, _buffer_bytes(spec, costs.place_page_ns),
+        wake_bytes,
         (p.host_page_bytes // 4096).bit_length() - 1, migration.ram.main_connection()[1], spec.path_back,
     )  # fmt: skip
 

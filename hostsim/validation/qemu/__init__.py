@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from hostsim.validation.rows import Row
+
+if TYPE_CHECKING:
+    from hostsim.validation.qemu.cases import Case
 
 
 def rows(
@@ -16,8 +20,12 @@ def rows(
 ) -> list[Row]:
     """Rows of the cases ``only`` (None: all); ``cases``: another file of cases in the same format."""
     from hostsim.validation.qemu import score
-    from hostsim.validation.qemu.cases import load_cases, second_cases
+    from hostsim.validation.qemu.cases import fourth_cases, load_cases, second_cases
 
-    second = [] if cases else [case for case in second_cases() if str(case.inputs["accel"]).startswith("tcg")]
-    wanted = [case for case in (*load_cases(cases), *second) if not only or case.id in only]
+    later = () if cases else (*second_cases(), *fourth_cases())
+    wanted = [case for case in (*load_cases(cases), *filter(_is_tcg, later)) if not only or case.id in only]
     return score.rows(wanted, jobs, progress)
+
+
+def _is_tcg(case: Case) -> bool:
+    return str(case.inputs["accel"]).startswith("tcg")

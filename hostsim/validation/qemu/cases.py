@@ -59,6 +59,22 @@ def third_cases() -> list[Case]:
     return _group("third")
 
 
+def fourth_cases() -> list[Case]:
+    """Cases that ran while nothing else did, most under KVM, one under TCG: hostsim/data/qemu/README.md."""
+    return _group("fourth")
+
+
+def is_scheduled(case: Case) -> bool:
+    """Whether the host's scheduler decides how many pages the destination of post-copy asks for.
+
+    Other programs ran meanwhile; or a sweep follows the stream page by page on two cores. The preempt of 8.0 and later has a
+    thread of its own at each end.
+    """
+    inputs = case.inputs
+    has_threads = "postcopy-preempt" in inputs["capabilities"] and not str(inputs["qemu_version"]).startswith("7.")
+    return bool(inputs.get("busy_host")) or (inputs["pattern"] == "seq" and not has_threads)
+
+
 def _group(name: str) -> list[Case]:
     with as_file(files("hostsim") / "data" / "qemu" / f"{name}.jsonl.gz") as path:
         return load_cases(path)

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from hostsim.core.constants import NS_PER_MS, NS_PER_S
+from hostsim.core.constants import NS_PER_MS
 from hostsim.core.memory import RamBlock, lay_out
 from hostsim.guest.pacing import Pacing
 from hostsim.guest.workload import Active, Workload
@@ -86,30 +86,38 @@ def workloads_of(case: Case, repeat: Mapping[str, Any]) -> list[Workload]:
     if inputs["pattern"] == "none" or not rate:
         return loads
     pages_per_s = Fraction(float(rate)).limit_denominator(1000)
-    return [*loads, *(_writer(case, repeat, pages_per_s, part) for part in range(_parts(inputs)))]
+    each = [(part, vcpus) for part in range(_parts(inputs)) for vcpus in _together(inputs)]
+    return [*loads, *(_writer(case, repeat, pages_per_s, part, vcpus) for part, vcpus in each)]
 
 
-def _writer(case: Case, repeat: Mapping[str, Any], rate: Fraction, part: int) -> Workload:
-    """The writes to working set number ``part``; rate: of all vCPUs [pages/s]."""
+def _together(inputs: Mapping[str, Any]) -> list[tuple[int, ...]]:
+    """The vCPUs of each workload. Sweeps of several vCPUs begin at one page, side by side: each is a workload."""
+    vcpus = tuple(range(int(inputs["vcpus"])))
+    return [(vcpu,) for vcpu in vcpus] if inputs["pattern"] == "seq" else [vcpus]
+
+
+def _writer(case: Case, repeat: Mapping[str, Any], rate: Fraction, part: int, vcpus: tuple[int, ...]) -> Workload:
+    """The writes of ``vcpus`` to working set number ``part``; rate: of all vCPUs of the guest [pages/s]."""
     inputs = case.inputs
+    names = ["writer", *([str(part)] if part else []), *([f"vcpu{vcpus[0]}"] if vcpus[0] else [])]
     n_pages, active = int(inputs["ws_pages"]), _active(inputs, repeat, part)
-    before = rate * min(-active.start_ns, active.length_ns) / NS_PER_S if active and active.start_ns < 0 else 0
     return Workload(
-        f"writer-{part}" if part else "writer", PATTERNS[inputs["pattern"]], tuple(range(int(inputs["vcpus"]))),
-        int(inputs["ws_start_page"]) + part * n_pages, n_pages, rate, pacing=_pacing(inputs),
+        "-".join(names), PATTERNS[inputs["pattern"]], vcpus, int(inputs["ws_start_page"]) + part * n_pages, n_pages,
+        rate * len(vcpus) / int(inputs["vcpus"]), pacing=_pacing(inputs),
         hot_pages=int(inputs["hot_pages"] or 0), hot_share=float(inputs["hot_prob"] or 0.0),
-        start_page=(_start_phase(case, repeat) - int(before)) % n_pages, active=active,
+        start_page=_start_phase(case, repeat) % n_pages, active=active,
         changed_bytes=int(inputs.get("bytes_changed_per_write") or 1), changed_place=inputs.get("changed_place") or "same",
     )  # fmt: skip
 
 
 def _active(inputs: Mapping[str, Any], repeat: Mapping[str, Any], part: int) -> Active | None:
-    """Windows in which the guest writes to working set ``part``, of the clock that is 0 at `migrate`."""
+    """Windows of the host's clock, 0 at `migrate`, in which the guest writes to working set ``part``: it reads the TSC."""
     if not inputs.get("busy_ms"):
         return None
     turn_ms, n_parts = int(inputs["busy_ms"]) + int(inputs.get("rest_ms") or 0), _parts(inputs)
     phase_ns = round(float(repeat.get("phase_ms") or 0) * NS_PER_MS) % (n_parts * turn_ms * NS_PER_MS)
-    return Active(part * turn_ms * NS_PER_MS - phase_ns, int(inputs["busy_ms"]) * NS_PER_MS, n_parts * turn_ms * NS_PER_MS)
+    start_ns, period_ns = part * turn_ms * NS_PER_MS - phase_ns, n_parts * turn_ms * NS_PER_MS
+    return Active(start_ns, int(inputs["busy_ms"]) * NS_PER_MS, period_ns, is_of_host=True)
 
 
 def _start_phase(case: Case, repeat: Mapping[str, Any]) -> int:

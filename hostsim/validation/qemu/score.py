@@ -15,7 +15,7 @@ from hostsim.core.constants import NS_PER_MS
 from hostsim.machine.machine import Machine
 from hostsim.qemu.migration import Migration
 from hostsim.qemu.postcopy.destination import Destination
-from hostsim.validation.qemu.cases import HOST_SPEED, Case
+from hostsim.validation.qemu.cases import HOST_SPEED, Case, is_scheduled
 from hostsim.validation.qemu.machine import left_out, not_simulated, spec_of
 from hostsim.validation.rows import Row
 
@@ -28,7 +28,7 @@ UNLIKELY = 0.05
 DOWNTIME_MS, DOWNTIME_RELATIVE = 30, 0.15
 XBZRLE, XBZRLE_RELATIVE = ("xbzrle_bytes", "xbzrle_cache_miss"), 0.10
 OF_HOST = ("postcopy_requests", "postcopy_blocktime_ms")
-"""Figures that wake-ups of threads decide: of cases that ran beside other programs (``busy_host``) they are shown only."""
+"""Figures that wake-ups of threads decide: where the host's scheduler does (``is_scheduled``) they are shown only."""
 POSTCOPY_TOLERANCES = {"postcopy_requests": 0.15, "postcopy_blocktime_ms": 0.25}
 
 
@@ -152,7 +152,7 @@ def _figure(case: Case, name: str, runs: list[Simulated]) -> Row:
     middle = float(expected["median"])
     miss = statistics.median(0.0 if low <= value <= high else value - middle for value in values)
     relative = miss / middle if middle else (0.0 if miss == 0 else float("inf"))
-    of_host = (case.id in HOST_SPEED and name == "total_time_ms") or (name in OF_HOST and case.inputs.get("busy_host"))
+    of_host = (case.id in HOST_SPEED and name == "total_time_ms") or (name in OF_HOST and is_scheduled(case))
     scored = case.scored and not of_host
     tolerance, passed, also = _judge(name, miss, relative)
     drawn = f"; simulated {min(values):g} to {max(values):g}" if case.throttles else ""
