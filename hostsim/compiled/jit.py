@@ -74,6 +74,11 @@ class _Unmade:
         """By this numba knows a function that it compiles."""
         return self._made._numba_type_
 
+    @property
+    def overloads(self) -> Any:
+        """As of numba's dispatcher."""
+        return self._made.overloads
+
     def get_call_template(self, args: Any, kws: Any) -> Any:
         """As of numba's dispatcher."""
         return self._made.get_call_template(args, kws)

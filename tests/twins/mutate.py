@@ -44,7 +44,7 @@ MUTATIONS = {
         "hostsim.qemu.send", "send_pages", "t >= limits.horizon_ns", "t > limits.horizon_ns"
     ),
     "the clock is one nanosecond ahead": Mutation(
-        "hostsim.guest.pacing", "_closed_work", "+ t_ns - row[T0]", "+ t_ns - row[T0] + 1"
+        "hostsim.guest.pacing", "_closed_work", "W0] + on_ns(row, t_ns)", "W0] + on_ns(row, t_ns) + 1"
     ),
     "rate doubled": Mutation(
         "hostsim.guest.touch", "_poisson_next", "after_ns) * mean_ns", "after_ns) * mean_ns / 2.0"
