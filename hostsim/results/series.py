@@ -111,10 +111,10 @@ EVENTS: Columns[Mark] = (
 
 def moments_of(migration: Migration, guest: Guest) -> list[Moment]:
     """The samples of ``migration`` of ``guest``, each with the one before."""
-    samples = migration.recorder.samples
+    samples, start_ns = migration.recorder.samples, migration.state.start_ns
     each = zip([None, *samples], samples, _dirtied_per_s(migration), strict=False)
     return [
-        Moment(before, sample, rate, guest.nominal_speed(before.t_ns if before else sample.t_ns, sample.t_ns))
+        Moment(before, sample, rate, guest.nominal_speed(start_ns + (before or sample).t_ns, start_ns + sample.t_ns))
         for before, sample, rate in each
     ]
 

@@ -10,10 +10,12 @@ import numpy as np
 from hostsim.core.constants import NS_PER_MS, NS_PER_S
 from hostsim.core.latency import merged
 from hostsim.core.units import parse_duration
+from hostsim.guest.windows import window_local
 from hostsim.results.guestperf import guestperf_figures
 from hostsim.results.mechanism import end_words, mechanisms, percent
 from hostsim.results.memory import OUT_OF_MEMORY, HostResult
 from hostsim.results.tables import MigrationResult, RunResult
+from hostsim.scenario.guest_schema import Active
 
 Figures = dict[str, int | float | str | None]
 
@@ -98,18 +100,26 @@ def lost_ms(migration: MigrationResult) -> float:
 def _idle_percent(result: RunResult) -> float | None:
     if not len(result.guest) or not result.end_ns:
         return None
-    loads = {load["name"]: _duty(load) for load in result.scenario["vm"].get("workload", ())}
+    loads = {load["name"]: _duty(load, result.end_ns) for load in result.scenario["vm"].get("workload", ())}
     nominal = sum(loads.get(row.get("workload"), 1.0) for row in result.guest.rows()) / len(result.guest)
-    return percent(1.0 - float(result.guest["work_ns"].mean()) / nominal / result.end_ns)
+    return percent(1.0 - float(result.guest["work_ns"].mean()) / nominal / result.end_ns) if nominal else None
 
 
-def _duty(load: Mapping[str, Any]) -> float:
-    """Share of the time in which a workload, as resolved, works: less than 1 if it thinks."""
+def _duty(load: Mapping[str, Any], end_ns: int) -> float:
+    """Share of the time up to ``end_ns`` in which a workload, as resolved, works: less than 1 if it thinks or rests."""
     think = load.get("think")
     if think is None:
-        return 1.0
+        return _in_windows(load.get("active"), end_ns)
     work, sleep = parse_duration(think["work"]), parse_duration(think["sleep"])
-    return work / (work + sleep)
+    return work / (work + sleep) * _in_windows(load.get("active"), end_ns)
+
+
+def _in_windows(active: Mapping[str, Any] | None, end_ns: int) -> float:
+    """Share of the time up to ``end_ns`` in windows of the host's clock, between which the work clock stands."""
+    windows = Active.model_validate(active) if active else None
+    if windows is None or not windows.is_of_host:
+        return 1.0
+    return float(window_local(windows.start, windows.length, windows.period, end_ns)) / end_ns
 
 
 def _counters(result: RunResult) -> Figures:
