@@ -18,7 +18,7 @@ pytestmark = pytest.mark.long
 LATER = ("migration/blind_", "migration/second_", "migration/third_", "migration/fourth_")
 """Groups that were measured after the model was made."""
 ROOT = Path(__file__).resolve().parents[2]
-MISSES = {"get-16/disable", "get-64/get1", "ring-64-1024/ring_reset2", "get-64-every20/dirty1", "get-64-guest2M/disable"}
+MISSES = {"get-64/get1", "ring-64-1024/ring_reset2", "get-64-every20/dirty1", "get-64-guest2M/disable"}
 """Explained on docs/background/real-kvm.md."""
 
 
