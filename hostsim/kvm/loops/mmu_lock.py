@@ -65,7 +65,7 @@ def pass_wait_lock(k: Kvm, now_ns: int) -> int:
 @part
 def queue_contended(k: Kvm, now_ns: int) -> None:
     """Report to each host that holds the lock of ``k`` and watches it, once, that a waiter is queued at ``now_ns``."""
-    # After each event of a vCPU: hosts hold the lock rarely, and the loop over them is left out then.
+    # After each step of an exit: hosts hold the lock rarely, and the loop over them is left out then.
     if k.state.lock_queued == 0 or k.state.host_holders == 0:
         return
     for host in range(len(k.waiters) - len(k.vcpus)):

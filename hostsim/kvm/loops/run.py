@@ -8,7 +8,7 @@ from hostsim.core.rng import NEVER
 from hostsim.kvm.loops.agenda import LAST, SPAN_NS, entry_of, put, time_of, vcpu_of
 from hostsim.kvm.loops.layout import FAULTS, OUT, WAITING, Kvm
 from hostsim.kvm.loops.mmu_lock import grant_next, queue_contended
-from hostsim.kvm.loops.vcpu import step
+from hostsim.kvm.loops.vcpu import is_in_guest, step_in_guest, step_in_host
 from hostsim.kvm.loops.walker import walk
 
 
@@ -51,13 +51,18 @@ def run_vcpus(k: Kvm, horizon_ns: int, anew: bool) -> int:
         # Strictly below: events of the host come before those of vCPUs in the same instant, and walkers are of the host.
         if now_ns >= horizon_ns or now_ns >= k.state.walk_ns:
             break
-        step(k, v)
+        if is_in_guest(k.vcpus[v].stage):
+            # It neither asks for the lock nor drops it, arms no page, and wakes no host process.
+            step_in_guest(k, v)
+            entry = put(agenda, first, entry_of(k.state, k.vcpus[v].next_ns, v))
+            continue
+        step_in_host(k, v)
         if has_event(k.vcpus[v].stage):
             entry = put(agenda, first, entry_of(k.state, k.vcpus[v].next_ns, v))
         else:
             first += 1
             entry = agenda[first]
-        # A grant is part of the event that releases or asks for the lock, so the queue is looked at after each event.
+        # A grant is part of the event that releases or asks for the lock, so the queue is looked at after each such event.
         who = 0
         while who >= 0:
             who = grant_next(k, now_ns)

@@ -258,7 +258,13 @@ def _enter(k: Kvm, v: int) -> int:
 
 
 @inlined
-def _step_in_guest(k: Kvm, v: int) -> None:
+def is_in_guest(stage: int) -> bool:
+    """Whether the next step of a vCPU is one of the guest: it touches a page, or enters."""
+    return bool(stage in (IN_GUEST, ENTRY, RESUME))
+
+
+@inlined
+def step_in_guest(k: Kvm, v: int) -> None:
     """A touch of vCPU ``v``, or its entry."""
     vcpu = k.vcpus[v]
     if vcpu.stage == IN_GUEST:
@@ -281,7 +287,7 @@ def _step_in_guest(k: Kvm, v: int) -> None:
 
 
 @inlined
-def _step_in_host(k: Kvm, v: int) -> None:
+def step_in_host(k: Kvm, v: int) -> None:
     """A step of the exit of vCPU ``v``."""
     stage = k.vcpus[v].stage
     if stage in (REQUEST, PFN, AGAIN):
@@ -292,12 +298,3 @@ def _step_in_host(k: Kvm, v: int) -> None:
         if stage == DONE:
             _done(k, v)
         _exit_over(k, v)
-
-
-@inlined
-def step(k: Kvm, v: int) -> None:
-    """One event of vCPU ``v``."""
-    if k.vcpus[v].stage in (IN_GUEST, ENTRY, RESUME):
-        _step_in_guest(k, v)
-    else:
-        _step_in_host(k, v)
