@@ -1,4 +1,4 @@
-"""Options of commands that run many simulations and tell their result."""
+"""Options of commands that run many simulations and print their result."""
 
 from __future__ import annotations
 

@@ -27,9 +27,9 @@ from hostsim.verdict.from_result import evidence_from_result
 from hostsim.verdict.mechanism import Changes, Tried, mechanisms
 from hostsim.verdict.model import Remedy, Verdict
 from hostsim.verdict.moments import Moments, moments_of
-from hostsim.verdict.purse import SEEDS, Purse, Show, ignore
 from hostsim.verdict.remedies import LIMIT_MAX_S, THROTTLE_MAX, bandwidth, downtime_limit, more_time, throttle
 from hostsim.verdict.trial import Trial, counted
+from hostsim.verdict.trial_budget import SEEDS, Show, TrialBudget, ignore
 from hostsim.verdict.words import bandwidth_words, rounded_up, seconds_words
 
 if TYPE_CHECKING:
@@ -88,17 +88,17 @@ def confirmed(
     memory = 2 * ram_pages * of_pages / max(1.0, _pages_of(result))
     one = AS_LONG * own if verdict.converged else PASSES * memory
     least = len(verdict.margins) * one if verdict.converged else one
-    budget = MARGINS_WORK if verdict.converged else min(WORK_MOST, max(WORK_LEAST, TIMES_THE_RUN * own))
-    budget = float("inf") if all_of_it else budget
-    if (scenario.shares_host and not all_of_it) or least > budget:
+    most = MARGINS_WORK if verdict.converged else min(WORK_MOST, max(WORK_LEAST, TIMES_THE_RUN * own))
+    most = float("inf") if all_of_it else most
+    if (scenario.shares_host and not all_of_it) or least > most:
         return _left_out(verdict, one / max(own, 1.0))
-    purse = Purse(scenario, budget, max(PASSES_MOST * memory, WORK_LEAST / 4), show)
+    budget = TrialBudget(scenario, most, max(PASSES_MOST * memory, WORK_LEAST / 4), show)
     with _only_new_garbage():
         if verdict.converged:
-            verdict = with_margins(verdict, evidence, tuple(_kept(verdict.margins, evidence, purse)))
+            verdict = with_margins(verdict, evidence, tuple(_kept(verdict.margins, evidence, budget)))
         else:
-            verdict = _given_time(_with_pause(verdict, evidence, purse), evidence, purse)
-            verdict = replace(verdict, remedies=tuple(_all_tried(verdict.remedies, evidence, purse)))
+            verdict = _given_time(_with_pause(verdict, evidence, budget), evidence, budget)
+            verdict = replace(verdict, remedies=tuple(_all_tried(verdict.remedies, evidence, budget)))
     return _with_seeds(verdict, moments_of(scenario, SEEDS))
 
 
@@ -168,27 +168,27 @@ def _left_out(verdict: Verdict, times: float) -> Verdict:
 # -- remedies
 
 
-def _all_tried(remedies: Sequence[Remedy], evidence: Evidence, purse: Purse) -> Iterator[Remedy]:
+def _all_tried(remedies: Sequence[Remedy], evidence: Evidence, budget: TrialBudget) -> Iterator[Remedy]:
     """The remedies, each tried with an equal part of the work."""
     to_run = sum(bool(_values(remedy, evidence)) for remedy in remedies)
     for remedy in remedies:
         if not _values(remedy, evidence):
             yield remedy
             continue
-        with purse.part(1 / to_run) as part:
+        with budget.part(1 / to_run) as part:
             yield _tried(remedy, evidence, part)
         to_run -= 1
 
 
-def _tried(remedy: Remedy, evidence: Evidence, purse: Purse) -> Remedy:
+def _tried(remedy: Remedy, evidence: Evidence, budget: TrialBudget) -> Remedy:
     """``remedy`` with the least value, from its own on, that completes; if none was run, ``remedy`` with a note."""
     values, below = _values(remedy, evidence), _now(remedy.kind, evidence)
     for value in values:
-        trials = purse.all_complete(_what(remedy, value), tried()[remedy.kind].changes(value, evidence))
+        trials = budget.all_complete(_what(remedy, value), tried()[remedy.kind].changes(value, evidence))
         if trials is None:
             return _not_run(remedy, evidence)
         if trials:
-            return _least_of(remedy, evidence, purse, Worked(below, value, trials))
+            return _least_of(remedy, evidence, budget, Worked(below, value, trials))
         below = value
     if not values:
         return remedy
@@ -204,14 +204,14 @@ class Worked(NamedTuple):
     trials: tuple[Trial, ...]
 
 
-def _least_of(remedy: Remedy, evidence: Evidence, purse: Purse, worked: Worked) -> Remedy:
+def _least_of(remedy: Remedy, evidence: Evidence, budget: TrialBudget, worked: Worked) -> Remedy:
     """``remedy`` as ``worked`` confirms it; with the least value that does, by halving, where the forecast is too high."""
-    now, may_fall = _now(remedy.kind, evidence), purse.varies or _fell_below(evidence)
+    now, may_fall = _now(remedy.kind, evidence), budget.varies or _fell_below(evidence)
     while may_fall and remedy.kind in LOWERED and worked.below - now < NEAR_SHARE * (worked.value - now):
         middle = _rounded_up(remedy.kind, (worked.below + worked.value) / 2)
         if not worked.below < middle < worked.value:
             break
-        trials = purse.all_complete(_what(remedy, middle), tried()[remedy.kind].changes(middle, evidence))
+        trials = budget.all_complete(_what(remedy, middle), tried()[remedy.kind].changes(middle, evidence))
         if trials is None or 0 < len(trials) < len(worked.trials):
             break
         worked = Worked(worked.below, middle, trials) if trials else worked._replace(below=middle)
@@ -380,14 +380,14 @@ def _within(seconds: float) -> int:
 # -- more time
 
 
-def _with_pause(verdict: Verdict, evidence: Evidence, purse: Purse) -> Verdict:
+def _with_pause(verdict: Verdict, evidence: Evidence, budget: TrialBudget) -> Verdict:
     """``verdict`` with more time as a remedy, if a guest with windows gets through in a pause, or after its work."""
-    moments, start_s = moments_of(purse.scenario, SEEDS), _start_s(purse)
+    moments, start_s = moments_of(budget.scenario, SEEDS), _start_s(budget)
     over_s = moments.over_ns / NS_PER_S - start_s
     if not (moments.period_ns or over_s > evidence.elapsed_s) or verdict.remedy("timeout") is not None:
         return verdict
     cap_s = evidence.elapsed_s + max(over_s, PERIODS * moments.period_ns / NS_PER_S)
-    with purse.part(PAUSE_SHARE) as part:
+    with budget.part(PAUSE_SHARE) as part:
         trials = part.all_complete("more time", {"migration.timeout": 0, "duration": _within(start_s + cap_s)})
     found = forecast(evidence)
     if not trials or (moments.period_ns and len(trials) < SEEDS) or found is None:
@@ -408,18 +408,18 @@ def _beside_time(remedy: Remedy) -> Remedy:
     return replace(remedy, text=text, value=None, command="", helps=False)
 
 
-def _start_s(purse: Purse) -> float:
-    assert purse.scenario.migration is not None, "a trial is a migration"
-    return purse.scenario.migration.start / NS_PER_S
+def _start_s(budget: TrialBudget) -> float:
+    assert budget.scenario.migration is not None, "a trial is a migration"
+    return budget.scenario.migration.start / NS_PER_S
 
 
-def _given_time(verdict: Verdict, evidence: Evidence, purse: Purse) -> Verdict:
+def _given_time(verdict: Verdict, evidence: Evidence, budget: TrialBudget) -> Verdict:
     """The verdict with the time that trials take without a time-out; if no trial completes, it does not converge."""
     remedy = verdict.remedy("timeout")
     if remedy is None or remedy.value is None or remedy.confirmed:
         return verdict
     cap_s = PATIENCE * max(remedy.value, evidence.elapsed_s)
-    trials = purse.all_complete("more time", {"migration.timeout": 0, "duration": _within(cap_s)})
+    trials = budget.all_complete("more time", {"migration.timeout": 0, "duration": _within(cap_s)})
     if trials == ():
         return stuck_after_all(evidence)
     if trials is None:
@@ -433,19 +433,19 @@ def _given_time(verdict: Verdict, evidence: Evidence, purse: Purse) -> Verdict:
 # -- margins
 
 
-def _kept(margins: Sequence[Remedy], evidence: Evidence, purse: Purse) -> Iterator[Remedy]:
+def _kept(margins: Sequence[Remedy], evidence: Evidence, budget: TrialBudget) -> Iterator[Remedy]:
     """The margins with values that complete, each tried with an equal part of the work."""
     for number, margin in enumerate(margins):
-        with purse.part(1 / (len(margins) - number)) as mine:
+        with budget.part(1 / (len(margins) - number)) as mine:
             found = _kept_one(margin, evidence, mine)
         if found is not None:
             yield found
 
 
-def _kept_one(margin: Remedy, evidence: Evidence, purse: Purse) -> Remedy | None:
+def _kept_one(margin: Remedy, evidence: Evidence, budget: TrialBudget) -> Remedy | None:
     """``margin`` as it ran, or as computed if no work was left; None if only the present value completes."""
     for value in _margin_values(margin, evidence):
-        trials = purse.all_complete(_what(margin, value), _less(margin.kind, value, evidence))
+        trials = budget.all_complete(_what(margin, value), _less(margin.kind, value, evidence))
         if trials is None:
             return margin
         if trials:

@@ -40,9 +40,10 @@ def try_out(
 def remembered() -> Iterator[None]:
     """Within it commands of this process run and try scenarios by the functions above."""
     from hostsim import simulation
-    from hostsim.verdict import purse
+    from hostsim.verdict import trial_budget
 
-    with mock.patch.object(simulation, "run", _Remembering(simulation.run)), mock.patch.object(purse, "try_out", try_out):
+    runs = mock.patch.object(simulation, "run", _Remembering(simulation.run))
+    with runs, mock.patch.object(trial_budget, "try_out", try_out):
         yield
 
 

@@ -19,8 +19,8 @@ from hostsim.study.compare.work import work_of
 from hostsim.verdict import Remedy, Verdict, diagnose, evidence_from_result, render
 from hostsim.verdict import confirm as confirming
 from hostsim.verdict.confirm import confirmed, tried
-from hostsim.verdict.purse import Purse
 from hostsim.verdict.trial import Trial, changed, try_out
+from hostsim.verdict.trial_budget import TrialBudget
 
 ENOUGH = 1e9
 
@@ -160,7 +160,7 @@ def test_a_migration_with_many_vcpus_is_not_given_up_for_its_sleeps() -> None:
 def test_a_value_that_was_too_much_work_to_run_says_how_to_run_it(stuck: tuple[Scenario, RunResult, Verdict]) -> None:
     asked, result, _ = stuck
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Purse, "spend", lambda *_: None)
+        patch.setattr(TrialBudget, "spend", lambda *_: None)
         told = confirmed(asked, result)
     assert "--confirm runs it" in told.remedy("bandwidth").text  # type: ignore[union-attr]
 

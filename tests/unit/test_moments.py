@@ -11,8 +11,8 @@ from hostsim.verdict import Verdict, evidence_from_result, render
 from hostsim.verdict.confirm import confirmed, tried
 from hostsim.verdict.model import Remedy
 from hostsim.verdict.moments import moments_of
-from hostsim.verdict.purse import SEEDS
 from hostsim.verdict.trial import seeds_of, try_out
+from hostsim.verdict.trial_budget import SEEDS
 
 ENOUGH = 1e9
 

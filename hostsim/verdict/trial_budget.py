@@ -25,7 +25,7 @@ def ignore(what: str) -> None:
 
 
 @dataclass
-class Purse:
+class TrialBudget:
     """Work that is left for trials.
 
     most: of one, sleeps of a throttle left out, after which the trial counts as one that does not complete.
@@ -42,15 +42,15 @@ class Purse:
         return moments_of(self.scenario, SEEDS).period_ns > 0
 
     @contextmanager
-    def part(self, share: float) -> Iterator[Purse]:
-        """A purse with ``share`` of the work left; work that it does not spend comes back to this purse."""
+    def part(self, share: float) -> Iterator[TrialBudget]:
+        """A budget with ``share`` of the work left; work that it does not spend comes back to this budget."""
         inner = replace(self, left=self.left * share)
         before = inner.left
         yield inner
         self.left = max(0.0, self.left - (before - inner.left)) if self.left < float("inf") else self.left
 
     def spend(self, what: str, changes: Changes, seed: int) -> Trial | None:
-        """A trial of the scenario with ``changes`` and ``seed``; its work leaves the purse.
+        """A trial of the scenario with ``changes`` and ``seed``; its work leaves the budget.
 
         what: the value under trial, in words, for the line that shows the progress.
         None if no work is left for the trial, or if the trial stopped because the work ran out.
